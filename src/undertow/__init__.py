@@ -1,0 +1,1 @@
+"""Undertow: the implicit regularization of gradient descent."""
