@@ -1,1 +1,21 @@
+"""How the fitted object is written in terms of what is trained: ``w = phi(params)``."""
 
+from ._base import Parameterization as Parameterization
+from ._deep_matrix import DeepMatrix as DeepMatrix
+from ._exponential import Exponential as Exponential
+from ._function import Function as Function
+from ._identity import Identity as Identity
+from ._polar import Polar as Polar
+from ._power import Power as Power
+from ._signed_power import SignedPower as SignedPower
+
+__all__ = [
+    "DeepMatrix",
+    "Exponential",
+    "Function",
+    "Identity",
+    "Parameterization",
+    "Polar",
+    "Power",
+    "SignedPower",
+]

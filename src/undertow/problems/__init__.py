@@ -1,1 +1,10 @@
+"""What is fit: shape, loss, observations, and the ground truth where it is known."""
 
+from ._base import ObservedEntries as ObservedEntries
+from ._base import Problem as Problem
+from ._least_squares import LeastSquares as LeastSquares
+from ._matrix_completion import MatrixCompletion as MatrixCompletion
+from ._plane import LineTarget as LineTarget
+from ._plane import PointTarget as PointTarget
+
+__all__ = ["LeastSquares", "LineTarget", "MatrixCompletion", "ObservedEntries", "PointTarget", "Problem"]

@@ -1,0 +1,121 @@
+"""Checks of arguments, shared by every room: what was found, what was expected, before any work.
+
+Values that are being traced by JAX cannot be looked at; checks of values pass them over, checks of
+shapes and kinds never do.
+"""
+
+import difflib
+import math
+import numbers
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+
+def is_traced(value: Any) -> bool:
+    """Whether JAX is tracing ``value``, so that its entries are unknown."""
+    return isinstance(value, jax.core.Tracer)
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> str:
+    """Return ``value`` if it is one of ``choices``; else raise, naming the nearest known ones."""
+    if isinstance(value, str) and value in choices:
+        return value
+    raise ValueError(f"{name}: unknown choice {value!r}{nearest(value, choices)}; expected one of {', '.join(choices)}")
+
+
+def nearest(value: object, choices: Iterable[str]) -> str:
+    """``" (did you mean 'x'?)"`` for the known names close to ``value``, or nothing."""
+    close = difflib.get_close_matches(str(value), list(choices), n=3)
+    return f" (did you mean {' or '.join(repr(c) for c in close)}?)" if close else ""
+
+
+def check_integer(name: str, value: object, minimum: int) -> int:
+    """Return ``value`` as an int of at least ``minimum``."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name}: expected an integer of at least {minimum}, found {value!r}")
+    if value < minimum:
+        raise ValueError(f"{name}: expected an integer of at least {minimum}, found {value}")
+    return int(value)
+
+
+def check_number(
+    name: str, value: Any, minimum: float = -math.inf, *, exclusive: bool = False, maximum: float = math.inf
+) -> Any:
+    """Return ``value`` if it is one finite real number within the bounds; a traced value passes."""
+    bound = f"a finite number {'above' if exclusive else 'of at least'} {minimum:g}" if minimum > -math.inf else "a finite number"
+    if maximum < math.inf:
+        bound += f" and at most {maximum:g}"
+    if is_traced(value):
+        return value
+    if isinstance(value, (bool, str, bytes)) or np.ndim(value) != 0 or not np.isrealobj(value):
+        raise TypeError(f"{name}: expected {bound}, found {value!r}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected {bound}, found {value!r}") from None
+    outside = number < minimum or (exclusive and number == minimum) or number > maximum
+    if not math.isfinite(number) or outside:
+        raise ValueError(f"{name}: expected {bound}, found {number!r}")
+    return value
+
+
+def check_shape(name: str, shape: object, *, dimensions: int | None = None) -> tuple[int, ...]:
+    """Return ``shape`` as a tuple of positive ints; one integer n means (n,)."""
+    if isinstance(shape, numbers.Integral) and not isinstance(shape, bool):
+        shape = (shape,)
+    if not isinstance(shape, (tuple, list)) or not all(
+        isinstance(n, numbers.Integral) and not isinstance(n, bool) for n in shape
+    ):
+        raise TypeError(f"{name}: expected a tuple of positive integers, found {shape!r}")
+    if any(n < 1 for n in shape) or (dimensions is not None and len(shape) != dimensions):
+        wanted = "positive integers" if dimensions is None else f"{dimensions} positive integers"
+        raise ValueError(f"{name}: expected {wanted}, found {tuple(shape)!r}")
+    return tuple(int(n) for n in shape)
+
+
+def check_array(name: str, value: ArrayLike, *, dimensions: int | None = None) -> Float[Array, "..."]:
+    """Return ``value`` as a floating array without NaN or infinity, of the given number of dimensions."""
+    try:
+        array = value if is_traced(value) else np.asarray(value)
+        real = np.issubdtype(array.dtype, np.number) or array.dtype == jnp.bfloat16
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: expected an array of numbers, found {type(value).__name__} ({error})") from None
+    if not real or np.issubdtype(array.dtype, np.complexfloating):
+        raise TypeError(f"{name}: expected an array of real numbers, found dtype {array.dtype}")
+    if dimensions is not None and array.ndim != dimensions:
+        raise ValueError(f"{name}: expected {dimensions} dimension(s), found shape {array.shape}")
+    if not is_traced(array) and not np.all(np.isfinite(array)):
+        where = np.argwhere(~np.isfinite(array))[0].tolist()
+        raise ValueError(f"{name}: expected finite numbers, found {array[tuple(where)]} at index {where}")
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        return jnp.asarray(array, dtype=jnp.result_type(float))
+    return jnp.asarray(array)
+
+
+def check_indices(name: str, value: ArrayLike, size: int) -> np.ndarray:
+    """Return ``value`` as a vector of integers from 0 to ``size - 1``."""
+    array = np.asarray(value)
+    if array.ndim != 1:
+        raise ValueError(f"{name}: expected a vector of integers, found shape {array.shape}")
+    if array.size and not np.issubdtype(array.dtype, np.integer):
+        raise TypeError(f"{name}: expected integers, found dtype {array.dtype}")
+    bad = np.flatnonzero((array < 0) | (array >= size))
+    if bad.size:
+        raise ValueError(f"{name}: expected indices from 0 to {size - 1}, found {array[bad[0]]} at position {bad[0]}")
+    return array.astype(np.int32 if size <= 2**31 - 1 else np.int64)
+
+
+def as_key(key: Any) -> Array:
+    """Return a JAX random key: a key as it is, or the one that an integer seed makes."""
+    if isinstance(key, numbers.Integral) and not isinstance(key, bool):
+        return jax.random.key(int(key))
+    if isinstance(key, (jax.Array, np.ndarray)) and (
+        jnp.issubdtype(key.dtype, jax.dtypes.prng_key) or (key.dtype == np.uint32 and key.ndim == 1)
+    ):
+        return jnp.asarray(key)
+    raise TypeError(f"key: expected a jax.random.key or an integer seed, found {key!r}")

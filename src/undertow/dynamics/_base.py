@@ -1,0 +1,144 @@
+"""What all dynamics share: when a run ends, and how it is advanced chunk by chunk.
+
+A run is a state, a PyTree of arrays. ``start`` makes it, ``advance`` moves it inside one compiled program until the run
+ends, the asked-for samples are taken or a number of steps is used up; the host is visited once per chunk, for
+progress, checkpoints and Ctrl-C. Both go through ``vmap``, so that many runs share a program.
+"""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from .._validation import check_integer, check_number, is_traced
+from ..objective import Objective
+from ..parameterizations._base import Params
+
+RUNNING, CONVERGED, STOPPED, STALLED, DIVERGED = range(5)
+STATUSES = ("running", "converged", "stopped", "stalled", "diverged")
+
+RUNAWAY = 1e12
+"""A total loss that has grown by this factor (over max(1, its start)) counts as diverged."""
+
+
+class Stop(eqx.Module):
+    """When a run ends. Whatever comes first.
+
+    Parameters
+    ----------
+    loss
+        The loss of the problem (without penalty) is at most this: "converged". None: never.
+    steps
+        This many steps were taken: "stopped". Gradient descent counts updates, gradient flow the accepted steps of its
+        solver.
+    time
+        Flow time (for gradient descent learning_rate * steps) has reached this: "stopped".
+    gradient
+        The Euclidean norm of the gradient over all parameters is at most this: "converged".
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a limit is negative or not finite.
+
+    Examples
+    --------
+    >>> float(Stop(loss=1e-3).loss)
+    0.001
+    """
+
+    loss: Float[Array, "..."]
+    steps: Int[Array, "..."]
+    time: Float[Array, "..."]
+    gradient: Float[Array, "..."]
+
+    def __init__(
+        self, loss: Any = 1e-6, steps: int = 1_000_000, time: Any = None, gradient: Any = None
+    ):
+        def bound(name: str, value: Any, never: float) -> Array:
+            value = never if value is None else check_number(name, value, 0)
+            return jnp.asarray(value, dtype=jnp.result_type(float))
+
+        self.loss = bound("loss", loss, -1.0)
+        steps = steps if is_traced(steps) else check_integer("steps", steps, 1)
+        if not is_traced(steps) and steps >= 2**31:
+            raise ValueError(f"steps: expected less than {2**31}, found {steps}")
+        self.steps = jnp.asarray(steps, dtype=jnp.int32)
+        self.time = bound("time", time, np.inf)
+        self.gradient = bound("gradient", gradient, -1.0)
+
+
+class State(eqx.Module):
+    """Where a run stands; every dynamics adds what it needs to go on."""
+
+    params: eqx.AbstractVar[Params]
+    time: eqx.AbstractVar[Float[Array, "..."]]
+    steps: eqx.AbstractVar[Int[Array, "..."]]
+    gradient_evaluations: eqx.AbstractVar[Int[Array, "..."]]
+    loss: eqx.AbstractVar[Float[Array, "..."]]
+    gradient_norm: eqx.AbstractVar[Float[Array, "..."]]
+    status: eqx.AbstractVar[Int[Array, "..."]]
+    mode: eqx.AbstractVar[Int[Array, "..."]]
+
+
+class Snapshots(eqx.Module):
+    """Parameters at the sample targets of one chunk; ``taken`` says which were reached."""
+
+    params: Params
+    time: Float[Array, "*batch p"]
+    steps: Int[Array, "*batch p"]
+    taken: Bool[Array, "*batch p"]
+
+
+class Dynamics(eqx.Module):
+    """How the parameters move. Law: ``advance`` in chunks of any length gives the same states, bit for bit."""
+
+    @property
+    @abc.abstractmethod
+    def modes(self) -> tuple[str, ...]:
+        """The compiled programs that a run may need; ``state.mode`` says which one is next."""
+
+    @property
+    @abc.abstractmethod
+    def samples_by(self) -> str:
+        """What sample targets are counted in: "time" or "steps"."""
+
+    @abc.abstractmethod
+    def start(self, objective: Objective, params: Params, stop: Stop) -> State:
+        """The state before the first step; its loss decides whether there is anything to do."""
+
+    @abc.abstractmethod
+    def advance(
+        self, mode: str, objective: Objective, state: State, stop: Stop, targets: Array, limit: Int[Array, ""]
+    ) -> tuple[State, Snapshots]:
+        """Go on in one mode until the run ends, leaves the mode, passes the last target or uses up ``limit`` steps."""
+
+    @abc.abstractmethod
+    def first_sample(self, state: State) -> Float[Array, "..."]:
+        """Where the first sample after the start belongs, in the units of ``samples_by``."""
+
+
+def tree_norm(tree: Any) -> Float[Array, ""]:
+    """Euclidean norm over all leaves."""
+    return jnp.sqrt(sum(jnp.vdot(x, x) for x in jax.tree.leaves(tree)))
+
+
+def tree_where(condition: Bool[Array, ""], yes: Any, no: Any) -> Any:
+    """``jnp.where`` over two PyTrees of the same structure."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
+
+
+def finite(*values: Float[Array, ""]) -> Bool[Array, ""]:
+    """Whether all are finite."""
+    return jnp.all(jnp.isfinite(jnp.stack(values)))
+
+
+def ended(stop: Stop, loss: Array, gradient_norm: Array, steps: Array, time: Array) -> Int[Array, ""]:
+    """The status that the limits of ``stop`` give."""
+    converged = (loss <= stop.loss) | (gradient_norm <= stop.gradient)
+    over = (steps >= stop.steps) | (time >= stop.time)
+    return jnp.where(converged, CONVERGED, jnp.where(over, STOPPED, RUNNING)).astype(jnp.int32)

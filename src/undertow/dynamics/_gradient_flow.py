@@ -1,0 +1,362 @@
+"""Gradient flow, solved as the ordinary differential equation that it is."""
+
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from .._validation import check_choice, check_number
+from ..objective import Objective
+from ..parameterizations._base import Params
+from ._base import (
+    DIVERGED,
+    RUNNING,
+    STALLED,
+    Dynamics,
+    Snapshots,
+    State,
+    Stop,
+    ended,
+    finite,
+    tree_norm,
+    tree_where,
+)
+from ._stiffness import EXPLICIT_EDGE, explicit_stiffness, spectral_radius
+
+SOLVERS = {"explicit": ("explicit",), "implicit": ("implicit",), "auto": ("explicit", "implicit")}
+IMPLICIT_SIZE = 400
+"""Most parameters for which the dense linear algebra of an implicit step is an option."""
+NEWTON = 60
+"""Most gradients that the root finding of one implicit step takes: 6 stages of 10 iterations."""
+EXPLICIT_COST = 6
+"""Gradients of one explicit step."""
+LANDING = 0.98
+"""A run that stops at a loss ends between this share of it and the loss itself."""
+SETTLING = 12
+"""Implicit steps in a row that must look cheap for explicit ones before the run goes back: step sizes need time to grow."""
+WINDOW = 256
+"""Accepted steps over which a run must get somewhere, or it has stalled."""
+
+
+class GradientFlowState(State):
+    """The flow after its last accepted step, with all that the next one needs."""
+
+    params: Params
+    time: Float[Array, "..."]
+    time_lost: Float[Array, "..."]  # what rounding took from time: float32 runs are long
+    step_size: Float[Array, "..."]
+    atol: Float[Array, "..."]
+    solvers: tuple[Any, ...]
+    controller: Any
+    stiff: Int[Array, "..."]  # steps in a row that speak for the other mode
+    patience: Int[Array, "..."]  # how many it takes
+    direction: Params | None
+    steps: Int[Array, "..."]
+    gradient_evaluations: Int[Array, "..."]
+    total: Float[Array, "..."]
+    loss: Float[Array, "..."]
+    gradient_norm: Float[Array, "..."]
+    landings: Int[Array, "..."]
+    window: tuple[Params, Float[Array, "..."]]
+    status: Int[Array, "..."]
+    mode: Int[Array, "..."]
+
+
+class GradientFlow(Dynamics):
+    r"""Gradient flow :math:`\dot u = -\nabla_u \ell(\phi(u))`, by adaptive solvers of diffrax.
+
+    Parameters
+    ----------
+    solver
+        "explicit" (Tsitouras 5(4)), "implicit" (Kvaerno 5(4), L-stable, with the dense Hessian), or "auto": explicit until
+        stability and not accuracy holds the steps back, then implicit, and back when that no longer pays. With
+        more than 400 parameters "auto" stays explicit.
+    rtol, atol
+        Tolerances of the local error, relative and absolute, as a root mean square over the parameters. The default
+        ``atol`` is ``rtol`` / 1000 times the root-mean-square size of the initial parameters, so that a small
+        initialization is resolved.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``solver`` is unknown or a tolerance is not a positive number; at the start of a run, if "implicit" is asked
+        for with more than 400 parameters.
+
+    Notes
+    -----
+    A step that raises the objective is never accepted, since no gradient flow does that. A run that stops at a loss
+    lands on it: its last step is shortened until the loss is at most 2% below. ``gradient_evaluations`` is exact for
+    explicit steps; an implicit step counts as two for each parameter (its Hessian) and 60 (the most that its root
+    finding takes).
+
+    "stalled": over 256 accepted steps the parameters moved less than the tolerance, and the loss fell by less than a
+    ten-thousandth. "diverged": the step size has run out, as where a solution leaves its domain or blows up in finite
+    time; the parameters are the last sound ones.
+
+    Examples
+    --------
+    >>> GradientFlow().solver
+    'auto'
+    """
+
+    solver: str = eqx.field(static=True, default="auto")
+    rtol: float = eqx.field(static=True, default=1e-5)
+    atol: float | None = eqx.field(static=True, default=None)
+
+    def __check_init__(self) -> None:
+        check_choice("solver", self.solver, tuple(SOLVERS))
+        check_number("rtol", self.rtol, 0, exclusive=True)
+        if self.atol is not None:
+            check_number("atol", self.atol, 0, exclusive=True)
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        return SOLVERS[self.solver]
+
+    @property
+    def samples_by(self) -> str:
+        return "time"
+
+    def first_sample(self, state: State) -> Float[Array, "..."]:
+        """A hundredth of the time in which the initial velocity would double the parameters."""
+        pace = state.gradient_norm / tree_norm(state.params)
+        return 0.01 / jnp.where(jnp.isfinite(pace) & (pace > 0), pace, 1)
+
+    def _switches(self, params: Params) -> bool:
+        return self.solver == "auto" and _size(params) <= IMPLICIT_SIZE
+
+    def _solver(self, mode: str, atol: Any) -> Any:
+        if mode == "explicit":
+            return diffrax.Tsit5(scan_kind="lax")
+        return diffrax.Kvaerno5(root_finder=diffrax.VeryChord(rtol=self.rtol, atol=atol), scan_kind="lax")
+
+    def _controller(self, atol: Any) -> diffrax.PIDController:
+        return diffrax.PIDController(rtol=self.rtol, atol=atol, pcoeff=0.4, icoeff=0.3)
+
+    def start(self, objective: Objective, params: Params, stop: Stop) -> GradientFlowState:
+        size = _size(params)
+        if self.solver == "implicit" and size > IMPLICIT_SIZE:
+            raise ValueError(
+                f"solver: expected at most {IMPLICIT_SIZE} parameters for 'implicit', found {size}; use 'auto'"
+            )
+        term = _term(objective)
+        total, loss = objective(params)
+        descent = term.vf(0.0, params, None)
+        norm = tree_norm(descent)
+        count, zero = jnp.zeros((), jnp.int32), jnp.zeros_like(total)
+        rms = tree_norm(params) / np.sqrt(size)
+        atol = jnp.where(rms > 0, rms, 1) * self.rtol * 1e-3 if self.atol is None else jnp.full_like(total, self.atol)
+        modes = self.modes if self.solver != "auto" or self._switches(params) else self.modes[:1]
+        solvers = [self._solver(mode, atol) for mode in modes]
+        # The first step by Hairer's rule, which the controller of diffrax knows.
+        step_size, controller = self._controller(atol).init(
+            term, zero, zero + 1, params, None, None, solvers[0].func, solvers[0].error_order(term)
+        )
+        return GradientFlowState(
+            params=params,
+            time=zero,
+            time_lost=zero,
+            step_size=jnp.where(jnp.isfinite(step_size), step_size, 1).astype(total.dtype),
+            atol=atol,
+            solvers=tuple(s.init(term, zero, zero + 1, params, None) for s in solvers),
+            controller=jax.tree.map(jnp.asarray, controller),
+            stiff=count,
+            patience=count + 5 + _implicit_cost(size) // EXPLICIT_COST,
+            direction=descent if self._switches(params) else None,
+            steps=count,
+            gradient_evaluations=count + 3,
+            total=total,
+            loss=loss,
+            gradient_norm=norm,
+            landings=count,
+            window=(params, loss),
+            status=jnp.where(finite(total, norm), ended(stop, loss, norm, count, zero), DIVERGED).astype(jnp.int32),
+            mode=count,
+        )
+
+    def advance(
+        self, mode: str, objective: Objective, state: State, stop: Stop, targets: Array, limit: Int[Array, ""]
+    ) -> tuple[State, Snapshots]:
+        assert isinstance(state, GradientFlowState)
+        count = targets.shape[0]
+        buffer = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), state.params)
+        number = self.modes.index(mode)
+
+        def going(carry: tuple) -> Bool[Array, ""]:
+            state, _, slot, _, attempts = carry
+            here = (state.status == RUNNING) & (state.mode == number)
+            return here & (slot < count) & (attempts < limit)
+
+        def attempt(carry: tuple) -> tuple:
+            state, buffer, slot, steps_at, attempts = carry
+            new, interpolate = self._attempt(mode, objective, state, stop, targets[-1])
+
+            def due(carry: tuple) -> Bool[Array, ""]:
+                _, slot, _ = carry
+                inside = targets[jnp.minimum(slot, count - 1)] <= new.time
+                # A run that ended is sampled at its end by the caller.
+                return (slot < count) & inside & ((new.status == RUNNING) | (targets[slot] < new.time))
+
+            def sample(carry: tuple) -> tuple:
+                buffer, slot, steps_at = carry
+                params = interpolate(targets[slot] - state.time)
+                buffer = jax.tree.map(lambda b, x: b.at[slot].set(x), buffer, params)
+                return buffer, slot + 1, steps_at.at[slot].set(new.steps)
+
+            buffer, slot, steps_at = jax.lax.while_loop(due, sample, (buffer, slot, steps_at))
+            return new, buffer, slot, steps_at, attempts + 1
+
+        zero = jnp.zeros((), jnp.int32)
+        start = (state, buffer, zero, jnp.zeros(count, jnp.int32), zero)
+        state, buffer, slot, steps_at, _ = jax.lax.while_loop(going, attempt, start)
+        return state, Snapshots(buffer, targets, steps_at, jnp.arange(count) < slot)
+
+    def _attempt(
+        self, mode: str, objective: Objective, state: GradientFlowState, stop: Stop, last_target: Array
+    ) -> tuple[GradientFlowState, Any]:
+        """One step, accepted or not, and the function that interpolates it (time since the step's start -> params)."""
+        solver, controller = self._solver(mode, state.atol), self._controller(state.atol)
+        term = _term(objective)
+        horizon = jnp.minimum(stop.time, last_target).astype(state.time.dtype)
+        clipped = state.time + state.step_size >= horizon
+        h = jnp.where(clipped, horizon - state.time, state.step_size)
+        # The flow is autonomous: every step starts at time 0, so that nothing is lost where time is long.
+        zero = jnp.zeros_like(h)
+        number = self.modes.index(mode)
+        params, error, dense, solver_state, result = solver.step(
+            term, zero, h, state.params, None, state.solvers[number], made_jump=False
+        )
+        total, loss = objective(params)
+        norm = tree_norm(jax.tree.map(lambda k: k[-1], dense["k"])) / jnp.where(h > 0, h, 1)
+        sound = finite(total, loss, norm) & (result == diffrax.RESULTS.successful)
+        error = jax.tree.map(lambda e: jnp.where(sound & jnp.isfinite(e), e, jnp.inf), error)
+        keep, t0, t1, _, controller_state, _ = controller.adapt_step_size(
+            zero, h, state.params, params, None, error, solver.error_order(term), state.controller
+        )
+        next_h = t1 - t0
+
+        rounding = 100 * jnp.finfo(total.dtype).eps * jnp.abs(state.total)
+        uphill = keep & (total > state.total + rounding)
+        overshoot = keep & (loss < LANDING * stop.loss) & (state.loss > stop.loss) & (state.landings < 20)
+        share = jnp.log(state.loss / stop.loss) / jnp.log(state.loss / loss)
+        share = jnp.where(jnp.isfinite(share), jnp.clip(share, 0.1, 0.95), 0.5)
+        next_h = jnp.where(uphill, h / 2, jnp.where(overshoot, share * h, next_h))
+        keep = keep & ~uphill & ~overshoot
+        next_h = jnp.where(keep & clipped, jnp.maximum(next_h, state.step_size), next_h)
+
+        increment = h - state.time_lost
+        later = state.time + increment
+        time = jnp.where(clipped, horizon, later)
+        time_lost = jnp.where(clipped, 0, (later - state.time) - increment)
+        steps = state.steps + 1
+        status = ended(stop, loss, norm, steps, time)
+        new = eqx.tree_at(
+            lambda s: (s.params, s.time, s.time_lost, s.solvers, s.steps, s.total, s.loss, s.gradient_norm, s.status),
+            state,
+            (
+                params,
+                time,
+                time_lost,
+                tuple(solver_state if i == number else other for i, other in enumerate(state.solvers)),
+                steps,
+                total,
+                loss,
+                norm,
+                status,
+            ),
+        )
+        new = eqx.tree_at(lambda s: s.controller, new, jax.tree.map(jnp.asarray, controller_state))
+        new = self._watch_progress(new)
+        new = self._choose_mode(mode, objective, new, dense, h)
+        new = tree_where(keep, new, state)
+        smallest = 1e-3 * jnp.finfo(h.dtype).eps * state.time + jnp.finfo(h.dtype).tiny
+        lost = ~keep & (next_h <= smallest)
+        cost = EXPLICIT_COST if mode == "explicit" else _implicit_cost(_size(params))
+        new = eqx.tree_at(
+            lambda s: (s.step_size, s.landings, s.gradient_evaluations, s.status),
+            new,
+            (
+                jnp.where(jnp.isfinite(next_h), next_h, h / 10),
+                state.landings + overshoot,
+                state.gradient_evaluations + cost,
+                jnp.where(lost, DIVERGED, new.status).astype(jnp.int32),
+            ),
+        )
+        return new, solver.interpolation_cls(t0=zero, t1=h, **dense).evaluate
+
+    def _watch_progress(self, state: GradientFlowState) -> GradientFlowState:
+        """Once every WINDOW accepted steps: has the run got anywhere?"""
+        params, loss = state.window
+        over = state.steps % WINDOW == 0
+        moved = tree_norm(jax.tree.map(jnp.subtract, state.params, params))
+        near = moved <= self.rtol * tree_norm(state.params) + state.atol * np.sqrt(_size(params))
+        stalled = over & near & (state.loss > (1 - 1e-4) * loss) & (state.status == RUNNING)
+        return eqx.tree_at(
+            lambda s: (s.status, s.window),
+            state,
+            (
+                jnp.where(stalled, STALLED, state.status).astype(jnp.int32),
+                tree_where(over, (state.params, state.loss), state.window),
+            ),
+        )
+
+    def _choose_mode(
+        self, mode: str, objective: Objective, state: GradientFlowState, dense: Any, h: Array
+    ) -> GradientFlowState:
+        """Explicit where steps are held back by accuracy, implicit where stability would hold them back.
+
+        An implicit step costs as much as ``ratio`` explicit ones; the switch is tried after stiff steps worth one, and
+        after each return twice as late, so that a wrong guess costs little.
+        """
+        if not self._switches(state.params):
+            return state
+        ratio = _implicit_cost(_size(state.params)) / EXPLICIT_COST
+        if mode == "explicit":
+            other = 1
+            stiffness = explicit_stiffness(diffrax.Tsit5.tableau, dense["k"])
+            wants = stiffness > EXPLICIT_EDGE
+            direction = jax.tree.map(lambda k: k[-1] - k[-2], dense["k"])
+            patience = state.patience
+        else:
+            other = 0
+            gradient = jax.grad(lambda p: objective(p)[0])
+            radius, direction = spectral_radius(gradient, state.params, state.direction)
+            wants = h * radius < ratio * EXPLICIT_EDGE / 2
+            patience = jnp.asarray(SETTLING, jnp.int32)
+        stiff = jnp.where(wants, state.stiff + 1, 0)
+        switch = (stiff >= patience) & (state.status == RUNNING)
+        fresh = self._solver(self.modes[other], state.atol).init(
+            _term(objective), jnp.zeros_like(h), h, state.params, None
+        )
+        solvers = list(state.solvers)
+        solvers[other] = tree_where(switch, fresh, solvers[other])
+        back = switch & (other == 0)
+        return eqx.tree_at(
+            lambda s: (s.stiff, s.patience, s.mode, s.solvers, s.direction),
+            state,
+            (
+                jnp.where(switch, 0, stiff).astype(jnp.int32),
+                jnp.where(back, 2 * state.patience, state.patience).astype(jnp.int32),
+                jnp.where(switch, other, state.mode).astype(jnp.int32),
+                tuple(solvers),
+                direction,
+            ),
+        )
+
+
+def _term(objective: Objective) -> diffrax.ODETerm:
+    gradient = jax.grad(lambda params: objective(params)[0])
+    return diffrax.ODETerm(lambda t, params, args: jax.tree.map(jnp.negative, gradient(params)))
+
+
+def _size(params: Params) -> int:
+    return sum(x.size for x in jax.tree.leaves(params))
+
+
+def _implicit_cost(size: int) -> int:
+    """Gradients of one implicit step: the dense Hessian, and its root finding at most."""
+    return 2 * size + NEWTON

@@ -1,0 +1,49 @@
+"""Matrix functions that the other rooms share."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def effective_rank(singular_values: Float[Array, " r"]) -> Float[Array, ""]:
+    r"""Effective rank :math:`\exp(-\sum_i p_i \log p_i)` with :math:`p_i = \sigma_i / \sum_j \sigma_j`.
+
+    Between 1 (one nonzero singular value) and r (all equal); entropy in nats; 0 for the zero matrix.
+
+    Parameters
+    ----------
+    singular_values
+        Nonnegative, in any order.
+
+    References
+    ----------
+    Roy, Vetterli. The effective rank: a measure of effective dimensionality. EUSIPCO 2007.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> round(float(effective_rank(jnp.array([2.0, 2.0, 0.0]))), 6)
+    2.0
+    """
+    total = jnp.sum(singular_values)
+    p = singular_values / jnp.where(total > 0, total, 1)
+    entropy = -jnp.sum(jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1)), 0))
+    return jnp.where(total > 0, jnp.exp(entropy), 0)
+
+
+def stable_rank(singular_values: Float[Array, " r"]) -> Float[Array, ""]:
+    r"""Stable rank :math:`\sum_i \sigma_i^2 / \max_i \sigma_i^2`; 0 for the zero matrix.
+
+    Parameters
+    ----------
+    singular_values
+        Nonnegative, in any order.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> float(stable_rank(jnp.array([2.0, 1.0, 0.0])))
+    1.25
+    """
+    largest = jnp.max(singular_values)
+    scaled = singular_values / jnp.where(largest > 0, largest, 1)
+    return jnp.sum(scaled**2)

@@ -1,0 +1,119 @@
+"""Problem and parameterization put together: what is minimized, and the field that moves ``w``."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .parameterizations import Parameterization
+from .parameterizations._base import Params
+from .problems import ObservedEntries, Problem
+
+
+class Objective(eqx.Module):
+    """What the dynamics minimize over ``params``: ``problem.loss(phi(params)) + penalty(phi(params))``.
+
+    Returns ``(total, loss)`` with the loss of the problem alone beside the total. Where there is no penalty and the
+    problem looks at some entries only, nothing but those entries is asked of the parameterization.
+    """
+
+    problem: Problem
+    parameterization: Parameterization
+    penalty: Callable[[Float[Array, "..."]], Float[Array, ""]] | None = None
+
+    def __check_init__(self) -> None:
+        if not isinstance(self.problem, Problem):
+            raise TypeError(f"problem: expected an undertow.problems.Problem, found {type(self.problem).__name__}")
+        if not isinstance(self.parameterization, Parameterization):
+            found = type(self.parameterization).__name__
+            raise TypeError(f"parameterization: expected an undertow.parameterizations.Parameterization, found {found}")
+        if self.penalty is not None and not callable(self.penalty):
+            raise TypeError(f"penalty: expected a function w -> scalar or None, found {self.penalty!r}")
+        if self.problem.shape != self.parameterization.shape:
+            raise ValueError(
+                f"parameterization: expected shape {self.problem.shape}, as {type(self.problem).__name__} has, "
+                f"found {self.parameterization.shape}"
+            )
+
+    def __call__(self, params: Params) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        if self.penalty is None:
+            loss = loss_of(self.problem, self.parameterization, params)
+            return loss, loss
+        w = self.parameterization(params)
+        loss = self.problem.loss(w)
+        return loss + self.penalty(w), loss
+
+
+def loss_of(problem: Problem, parameterization: Parameterization, params: Params) -> Float[Array, ""]:
+    """The loss at ``params``, through the observed entries alone where the problem looks at no others."""
+    if isinstance(problem, ObservedEntries):
+        return problem.loss_of_entries(parameterization.entries(params, problem.indices))
+    return problem.loss(parameterization(params))
+
+
+def check_params(parameterization: Parameterization, params: Params) -> Params:
+    """``params`` with floating arrays as leaves, if the parameterization maps them to its shape."""
+    leaves = jax.tree.leaves(params)
+    if not leaves:
+        raise ValueError("params: expected a PyTree of floating arrays, found no array")
+    for leaf in leaves:
+        if not eqx.is_array_like(leaf) or jnp.iscomplexobj(leaf):
+            raise TypeError(f"params: expected a PyTree of real arrays, found a leaf {leaf!r}")
+    params = jax.tree.map(lambda x: jnp.asarray(x, dtype=jnp.result_type(x, jnp.float16) if jnp.issubdtype(
+        jnp.result_type(x), jnp.floating) else jnp.result_type(float)), params)
+    try:
+        out = jax.eval_shape(parameterization, params)
+    except (TypeError, ValueError, IndexError) as error:
+        shapes = jax.tree.map(lambda x: x.shape, params)
+        raise ValueError(
+            f"params: {type(parameterization).__name__} of shape {parameterization.shape} cannot take arrays of "
+            f"shapes {shapes} ({error})"
+        ) from error
+    if out.shape != parameterization.shape:
+        raise ValueError(f"params: expected parameters that give shape {parameterization.shape}, found {out.shape}")
+    return params
+
+
+def velocity(problem: Problem, parameterization: Parameterization, params: Params) -> Float[Array, "..."]:
+    r"""The induced field :math:`\dot w = -J J^T \nabla \ell(w)` of gradient flow on the parameters.
+
+    By automatic differentiation (one vector-Jacobian and one Jacobian-vector product; J is never formed), for every
+    parameterization. Time is that of :math:`\dot u = -\nabla_u \ell(\phi(u))`.
+
+    Parameters
+    ----------
+    problem
+        What is fit.
+    parameterization
+        How w is written.
+    params
+        Where; use ``parameterization.lift(w)`` to ask for a given w.
+
+    Returns
+    -------
+    dw/dt, of the shape of w. Goes through ``jit``, ``vmap`` and ``grad``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the shapes of problem, parameterization and parameters do not fit.
+
+    References
+    ----------
+    Gissin. A Primer on Implicit Regularization. 2020 (which writes :math:`J^T J` where :math:`J J^T` is right).
+
+    Examples
+    --------
+    >>> import undertow as ut
+    >>> phi = ut.parameterizations.Power(2, depth=2)
+    >>> ut.velocity(ut.problems.PointTarget([3.0, 6.0]), phi, phi.lift([1.0, 8.0])).round(4).tolist()
+    [8.0, -64.0]
+    """
+    Objective(problem, parameterization)  # checks that the shapes fit
+    params = check_params(parameterization, params)
+    w, pullback = jax.vjp(parameterization, params)
+    (params_gradient,) = pullback(jax.grad(problem.loss)(w))
+    descent = jax.tree.map(jnp.negative, params_gradient)
+    return jax.jvp(parameterization, (params,), (descent,))[1]

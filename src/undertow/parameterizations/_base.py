@@ -1,0 +1,73 @@
+"""What every parameterization offers.
+
+A parameterization writes the fitted object ``w`` in terms of what is trained: ``w = phi(params)``.
+Gradient flow on the parameters moves ``w`` by ``dw/dt = -J J^T grad loss(w)`` with ``J = d phi / d params``:
+the matrix ``J J^T`` is the whole implicit bias, and it is all that changes from one file of this folder to the next.
+"""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Int
+
+from .._validation import check_array, check_number, is_traced
+
+Params = Any
+"""The trained parameters: any PyTree of floating arrays."""
+
+
+class Parameterization(eqx.Module):
+    r"""A map :math:`w = \phi(\mathrm{params})`.
+
+    Laws, tested for every one: ``phi(phi.lift(w)) == w`` where ``lift`` is defined; ``phi(phi.init(key, scale))``
+    has shape ``phi.shape``, and its entries have root-mean-square size ``scale`` over the draws of ``key``
+    (exceptions are stated where they are made).
+    """
+
+    shape: eqx.AbstractVar[tuple[int, ...]]
+
+    @abc.abstractmethod
+    def init(self, key: Array, scale: ArrayLike) -> Params:
+        """Draw parameters such that the entries of ``w(0)`` have root-mean-square size ``scale`` > 0."""
+
+    @abc.abstractmethod
+    def __call__(self, params: Params) -> Float[Array, "..."]:
+        """The fitted object ``w``, of shape ``self.shape``."""
+
+    @abc.abstractmethod
+    def lift(self, w: ArrayLike) -> Params:
+        """Parameters that give ``w``; raises where ``w`` has none, or where none can be computed."""
+
+    def entries(self, params: Params, indices: tuple[Int[Array, " m"], ...]) -> Float[Array, " m"]:
+        """The entries ``w[indices]``; overridden where they can be had without forming ``w``."""
+        return self(params)[indices]
+
+
+def check_scale(scale: Any) -> Any:
+    """``scale`` if it is a positive number (or traced)."""
+    return check_number("scale", scale, 0, exclusive=True)
+
+
+def check_w(w: ArrayLike, shape: tuple[int, ...], *, nonnegative: bool = False, positive: bool = False) -> Array:
+    """``w`` as an array of the given shape, with the sign that a lift needs."""
+    array = check_array("w", w)
+    if array.shape != shape:
+        raise ValueError(f"w: expected shape {shape}, found {array.shape}")
+    if not is_traced(array) and array.size:
+        low = np.min(np.asarray(array))
+        if positive and low <= 0:
+            raise ValueError(f"w: expected positive entries for this parameterization, found {low}")
+        if nonnegative and low < 0:
+            raise ValueError(f"w: expected nonnegative entries (this depth cannot carry a sign), found {low}")
+    return array
+
+
+def draw_entries(key: Array, shape: tuple[int, ...], scale: ArrayLike, initialization: str) -> Float[Array, "..."]:
+    """Entries of root-mean-square size ``scale``: "gaussian" N(0, scale^2), or "constant", all equal to ``scale``."""
+    if initialization == "constant":
+        return jnp.full(shape, scale, dtype=jnp.result_type(float))
+    return scale * jax.random.normal(key, shape)

@@ -1,0 +1,52 @@
+"""Least squares, as a rule with fewer equations than unknowns."""
+
+import equinox as eqx
+from jaxtyping import Array, ArrayLike, Float
+
+from .._validation import check_array
+from ._base import Problem, check_normalization, normalized
+
+
+class LeastSquares(Problem):
+    r"""Linear least squares: loss :math:`\frac12 |A w - b|^2`.
+
+    Parameters
+    ----------
+    A
+        Matrix, m x d.
+    b
+        Right-hand side, m.
+    normalization
+        "half_sum" (the default, as written above), "sum", "mean" or "half_mean" over the m equations.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If shapes do not fit, ``A`` is empty, an entry is not finite, or ``normalization`` is unknown.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> float(LeastSquares(jnp.array([[1.0, 1.0]]), jnp.array([3.0])).loss(jnp.zeros(2)))
+    4.5
+    """
+
+    shape: tuple[int, ...] = eqx.field(static=True)
+    A: Float[Array, "m d"]
+    b: Float[Array, " m"]
+    normalization: str = eqx.field(static=True)
+
+    def __init__(self, A: ArrayLike, b: ArrayLike, normalization: str = "half_sum"):
+        self.A = check_array("A", A, dimensions=2)
+        self.b = check_array("b", b, dimensions=1)
+        if self.A.size == 0:
+            raise ValueError(f"A: expected at least one row and one column, found shape {self.A.shape}")
+        if self.A.shape[0] != self.b.shape[0]:
+            raise ValueError(
+                f"b: expected one entry for each of the {self.A.shape[0]} rows of A, found {self.b.shape[0]}"
+            )
+        self.normalization = check_normalization(normalization)
+        self.shape = (self.A.shape[1],)
+
+    def loss(self, w: Float[Array, " d"]) -> Float[Array, ""]:
+        return normalized(self.A @ w - self.b, self.normalization)

@@ -1,0 +1,95 @@
+"""Matrix completion: fit the observed entries; the others are what the bias decides."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Int
+
+from .._validation import check_array, check_indices, check_shape
+from ._base import ObservedEntries, check_normalization, normalized
+
+
+class MatrixCompletion(ObservedEntries):
+    r"""Completion of a matrix from some of its entries: loss :math:`\frac1m \sum_{(i,j)} (W_{ij} - M_{ij})^2`.
+
+    Time and memory of the loss grow with the m observed entries, not with rows x columns.
+
+    Parameters
+    ----------
+    shape
+        (rows, columns).
+    rows, columns
+        Where the observed entries are, counted from 0; no pair twice. m integers each.
+    values
+        The observed entries.
+    truth
+        The whole matrix where it is known; used by probes only, never by the loss.
+    normalization
+        "mean" (the default, as written above), "half_mean", "sum" or "half_sum" over the m observed entries.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no observed entry, lengths differ, an index is out of range, a pair stands twice, a value is not
+        finite, ``truth`` does not have the given shape, or ``normalization`` is unknown.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> problem = MatrixCompletion((2, 2), rows=[0, 1], columns=[1, 0], values=[1.0, 1.0])
+    >>> float(problem.loss(jnp.zeros((2, 2))))
+    1.0
+    """
+
+    shape: tuple[int, int] = eqx.field(static=True)
+    rows: Int[Array, " m"]
+    columns: Int[Array, " m"]
+    values: Float[Array, " m"]
+    truth: Float[Array, "rows columns"] | None
+    normalization: str = eqx.field(static=True)
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        rows: ArrayLike,
+        columns: ArrayLike,
+        values: ArrayLike,
+        truth: ArrayLike | None = None,
+        normalization: str = "mean",
+    ):
+        n, d = check_shape("shape", shape, dimensions=2)
+        self.shape = (n, d)
+        i, j = check_indices("rows", rows, n), check_indices("columns", columns, d)
+        self.values = check_array("values", values, dimensions=1)
+        sizes = {"rows": i.size, "columns": j.size, "values": self.values.size}
+        if len(set(sizes.values())) > 1:
+            found = ", ".join(f"{size} {name}" for name, size in sizes.items())
+            raise ValueError(f"rows, columns, values: expected equal lengths, found {found}")
+        if i.size == 0:
+            raise ValueError("values: expected at least one observed entry, found none")
+        check_distinct(i, j, d)
+        self.rows, self.columns = jnp.asarray(i), jnp.asarray(j)
+        self.truth = None if truth is None else check_array("truth", truth, dimensions=2)
+        if self.truth is not None and self.truth.shape != self.shape:
+            raise ValueError(f"truth: expected shape {self.shape}, found {self.truth.shape}")
+        self.normalization = check_normalization(normalization)
+
+    @property
+    def indices(self) -> tuple[Int[Array, " m"], Int[Array, " m"]]:
+        return self.rows, self.columns
+
+    def loss_of_entries(self, entries: Float[Array, " m"]) -> Float[Array, ""]:
+        return normalized(entries - self.values, self.normalization)
+
+
+def check_distinct(rows: np.ndarray, columns: np.ndarray, width: int) -> None:
+    """Raise where a pair (row, column) stands twice."""
+    flat = rows.astype(np.int64) * width + columns
+    order = np.argsort(flat, kind="stable")
+    again = np.flatnonzero(np.diff(flat[order]) == 0)
+    if again.size:
+        first, second = order[again[0]], order[again[0] + 1]
+        raise ValueError(
+            f"rows, columns: expected every entry once, found ({rows[first]}, {columns[first]}) "
+            f"at positions {first} and {second}"
+        )
