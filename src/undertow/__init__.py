@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .dynamics import Stop as Stop
     from .objective import velocity as velocity
     from .sweeps import sweep as sweep
+    from .training import EarlyStopping as EarlyStopping
     from .training import Trajectory as Trajectory
     from .training import train as train
 
@@ -46,6 +47,7 @@ _ROOMS = (
     "studies",
 )
 _NAMES = {
+    "EarlyStopping": "training",
     "Stop": "dynamics",
     "Trajectory": "training",
     "sweep": "sweeps",

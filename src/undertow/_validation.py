@@ -25,7 +25,9 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> str:
     """Return ``value`` if it is one of ``choices``; else raise, naming the nearest known ones."""
     if isinstance(value, str) and value in choices:
         return value
-    raise ValueError(f"{name}: unknown choice {value!r}{nearest(value, choices)}; expected one of {', '.join(choices)}")
+    raise ValueError(
+        f"{name}: unknown choice {value!r}{nearest(value, choices)}; expected one of {', '.join(choices)}"
+    )
 
 
 def nearest(value: object, choices: Iterable[str]) -> str:
@@ -47,7 +49,11 @@ def check_number(
     name: str, value: Any, minimum: float = -math.inf, *, exclusive: bool = False, maximum: float = math.inf
 ) -> Any:
     """Return ``value`` if it is one finite real number within the bounds; a traced value passes."""
-    bound = f"a finite number {'above' if exclusive else 'of at least'} {minimum:g}" if minimum > -math.inf else "a finite number"
+    bound = (
+        f"a finite number {'above' if exclusive else 'of at least'} {minimum:g}"
+        if minimum > -math.inf
+        else "a finite number"
+    )
     if maximum < math.inf:
         bound += f" and at most {maximum:g}"
     if is_traced(value):
@@ -84,7 +90,9 @@ def check_array(name: str, value: ArrayLike, *, dimensions: int | None = None) -
         array = value if is_traced(value) else np.asarray(value)
         real = np.issubdtype(array.dtype, np.number) or array.dtype == jnp.bfloat16
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{name}: expected an array of numbers, found {type(value).__name__} ({error})") from None
+        raise TypeError(
+            f"{name}: expected an array of numbers, found {type(value).__name__} ({error})"
+        ) from None
     if not real or np.issubdtype(array.dtype, np.complexfloating):
         raise TypeError(f"{name}: expected an array of real numbers, found dtype {array.dtype}")
     if dimensions is not None and array.ndim != dimensions:
@@ -106,7 +114,9 @@ def check_indices(name: str, value: ArrayLike, size: int) -> np.ndarray:
         raise TypeError(f"{name}: expected integers, found dtype {array.dtype}")
     bad = np.flatnonzero((array < 0) | (array >= size))
     if bad.size:
-        raise ValueError(f"{name}: expected indices from 0 to {size - 1}, found {array[bad[0]]} at position {bad[0]}")
+        raise ValueError(
+            f"{name}: expected indices from 0 to {size - 1}, found {array[bad[0]]} at position {bad[0]}"
+        )
     return array.astype(np.int32 if size <= 2**31 - 1 else np.int64)
 
 

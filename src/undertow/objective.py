@@ -25,10 +25,14 @@ class Objective(eqx.Module):
 
     def __check_init__(self) -> None:
         if not isinstance(self.problem, Problem):
-            raise TypeError(f"problem: expected an undertow.problems.Problem, found {type(self.problem).__name__}")
+            raise TypeError(
+                f"problem: expected an undertow.problems.Problem, found {type(self.problem).__name__}"
+            )
         if not isinstance(self.parameterization, Parameterization):
             found = type(self.parameterization).__name__
-            raise TypeError(f"parameterization: expected an undertow.parameterizations.Parameterization, found {found}")
+            raise TypeError(
+                f"parameterization: expected an undertow.parameterizations.Parameterization, found {found}"
+            )
         if self.penalty is not None and not callable(self.penalty):
             raise TypeError(f"penalty: expected a function w -> scalar or None, found {self.penalty!r}")
         if self.problem.shape != self.parameterization.shape:
@@ -61,8 +65,15 @@ def check_params(parameterization: Parameterization, params: Params) -> Params:
     for leaf in leaves:
         if not eqx.is_array_like(leaf) or jnp.iscomplexobj(leaf):
             raise TypeError(f"params: expected a PyTree of real arrays, found a leaf {leaf!r}")
-    params = jax.tree.map(lambda x: jnp.asarray(x, dtype=jnp.result_type(x, jnp.float16) if jnp.issubdtype(
-        jnp.result_type(x), jnp.floating) else jnp.result_type(float)), params)
+    params = jax.tree.map(
+        lambda x: jnp.asarray(
+            x,
+            dtype=jnp.result_type(x, jnp.float16)
+            if jnp.issubdtype(jnp.result_type(x), jnp.floating)
+            else jnp.result_type(float),
+        ),
+        params,
+    )
     try:
         out = jax.eval_shape(parameterization, params)
     except (TypeError, ValueError, IndexError) as error:
@@ -72,7 +83,9 @@ def check_params(parameterization: Parameterization, params: Params) -> Params:
             f"shapes {shapes} ({error})"
         ) from error
     if out.shape != parameterization.shape:
-        raise ValueError(f"params: expected parameters that give shape {parameterization.shape}, found {out.shape}")
+        raise ValueError(
+            f"params: expected parameters that give shape {parameterization.shape}, found {out.shape}"
+        )
     return params
 
 

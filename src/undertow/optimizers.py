@@ -77,7 +77,9 @@ def names() -> list[str]:
     >>> "adam" in names() and "group_rmsprop" in names()
     True
     """
-    found = [name for name in dir(optax) if not name.startswith("_") and _takes_learning_rate(getattr(optax, name))]
+    found = [
+        name for name in dir(optax) if not name.startswith("_") and _takes_learning_rate(getattr(optax, name))
+    ]
     return sorted([*found, *_OURS])
 
 
@@ -144,7 +146,9 @@ def make(name: str, learning_rate: Any, **options: Any) -> Optimizer:
     """
     known = names()
     if name not in known:
-        raise ValueError(f"name: unknown optimizer {name!r}{nearest(name, known)}; expected one of {', '.join(known)}")
+        raise ValueError(
+            f"name: unknown optimizer {name!r}{nearest(name, known)}; expected one of {', '.join(known)}"
+        )
     if not callable(learning_rate):
         check_number("learning_rate", learning_rate, 0, exclusive=True)
         learning_rate = jnp.asarray(learning_rate, dtype=jnp.result_type(float))

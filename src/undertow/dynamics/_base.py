@@ -56,9 +56,7 @@ class Stop(eqx.Module):
     time: Float[Array, "..."]
     gradient: Float[Array, "..."]
 
-    def __init__(
-        self, loss: Any = 1e-6, steps: int = 1_000_000, time: Any = None, gradient: Any = None
-    ):
+    def __init__(self, loss: Any = 1e-6, steps: int = 1_000_000, time: Any = None, gradient: Any = None):
         def bound(name: str, value: Any, never: float) -> Array:
             value = never if value is None else check_number(name, value, 0)
             return jnp.asarray(value, dtype=jnp.result_type(float))
@@ -113,9 +111,19 @@ class Dynamics(eqx.Module):
 
     @abc.abstractmethod
     def advance(
-        self, mode: str, objective: Objective, state: State, stop: Stop, targets: Array, limit: Int[Array, ""]
+        self,
+        mode: str,
+        objective: Objective,
+        state: State,
+        stop: Stop,
+        targets: Array,
+        passed: Int[Array, ""],
+        limit: Int[Array, ""],
     ) -> tuple[State, Snapshots]:
-        """Go on in one mode until the run ends, leaves the mode, passes the last target or uses up ``limit`` steps."""
+        """Go on in one mode until the run ends, leaves the mode, passes the last target or uses up ``limit`` steps.
+
+        The first ``passed`` of the ``targets`` were sampled by an earlier call.
+        """
 
     @abc.abstractmethod
     def first_sample(self, state: State) -> Float[Array, "..."]:

@@ -119,7 +119,9 @@ class GradientDescent(Dynamics):
             gradient_norm=norm,
             ceiling=RUNAWAY * jnp.maximum(1, jnp.abs(total)),
             unmoved=count,
-            status=jnp.where(finite(total, norm), ended(stop, loss, norm, count, time), DIVERGED).astype(jnp.int32),
+            status=jnp.where(finite(total, norm), ended(stop, loss, norm, count, time), DIVERGED).astype(
+                jnp.int32
+            ),
             mode=count,
         )
 
@@ -164,21 +166,29 @@ class GradientDescent(Dynamics):
         return jnp.asarray(1.0 if callable(rate) else rate, jnp.result_type(float))
 
     def advance(
-        self, mode: str, objective: Objective, state: State, stop: Stop, targets: Array, limit: Int[Array, ""]
+        self,
+        mode: str,
+        objective: Objective,
+        state: State,
+        stop: Stop,
+        targets: Array,
+        passed: Int[Array, ""],
+        limit: Int[Array, ""],
     ) -> tuple[State, Snapshots]:
         last = state.steps + limit
 
-        def to_target(state: State, target: Array) -> tuple[State, tuple[Params, Array, Array, Array]]:
+        def to_target(state: State, index: Array) -> tuple[State, tuple[Params, Array, Array, Array]]:
+            target = targets[index]
             state = jax.lax.while_loop(
                 lambda s: (s.status == RUNNING) & (s.steps < target) & (s.steps < last),
                 lambda s: self._step(objective, s, stop),
                 state,
             )
             # A run that ended is sampled at its end by the caller.
-            taken = (state.steps == target) & (state.status == RUNNING)
+            taken = (state.steps == target) & (state.status == RUNNING) & (index >= passed)
             return state, (state.params, state.time, state.steps, taken)
 
-        state, samples = jax.lax.scan(to_target, state, targets.astype(jnp.int32))
+        state, samples = jax.lax.scan(to_target, state, jnp.arange(targets.shape[0]))
         return state, Snapshots(*samples)
 
 

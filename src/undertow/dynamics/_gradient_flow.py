@@ -149,7 +149,11 @@ class GradientFlow(Dynamics):
         norm = tree_norm(descent)
         count, zero = jnp.zeros((), jnp.int32), jnp.zeros_like(total)
         rms = tree_norm(params) / np.sqrt(size)
-        atol = jnp.where(rms > 0, rms, 1) * self.rtol * 1e-3 if self.atol is None else jnp.full_like(total, self.atol)
+        atol = (
+            jnp.where(rms > 0, rms, 1) * self.rtol * 1e-3
+            if self.atol is None
+            else jnp.full_like(total, self.atol)
+        )
         modes = self.modes if self.solver != "auto" or self._switches(params) else self.modes[:1]
         solvers = [self._solver(mode, atol) for mode in modes]
         # The first step by Hairer's rule, which the controller of diffrax knows.
@@ -174,12 +178,21 @@ class GradientFlow(Dynamics):
             gradient_norm=norm,
             landings=count,
             window=(params, loss),
-            status=jnp.where(finite(total, norm), ended(stop, loss, norm, count, zero), DIVERGED).astype(jnp.int32),
+            status=jnp.where(finite(total, norm), ended(stop, loss, norm, count, zero), DIVERGED).astype(
+                jnp.int32
+            ),
             mode=count,
         )
 
     def advance(
-        self, mode: str, objective: Objective, state: State, stop: Stop, targets: Array, limit: Int[Array, ""]
+        self,
+        mode: str,
+        objective: Objective,
+        state: State,
+        stop: Stop,
+        targets: Array,
+        passed: Int[Array, ""],
+        limit: Int[Array, ""],
     ) -> tuple[State, Snapshots]:
         assert isinstance(state, GradientFlowState)
         count = targets.shape[0]
@@ -211,9 +224,11 @@ class GradientFlow(Dynamics):
             return new, buffer, slot, steps_at, attempts + 1
 
         zero = jnp.zeros((), jnp.int32)
-        start = (state, buffer, zero, jnp.zeros(count, jnp.int32), zero)
+        start = (state, buffer, passed, jnp.zeros(count, jnp.int32), zero)
         state, buffer, slot, steps_at, _ = jax.lax.while_loop(going, attempt, start)
-        return state, Snapshots(buffer, targets, steps_at, jnp.arange(count) < slot)
+        return state, Snapshots(
+            buffer, targets, steps_at, (jnp.arange(count) < slot) & (jnp.arange(count) >= passed)
+        )
 
     def _attempt(
         self, mode: str, objective: Objective, state: GradientFlowState, stop: Stop, last_target: Array
@@ -255,7 +270,17 @@ class GradientFlow(Dynamics):
         steps = state.steps + 1
         status = ended(stop, loss, norm, steps, time)
         new = eqx.tree_at(
-            lambda s: (s.params, s.time, s.time_lost, s.solvers, s.steps, s.total, s.loss, s.gradient_norm, s.status),
+            lambda s: (
+                s.params,
+                s.time,
+                s.time_lost,
+                s.solvers,
+                s.steps,
+                s.total,
+                s.loss,
+                s.gradient_norm,
+                s.status,
+            ),
             state,
             (
                 params,

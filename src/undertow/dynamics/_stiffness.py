@@ -27,7 +27,8 @@ def explicit_stiffness(tableau: diffrax.ButcherTableau, increments: Any) -> Floa
     change = jax.tree.map(lambda k: k[-1] - k[-2], increments)
     # Y_s - Y_{s-1} over the stages before s-1, and over stage s-1 itself.
     apart = jax.tree.map(
-        lambda k: jnp.tensordot(weights.astype(k.dtype), k[:-2], axes=1) + tableau.b_sol[-2] * k[-2], increments
+        lambda k: jnp.tensordot(weights.astype(k.dtype), k[:-2], axes=1) + tableau.b_sol[-2] * k[-2],
+        increments,
     )
     distance = tree_norm(apart)
     return jnp.where(distance > 0, tree_norm(change) / jnp.where(distance > 0, distance, 1), 0)

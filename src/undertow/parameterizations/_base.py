@@ -52,7 +52,9 @@ def check_scale(scale: Any) -> Any:
     return check_number("scale", scale, 0, exclusive=True)
 
 
-def check_w(w: ArrayLike, shape: tuple[int, ...], *, nonnegative: bool = False, positive: bool = False) -> Array:
+def check_w(
+    w: ArrayLike, shape: tuple[int, ...], *, nonnegative: bool = False, positive: bool = False
+) -> Array:
     """``w`` as an array of the given shape, with the sign that a lift needs."""
     array = check_array("w", w)
     if array.shape != shape:
@@ -66,7 +68,9 @@ def check_w(w: ArrayLike, shape: tuple[int, ...], *, nonnegative: bool = False, 
     return array
 
 
-def draw_entries(key: Array, shape: tuple[int, ...], scale: ArrayLike, initialization: str) -> Float[Array, "..."]:
+def draw_entries(
+    key: Array, shape: tuple[int, ...], scale: ArrayLike, initialization: str
+) -> Float[Array, "..."]:
     """Entries of root-mean-square size ``scale``: "gaussian" N(0, scale^2), or "constant", all equal to ``scale``."""
     if initialization == "constant":
         return jnp.full(shape, scale, dtype=jnp.result_type(float))

@@ -115,7 +115,9 @@ class DeepMatrix(Parameterization):
         if self.depth == 1 or self.width >= min(rows, columns):
             return jax.random.normal(key, self.shape)
         left, right = jax.random.split(key)
-        product = jax.random.normal(left, (rows, self.width)) @ jax.random.normal(right, (self.width, columns))
+        product = jax.random.normal(left, (rows, self.width)) @ jax.random.normal(
+            right, (self.width, columns)
+        )
         return product / math.sqrt(self.width)
 
     def _balanced(self, w: Float[Array, "rows columns"]) -> Factors:

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, ArrayLike, Float
 
+from .._functions import SameCode
 from .._validation import check_shape
 from ._base import Parameterization, Params, check_scale
 
@@ -16,8 +17,8 @@ class Function(Parameterization):
     Parameters
     ----------
     phi
-        The map, from a PyTree of floating arrays to an array. Pass the same function object again to reuse what was
-        compiled.
+        The map, from a PyTree of floating arrays to an array. Functions with the same code and the same bound values
+        share what was compiled.
     init
         ``init(key, scale) -> params``, with ``scale`` the root-mean-square size of the entries of w(0). May be left
         out where parameters are always given by hand; then ``shape`` must be given.
@@ -40,8 +41,8 @@ class Function(Parameterization):
     """
 
     shape: tuple[int, ...] = eqx.field(static=True)
-    phi: Callable[[Params], Array]
-    initializer: Callable[[Array, ArrayLike], Params] | None
+    phi: SameCode = eqx.field(static=True)
+    initializer: SameCode | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -56,8 +57,8 @@ class Function(Parameterization):
             raise TypeError(f"init: expected a function (key, scale) -> params, found {init!r}")
         if init is None and shape is None:
             raise ValueError("shape: expected the shape of w where init is not given, found neither")
-        self.phi = phi
-        self.initializer = init
+        self.phi = SameCode(phi)
+        self.initializer = None if init is None else SameCode(init)
         given = None if shape is None else check_shape("shape", shape)
         if init is None:
             assert given is not None

@@ -1,1 +1,33 @@
+"""Published claims, one file per source: what is claimed, the run that tests it, what came out.
 
+A built-in study is one module ``_name.py`` that defines a `Study`, and one line here that imports it.
+"""
+
+from undertow.studies._base import (
+    BUDGETS,
+    AbstractCheck,
+    AtLeast,
+    AtMost,
+    Between,
+    Budget,
+    Close,
+    Expectation,
+    Study,
+    Verdict,
+)
+from undertow.studies._registry import all_studies, find
+
+__all__ = [
+    "BUDGETS",
+    "AbstractCheck",
+    "AtLeast",
+    "AtMost",
+    "Between",
+    "Budget",
+    "Close",
+    "Expectation",
+    "Study",
+    "Verdict",
+    "all_studies",
+    "find",
+]

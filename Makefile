@@ -1,0 +1,77 @@
+# Everything runs in .venv, which the first target that needs it makes: Python 3.11 or later and make are enough.
+# Another interpreter: make PYTHON=python3.12 test
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+INSTALLED_BENCHMARKS := $(VENV)/.installed-benchmarks
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help test gallery smoke slow benchmarks lock clean check-python
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+
+test: $(INSTALLED) ## lint, format, types, floors, then the tests (the slow ones left out)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -n 2
+
+gallery: $(INSTALLED) ## every study at the quick budget, as one page in gallery-out
+	$(BIN)/undertow reproduce --budget quick --out gallery-out
+
+smoke: $(INSTALLED) ## every study in seconds: does it run at all
+	rm -rf build/smoke
+	$(BIN)/undertow reproduce --budget smoke --out build/smoke
+
+slow: $(INSTALLED) ## the tests that `make test` leaves out
+	$(BIN)/python -m pytest -n 2 -m "slow or reproduction"
+
+benchmarks: $(INSTALLED_BENCHMARKS) ## speed against what one would have used instead (installs PyTorch)
+	$(BIN)/python -m benchmarks
+
+lock: check-python ## write constraints.txt anew, from the newest versions that fit together
+	rm -rf build/lock
+	"$(PYTHON)" -m venv build/lock
+	build/lock/bin/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	( echo "# Exact versions of everything that \`.[dev]\` installs. Written by \`make lock\`."; \
+	  build/lock/bin/python -m pip --disable-pip-version-check freeze --exclude-editable ) > build/constraints.txt
+	mv build/constraints.txt constraints.txt
+	rm -rf build/lock
+
+clean: ## remove everything that was made here, .venv and gallery-out too
+	rm -rf $(VENV) build dist gallery-out .pytest_cache .hypothesis .ruff_cache .import_linter_cache .cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A .venv that works is kept and brought up to date; one that does not is made afresh. The stamp comes last, so an
+# interrupted installation is taken up again.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(MAKE) --no-print-directory check-python
+	@echo "Setting up $(VENV): some minutes the first time."
+	@$(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	    || "$(PYTHON)" -m venv --clear $(VENV)
+	$(PIP_INSTALL) -c constraints.txt -e ".[dev]"
+	@touch $@
+
+# The exact version stands here, because constraints.txt is for what everyone installs. On Linux the
+# default build brings gigabytes of GPU libraries; pip takes a build for the CPU where its settings name one.
+$(INSTALLED_BENCHMARKS): $(INSTALLED)
+	$(PIP_INSTALL) -c constraints.txt -e ".[benchmarks]" torch==2.13.0
+	@touch $@
+
+check-python:
+	@"$(PYTHON)" -c 'import sys' 2>/dev/null || { \
+	    echo "error: no Python found as '$(PYTHON)'. Undertow needs Python 3.11 or later;" \
+	         "name one by hand with: make PYTHON=/path/to/python3.12 ..." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "error: '$(PYTHON)' is $$("$(PYTHON)" --version 2>&1). Undertow needs Python 3.11 or later;" \
+	         "name one by hand with: make PYTHON=/path/to/python3.12 ..." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "error: '$(PYTHON)' cannot make virtual environments: its modules venv and ensurepip are missing." \
+	         "On Debian and Ubuntu they are in a package of their own: apt-get install" \
+	         "$$("$(PYTHON)" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" >&2; exit 1; }

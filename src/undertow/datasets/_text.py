@@ -1,0 +1,276 @@
+"""Delimited text: bytes in, columns out, and the line number of whatever is wrong.
+
+Arrow's reader does the work. What it lacks is here: finding the delimiter, delimiters of more than
+one character, and errors that name a line.
+"""
+
+import csv
+import gzip
+import io
+import itertools
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import csv as arrow_csv
+
+DELIMITERS = (",", "\t", ";", "|", "::", " ")
+_ALIASES = {"\\t": "\t", "tab": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}
+_HEAD_LINES = 200
+# Characters made for the purpose, which no table holds: they stand in for the delimiters that are
+# longer than the single byte that Arrow can take.
+_STAND_INS = "\x1f\x1e\x1d\x1c"
+_FOREIGN = {
+    b"\x1f\x8b": "gzip data; name the file .gz",
+    b"PK\x03\x04": "a zip archive or a spreadsheet; save the sheet as CSV",
+    b"PAR1": "Parquet; name the file .parquet",
+    b"\x93NUMPY": "a NumPy array; name the file .npy",
+    b"\xff\xfe": "UTF-16; save it as UTF-8",
+    b"\xfe\xff": "UTF-16; save it as UTF-8",
+}
+
+
+def check_file(path: Path) -> None:
+    """Raise if there is no file at ``path``."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: expected a file, found a directory")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's content, unpacked if it ends in ``.gz``, without byte order mark, known to be UTF-8."""
+    data = path.read_bytes()
+    if path.suffix.lower() == ".gz":
+        try:
+            data = gzip.decompress(data)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise ValueError(f"{path}: expected gzip data, found it broken or cut off ({error})") from error
+    return check_text(path, data)
+
+
+def check_text(path: Path | str, data: bytes) -> bytes:
+    """Return ``data`` without its byte order mark; raise unless it is UTF-8 text with something in it."""
+    for magic, meaning in _FOREIGN.items():
+        if data.startswith(magic):
+            raise ValueError(f"{path}: expected text, found {meaning}")
+    if not data.isascii():
+        _check_utf8(path, data)
+    null = data.find(b"\0")
+    if null >= 0:
+        raise ValueError(f"{path}: expected text, found binary data (a zero byte at position {null})")
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if not data.strip():
+        raise ValueError(f"{path}: expected a table, found an empty file")
+    return data
+
+
+def _check_utf8(path: Path | str, data: bytes, block: int = 1 << 24) -> None:
+    # In blocks, because the text of a large file is a second copy of it; a block ends at a line's
+    # end, where no character can be cut in two.
+    start = 0
+    while start < len(data):
+        end = data.find(b"\n", start + block) + 1 or len(data)
+        try:
+            data[start:end].decode("utf-8")
+        except UnicodeDecodeError as error:
+            position = start + error.start
+            line = data.count(b"\n", 0, position) + 1
+            raise ValueError(
+                f"{path}: expected UTF-8 text, found byte 0x{data[position]:02x} at position {position} "
+                f"(line {line}); save the file as UTF-8"
+            ) from error
+        start = end
+
+
+@dataclass(frozen=True)
+class Text:
+    """A delimited text file whose delimiter is known.
+
+    ``data`` is what Arrow reads, with ``separator`` between the columns; ``head`` holds the leading
+    records, ``complete`` whether these are all, ``width`` the number of columns, and ``skipped`` the
+    number of empty lines cut off at the beginning.
+    """
+
+    path: str
+    delimiter: str
+    data: bytes
+    separator: str
+    head: list[list[str]]
+    complete: bool
+    width: int
+    skipped: int = 0
+
+    @property
+    def quoted(self) -> bool:
+        """Whether double quotes enclose cells: not with the delimiters that a stand-in replaces."""
+        return self.separator == self.delimiter
+
+    def records(self) -> Iterator[tuple[int, list[str]]]:
+        """All records with their line numbers, slowly: to say where a fault is."""
+        stream = io.TextIOWrapper(io.BytesIO(self.data), encoding="utf-8", newline="")
+        try:
+            for line, record in _records(stream, self.separator, self.quoted):
+                yield line + self.skipped, record
+        except csv.Error as error:
+            raise ValueError(f"{self.path}: broken quoting ({error})") from error
+
+    def line(self, row: int, header: bool) -> int:
+        """The line number of a row, counted from 0 after the header."""
+        return next(itertools.islice(self.records(), row + header, None))[0]
+
+    def read(
+        self, positions: list[int], types: list[pa.DataType], *, header: bool, nulls: list[str]
+    ) -> pa.Table:
+        """Read the columns at ``positions``; raises pyarrow.ArrowInvalid where a cell is not of its type."""
+        names = [str(position) for position in range(self.width)]
+        wanted = [names[position] for position in positions]
+        convert = arrow_csv.ConvertOptions(
+            include_columns=wanted,
+            column_types=dict(zip(wanted, types, strict=True)),
+            null_values=nulls,
+            strings_can_be_null=False,  # "NA" and "null" are ordinary ids
+        )
+        parse = arrow_csv.ParseOptions(
+            delimiter=self.separator,
+            quote_char='"' if self.quoted else False,
+            newlines_in_values=self.quoted and b'"' in self.data,
+        )
+        longest = max(sum(map(len, record)) + len(record) for record in self.head)
+        # A line has to fit into a block; Arrow's own default is one MiB.
+        block = min(max(1 << 20, 16 * longest), 2**31 - 1)
+        while True:
+            options = arrow_csv.ReadOptions(
+                column_names=names, skip_rows_after_names=int(header), block_size=block
+            )
+            try:
+                return arrow_csv.read_csv(pa.BufferReader(self.data), options, parse, convert)
+            except pa.ArrowInvalid as error:
+                if "straddling" not in str(error) or block > len(self.data):
+                    self.check_widths()
+                    raise
+                block = min(16 * block, 2**31 - 1)
+
+    def check_widths(self) -> None:
+        """Raise if a record does not have ``width`` columns, naming the first such line."""
+        count = 0
+        for line, record in self.records():
+            count = line
+            if len(record) != self.width:
+                raise ValueError(
+                    f"{self.path}, line {line}: expected {self.width} columns separated by "
+                    f"{self.delimiter!r}, found {len(record)} ({_shorten(self.delimiter.join(record))})"
+                )
+        if count == 0:
+            raise ValueError(f"{self.path}: expected a table, found an empty file")
+
+
+def sniff(path: str, data: bytes, delimiter: str | None, least: int) -> Text:
+    """Find the delimiter (or check the given one) and split the leading lines.
+
+    A delimiter fits if it cuts every leading line into the same number of columns, ``least`` or more.
+    Runs of spaces are tried last, since text within columns has spaces too.
+    """
+    stripped = data.lstrip(b"\r\n") if data[:1] in (b"\r", b"\n") else data
+    skipped = len(data[: len(data) - len(stripped)].splitlines())
+    head, complete = _head(stripped)
+    splits = {known: _split(head, known, complete) for known in DELIMITERS}
+    if delimiter is None:
+        chosen = _choose(splits, least)
+        if splits[chosen][1] < 2:
+            raise ValueError(
+                f"{path}: expected columns separated by one of {', '.join(map(repr, DELIMITERS))}, "
+                f"found one column on the first line: {_shorten(splits[chosen][0][0][0])}"
+            )
+    else:
+        chosen = _ALIASES.get(delimiter, delimiter)
+        if chosen in ("", '"') or re.search(r"[\r\n]", chosen):
+            raise ValueError(f"delimiter: expected one or more characters on a line, found {delimiter!r}")
+        splits[chosen] = _split(head, chosen, complete)
+        if splits[chosen][1] < 2:
+            more = ", ".join(f"{d!r} ({width})" for d, (_, width, _) in splits.items() if width > 1)
+            raise ValueError(
+                f"{path}: delimiter {chosen!r} gives one column only"
+                + (f"; these give more: {more}" if more else "")
+            )
+    records, width, _ = splits[chosen]
+    converted, separator = _replace_delimiter(stripped, chosen)
+    return Text(path, chosen, converted, separator, records, complete, width, skipped)
+
+
+def _choose(splits: dict[str, tuple[list[list[str]], int, float]], least: int) -> str:
+    spaces = {" "}
+    others = set(splits) - spaces
+    # A file with a cut-off line should fail at that line, not be taken for one that has spaces
+    # between its columns: so an almost regular split comes before these.
+    tiers: list[tuple[set[str], float, int]] = [
+        (others, 1.0, least),
+        (others, 0.5, least),
+        (spaces, 0.5, least),
+        (others, 1.0, 2),
+        (others | spaces, 0.0, 2),
+    ]
+    for candidates, share, width in tiers:
+        fitting = [d for d in splits if d in candidates and splits[d][2] >= share and splits[d][1] >= width]
+        if fitting:
+            return max(fitting, key=lambda d: (splits[d][2], splits[d][1]))
+    return DELIMITERS[0]
+
+
+def _head(data: bytes) -> tuple[bytes, bool]:
+    end = -1
+    for _ in range(_HEAD_LINES):
+        end = data.find(b"\n", end + 1)
+        if end < 0:
+            return data, True
+    return data[: end + 1], end + 1 == len(data)
+
+
+def _split(head: bytes, delimiter: str, complete: bool) -> tuple[list[list[str]], int, float]:
+    """The records, their most frequent width, and the share of them that has it."""
+    converted, separator = _replace_delimiter(head, delimiter)
+    stream = io.StringIO(converted.decode("utf-8"), newline="")
+    try:
+        records = [record for _, record in _records(stream, separator, separator == delimiter)]
+    except csv.Error:  # a cell of more than 100,000 characters: not this delimiter
+        records = []
+    if not complete:
+        records = records[:-1]  # the last may have been cut within quotes
+    if not records:
+        return [[""]], 1, 0.0
+    widths = Counter(map(len, records))
+    width = max(widths, key=lambda w: (widths[w], w))
+    return records, width, widths[width] / len(records)
+
+
+def _replace_delimiter(data: bytes, delimiter: str) -> tuple[bytes, str]:
+    """Put a single character in place of a delimiter that is longer."""
+    encoded = delimiter.encode()
+    if len(encoded) == 1 and delimiter != " ":
+        return data, delimiter
+    separator = next((c for c in _STAND_INS if c.encode() not in data), None)
+    if separator is None:
+        return data, delimiter[0]  # a file full of control characters: one column of nonsense, said so later
+    if delimiter == " ":
+        data = re.sub(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)", b"", data)
+        return re.sub(rb"[ \t]+", separator.encode(), data), separator
+    return data.replace(encoded, separator.encode()), separator
+
+
+def _records(stream: Any, separator: str, quoted: bool) -> Iterator[tuple[int, list[str]]]:
+    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    reader = csv.reader(stream, delimiter=separator, quoting=quoting)
+    line = 1
+    for record in reader:
+        if record:
+            yield line, record
+        line = reader.line_num + 1
+
+
+def _shorten(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "...")

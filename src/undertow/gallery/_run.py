@@ -1,0 +1,303 @@
+"""One study: run it, keep the record, judge it, draw it, write it all down."""
+
+import contextlib
+import json
+import logging
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import xarray as xr
+from matplotlib.figure import Figure
+
+from undertow import plotting
+from undertow.gallery import _files, _provenance
+from undertow.gallery._interrupt import Interrupted, raised_on_ctrl_c
+from undertow.studies import BUDGETS, Study, Verdict
+from undertow.studies._base import describe, is_slug
+
+DATA, VERDICTS, LOG = "data.nc", "verdicts.json", "log.txt"
+State = Literal["finished", "broken", "not run"]
+THEMES: tuple[plotting.Theme, ...] = ("light", "dark")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of a study: ``name`` gives its files, ``caption`` its line on the page."""
+
+    name: str
+    caption: str
+
+    def file(self, theme: plotting.Theme, kind: Literal["png", "svg"]) -> str:
+        """The name of one of its four files."""
+        return f"{self.name}.{kind}" if theme == "light" else f"{self.name}-dark.{kind}"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What came out of a study, as it is kept in ``verdicts.json``.
+
+    Parameters
+    ----------
+    study : Study
+    state : "finished", "broken" or "not run"
+        ``"finished"``: every check was measured and every figure drawn; only this is ever reused.
+    seconds : float
+        Of the run alone, without the figures.
+    checks : tuple of Verdict
+    made : dict
+        What the result depends on: ``budget``, ``seed``, ``fingerprint``, ``versions``.
+    hardware : dict
+    settings : dict
+        The attributes of the dataset.
+    pictures : tuple of Picture
+    reused : bool
+        Whether it was found finished from an earlier call; not kept.
+    """
+
+    study: Study
+    state: State
+    seconds: float
+    checks: tuple[Verdict, ...]
+    made: dict[str, Any]
+    hardware: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    pictures: tuple[Picture, ...] = ()
+    reused: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        return {
+            "id": self.study.id,
+            "title": self.study.title,
+            "source": self.study.source,
+            "claim": self.study.claim,
+            "note": self.study.note,
+            "state": self.state,
+            "seconds": round(self.seconds, 3),
+            "checks": [verdict.to_dict() for verdict in self.checks],
+            "settings": self.settings,
+            "figures": [{"name": picture.name, "caption": picture.caption} for picture in self.pictures],
+            "made": self.made,
+            "hardware": self.hardware,
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """The part that goes into ``summary.json``."""
+        whole = self.to_dict()
+        return {name: whole[name] for name in ("id", "title", "source", "seconds", "checks")}
+
+
+def run(
+    study: Study,
+    out: str | Path,
+    budget: str = "quick",
+    *,
+    seed: int = 0,
+    progress: Callable[[float, str], None] | None = None,
+) -> Record:
+    """Run one study and write its folder: ``data.nc``, the figures, ``verdicts.json``, and a log if it breaks.
+
+    Parameters
+    ----------
+    study : Study
+    out : path
+        The study writes to ``out/<id>/``.
+    budget : "smoke", "quick" or "full"
+    seed : int
+        The base seed; the study's own key is derived from it and the id.
+    progress : Callable, optional
+        ``progress(fraction, message)``.
+
+    Returns
+    -------
+    Record
+        Checks and figures come from the dataset as it was read back from its file.
+
+    Raises
+    ------
+    ValueError
+        If the budget is unknown.
+    Interrupted
+        On Ctrl-C, when called from the main thread; nothing is kept of the study then.
+    """
+    check_budget(budget)
+    folder = Path(out) / study.id
+    folder.mkdir(parents=True, exist_ok=True)
+    clear(folder)
+    made = conditions(study, budget, seed)
+    start = time.perf_counter()
+    with raised_on_ctrl_c() as check_interrupt:
+        try:
+            record = _judged(study, folder, budget, seed, made, progress or _silent, check_interrupt)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a study does, the others go on
+            check_interrupt()  # an interrupt that passed through compiled code arrives in disguise
+            record = _without_result(study, error, folder, made, time.perf_counter() - start)
+        _files.write_json(folder / VERDICTS, record.to_dict())
+    return record
+
+
+def conditions(study: Study, budget: str, seed: int) -> dict[str, Any]:
+    """What has to be the same for a result to be the same."""
+    return {
+        "budget": budget,
+        "seed": seed,
+        "fingerprint": _provenance.fingerprint(study),
+        "versions": _provenance.versions(),
+    }
+
+
+def reusable(study: Study, out: Path, budget: str, seed: int) -> Record | None:
+    """The record of an earlier, finished run under the same conditions, with all its files; else None."""
+    folder = out / study.id
+    made = conditions(study, budget, seed)
+    if not made["fingerprint"] or not (folder / VERDICTS).is_file():
+        return None
+    try:
+        kept = json.loads((folder / VERDICTS).read_text(encoding="utf-8"))
+        record = Record(
+            study=study,
+            state=kept["state"],
+            seconds=float(kept["seconds"]),
+            checks=tuple(Verdict(**verdict) for verdict in kept["checks"]),
+            made=kept["made"],
+            hardware=kept["hardware"],
+            settings=kept["settings"],
+            pictures=tuple(Picture(**picture) for picture in kept["figures"]),
+            reused=True,
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        _log.warning("%s is not a record of this version (%s); it is made anew", folder / VERDICTS, describe(error))
+        return None
+    texts = all(kept[name] == getattr(study, name) for name in ("id", "title", "source", "claim", "note"))
+    names = [check.name for check in study.checks] == [verdict.name for verdict in record.checks]
+    files = [DATA, *(picture.file(theme, kind) for picture in record.pictures for theme, kind in _kinds())]
+    complete = all((folder / name).is_file() for name in files)
+    same = record.state == "finished" and record.made == made and texts and names and complete
+    return record if same else None
+
+
+def not_run(study: Study, reason: str, made: dict[str, Any], seconds: float = 0.0) -> Record:
+    """The record of a study that did not run."""
+    return Record(study, "not run", seconds, tuple(check.not_run(reason) for check in study.checks), made)
+
+
+def broken(study: Study, reason: str, made: dict[str, Any], seconds: float = 0.0) -> Record:
+    """The record of a study that broke: every check fails, with the reason."""
+    return Record(study, "broken", seconds, tuple(check.failed(reason) for check in study.checks), made)
+
+
+def check_budget(budget: str) -> None:
+    """Raise `ValueError` unless the budget is a known one."""
+    if budget not in BUDGETS:
+        raise ValueError(f"budget: unknown budget {budget!r}; expected one of {', '.join(BUDGETS)}")
+
+
+def clear(folder: Path) -> None:
+    """Remove what an earlier run wrote here, the verdicts first: without them the rest counts for nothing."""
+    _files.remove_partial(folder)
+    names = [VERDICTS, DATA, LOG]
+    # A record that cannot be read names no figures; its files are overwritten by those of the same name.
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        kept = json.loads((folder / VERDICTS).read_text(encoding="utf-8"))
+        pictures = [Picture(**picture) for picture in kept["figures"] if is_slug(picture["name"])]
+        names += [picture.file(theme, kind) for picture in pictures for theme, kind in _kinds()]
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _judged(
+    study: Study,
+    folder: Path,
+    budget: str,
+    seed: int,
+    made: dict[str, Any],
+    progress: Callable[[float, str], None],
+    check_interrupt: Callable[[], None],
+) -> Record:
+    def watched(fraction: float, message: str = "") -> None:
+        check_interrupt()
+        progress(min(max(float(fraction), 0.0), 1.0), str(message))
+
+    start = time.perf_counter()
+    dataset = study.run(budget, _provenance.key_for(study.id, seed), watched)  # pyright: ignore[reportArgumentType]
+    seconds = time.perf_counter() - start
+    check_interrupt()  # a study that swallowed the interrupt returned less than the whole
+    if not isinstance(dataset, xr.Dataset):
+        raise TypeError(f"run returned {type(dataset).__name__}, expected an xarray.Dataset")
+    _files.write_dataset(folder / DATA, dataset)
+    dataset = _files.read_dataset(folder / DATA)
+    record = Record(
+        study=study,
+        state="finished",
+        seconds=seconds,
+        checks=study.judge(dataset),
+        made=made,
+        hardware=_provenance.hardware(),
+        settings=_files.settings_of(dataset),
+    )
+    try:
+        return replace(record, pictures=_draw(study, dataset, folder))
+    except Exception as error:  # noqa: BLE001 - foreign code; a claim without its figure is not shown to hold
+        check_interrupt()
+        reason = f"the figures could not be drawn: {describe(error)}"
+        _keep_traceback(study, error, folder)
+        checks = tuple(replace(verdict, verdict="fails", reason=reason) for verdict in record.checks)
+        return replace(record, state="broken", checks=checks)
+
+
+def _draw(study: Study, dataset: xr.Dataset, folder: Path) -> tuple[Picture, ...]:
+    pictures: tuple[Picture, ...] = ()
+    for theme in THEMES:
+        with plotting.theme(theme):
+            figures = study.plot(dataset)
+            pictures = _pictures(figures)
+            for picture in pictures:
+                for kind in ("png", "svg"):
+                    plotting.save(figures[picture.name], folder / picture.file(theme, kind))
+    return pictures
+
+
+def _pictures(figures: Any) -> tuple[Picture, ...]:
+    if not isinstance(figures, dict) or not figures:
+        raise TypeError(f"plot returned {figures!r}, expected a dictionary of at least one figure")
+    for name, made in figures.items():
+        if not isinstance(name, str) or not is_slug(name) or name.endswith("-dark"):
+            raise ValueError(
+                f"plot: expected names of lower-case words joined by hyphens, not ending in -dark, found {name!r}"
+            )
+        if not isinstance(made, Figure):
+            raise TypeError(f"plot: expected a matplotlib Figure as {name!r}, found {type(made).__name__}")
+    return tuple(Picture(name, str(made.get_label() or "")) for name, made in figures.items())
+
+
+def _without_result(
+    study: Study, error: BaseException, folder: Path, made: dict[str, Any], seconds: float
+) -> Record:
+    from undertow.datasets import DataNotFound  # datasets bring table readers along; most studies need none
+
+    if isinstance(error, DataNotFound):
+        return not_run(study, " ".join(str(error).split()) or "its data was not found", made, seconds)
+    _keep_traceback(study, error, folder)
+    return broken(study, describe(error), made, seconds)
+
+
+def _keep_traceback(study: Study, error: BaseException, folder: Path) -> None:
+    text = "".join(traceback.format_exception(error))
+    _log.error("study %s broke: %s; the traceback is in %s", study.id, describe(error), folder / LOG)
+    _files.write_text(folder / LOG, text)
+
+
+def _kinds() -> Iterator[tuple[plotting.Theme, Literal["png", "svg"]]]:
+    for theme in THEMES:
+        yield theme, "png"
+        yield theme, "svg"
+
+
+def _silent(fraction: float, message: str) -> None:
+    """No one watches."""

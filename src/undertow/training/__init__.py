@@ -1,0 +1,7 @@
+"""``train``: one loop for all dynamics, and the trajectory it leaves."""
+
+from ._plan import EarlyStopping as EarlyStopping
+from ._train import train as train
+from ._trajectory import Trajectory as Trajectory
+
+__all__ = ["EarlyStopping", "Trajectory", "train"]

@@ -1,0 +1,109 @@
+"""A run before it runs: everything checked, nothing computed."""
+
+import contextlib
+import contextvars
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from ..dynamics import Dynamics, Stop
+from ..objective import Objective
+from ..parameterizations._base import Params
+from ..probes import Probe
+
+
+class Setup(eqx.Module):
+    """What is compiled and, for many runs at once, mapped over."""
+
+    objective: Objective
+    dynamics: Dynamics
+    stop: Stop
+    params: Params
+    probes: tuple[Probe, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class EarlyStopping:
+    """Stop a run when a probe no longer falls, and keep the parameters at its lowest sample.
+
+    Parameters
+    ----------
+    monitor
+        Name of the watched probe, one number a sample; smaller is better.
+    patience
+        The run ends ("stopped") after this many samples in a row without a new lowest value.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``patience`` is not a positive integer; by ``train``, if no such probe is watched.
+
+    Examples
+    --------
+    >>> EarlyStopping("test_error", patience=10).patience
+    10
+    """
+
+    monitor: str
+    patience: int = 20
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.monitor, str):
+            raise TypeError(f"monitor: expected the name of a probe, found {self.monitor!r}")
+        if not isinstance(self.patience, int) or isinstance(self.patience, bool) or self.patience < 1:
+            raise ValueError(f"patience: expected a positive integer, found {self.patience!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """One run: its setup, and what the host needs to know."""
+
+    setup: Setup
+    samples: int | np.ndarray
+    early_stopping: EarlyStopping | None
+
+    def same_program(self, other: "Plan") -> bool:
+        """Whether the two runs differ in the values of arrays only, and can share a compiled program."""
+        if not (np.array_equal(self.samples, other.samples) and self.early_stopping == other.early_stopping):
+            return False
+        mine, mine_static = eqx.partition(self.setup, eqx.is_array)
+        its, its_static = eqx.partition(other.setup, eqx.is_array)
+        if jax.tree.structure(mine) != jax.tree.structure(its):
+            return False
+        pairs = zip(jax.tree.leaves(mine), jax.tree.leaves(its), strict=True)
+        if any(a.shape != b.shape or a.dtype != b.dtype for a, b in pairs):
+            return False
+        static = zip(jax.tree.leaves(mine_static), jax.tree.leaves(its_static), strict=False)
+        return jax.tree.structure(mine_static) == jax.tree.structure(its_static) and all(
+            a == b for a, b in static
+        )
+
+
+class Captured(BaseException):
+    """Carries a plan out of a function that calls ``train``, instead of running it."""
+
+    def __init__(self, plan: Plan):
+        super().__init__("a run was planned, not run")
+        self.plan = plan
+
+
+_capturing: contextvars.ContextVar[bool] = contextvars.ContextVar("capturing", default=False)
+
+
+@contextlib.contextmanager
+def capturing() -> Iterator[None]:
+    """Inside, ``train`` raises ``Captured`` with its plan."""
+    token = _capturing.set(True)
+    try:
+        yield
+    finally:
+        _capturing.reset(token)
+
+
+def is_capturing() -> bool:
+    """Whether a sweep is collecting plans."""
+    return _capturing.get()

@@ -1,0 +1,286 @@
+"""The one loop: planned runs, chunk by chunk, whatever moves them.
+
+The host asks the dynamics to advance, takes the samples, measures the probes on them, and decides about early
+stopping, progress, checkpoints and Ctrl-C.
+"""
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..dynamics._base import CONVERGED, RUNNING, STATUSES, STOPPED, ended
+from . import _checkpoint
+from ._batch import Batch
+from ._plan import Plan
+from ._progress import Report
+from ._samples import Grid, Records
+from ._trajectory import Trajectory
+
+CHUNK_SECONDS = 0.4
+"""How long a chunk should take: in between, the host listens to Ctrl-C and draws progress."""
+CHECKPOINT_SECONDS = 10.0
+BLOCK = 32
+"""Most samples of one chunk."""
+BLOCK_BYTES = 2**26
+"""Memory for the samples of one chunk."""
+
+
+class Run:
+    """Runs that share a program, and all that the host knows of them."""
+
+    def __init__(self, plans: Sequence[Plan]):
+        self.began = time.perf_counter()
+        self.plans = plans
+        self.batch = Batch(plans)
+        self.names = tuple(probe.name for probe in plans[0].setup.probes)
+        self.records = [Records(self.names) for _ in plans]
+        self.grids = self._make_grids()
+        self.first_loss = np.maximum(self.batch.numbers(self.batch.state.loss), np.finfo(float).tiny)
+        self.interrupted = False
+
+    def _make_grids(self) -> list[Grid]:
+        state, by = self.batch.state, self.batch.dynamics.samples_by
+        size = sum(x.nbytes for x in jax.tree.leaves(state.params))
+        length = int(np.clip(BLOCK_BYTES // max(size, 1), 1, BLOCK))
+        grids = []
+        for plan, first in zip(self.plans, self.batch.first_samples(), strict=True):
+            if isinstance(plan.samples, np.ndarray):
+                grids.append(Grid(by, length, 0, plan.samples[plan.samples > 0]))
+            else:
+                # About a hundred samples for each factor e of time, thinned as the run grows longer.
+                spacing = 0.01 if by == "time" else 1.0
+                grids.append(Grid(by, length, plan.samples, first=float(first), spacing=spacing))
+        return grids
+
+    def begin(self) -> None:
+        """Measure the start."""
+        loss = self.batch.numbers(self.batch.state.loss)
+        norm = self.batch.numbers(self.batch.state.gradient_norm)
+        if not (np.isfinite(loss).all() and np.isfinite(norm).all()):
+            raise ValueError(
+                f"params: expected a finite loss and gradient at the start, found loss {loss} and gradient norm {norm}"
+            )
+        runs = range(len(self.plans))
+        self._add(
+            self.batch.present(),
+            [(run, 0) for run in runs],
+            np.zeros((len(runs), 1)),
+            np.zeros((len(runs), 1), int),
+        )
+
+    def _add(self, params: Any, pairs: list[tuple[int, int]], times: np.ndarray, steps: np.ndarray) -> None:
+        if not pairs:
+            return
+        runs, slots = zip(*pairs, strict=True)
+        for run, slot, values in zip(runs, slots, self.batch.measure(params, runs, slots), strict=True):
+            record, early = self.records[run], self.plans[run].early_stopping
+            record.add(float(times[run, slot]), int(steps[run, slot]), values)
+            if early is not None:
+                monitored = self.names.index(early.monitor)
+                if len(record.times) == 1 or values[monitored] < record.values[record.best][monitored]:
+                    record.best = len(record.times) - 1
+                    record.best_params = jax.tree.map(lambda x, run=run, slot=slot: x[run, slot], params)
+
+    def advance(self, limit: int) -> None:
+        """One chunk: go on, take the samples, thin them, stop early."""
+        batch = self.batch
+        running = batch.numbers(batch.state.status) == RUNNING
+        mode = int(
+            np.bincount(batch.numbers(batch.state.mode)[running]).argmax()
+        )  # the one most runs wait for
+        blocks = [grid.block() for grid in self.grids]
+        targets, passed = np.stack([block for block, _ in blocks]), np.array([count for _, count in blocks])
+        samples = batch.advance(batch.dynamics.modes[mode], targets, passed, limit)
+        taken = np.asarray(samples.taken)
+        pairs = [(int(run), int(slot)) for run, slot in np.argwhere(taken)]
+        self._add(samples.params, pairs, np.asarray(samples.time), np.asarray(samples.steps))
+        for run, (grid, record) in enumerate(zip(self.grids, self.records, strict=True)):
+            grid.passed(int(taken[run].sum()))
+            if grid.full(len(record.times)):
+                grid.thin(record.times[-1] if grid.by == "time" else record.steps[-1])
+                record.thin()
+        self._stop_early()
+
+    def _stop_early(self) -> None:
+        status = self.batch.numbers(self.batch.state.status).copy()
+        for run, (plan, record) in enumerate(zip(self.plans, self.records, strict=True)):
+            early = plan.early_stopping
+            if (
+                early is not None
+                and len(record.times) - 1 - record.best >= early.patience
+                and status[run] == RUNNING
+            ):
+                status[run] = STOPPED
+        self._set_status(status)
+
+    def _set_status(self, status: np.ndarray) -> None:
+        old = self.batch.state.status
+        self.batch.state = eqx.tree_at(
+            lambda s: s.status, self.batch.state, jnp.asarray(status.reshape(old.shape), old.dtype)
+        )
+
+    @property
+    def running(self) -> bool:
+        """Whether any run goes on."""
+        return bool((self.batch.numbers(self.batch.state.status) == RUNNING).any())
+
+    def progress(self) -> tuple[float, str]:
+        """How much of the way is done, by whichever limit is nearest, and a line for the user."""
+        state = self.batch.state
+        loss, steps, flow_time = (self.batch.numbers(x) for x in (state.loss, state.steps, state.time))
+        status = self.batch.numbers(state.status)
+        done = []
+        for run, plan in enumerate(self.plans):
+            stop = plan.setup.stop
+            shares = [steps[run] / float(stop.steps), flow_time[run] / float(stop.time)]
+            if 0 < float(stop.loss) < self.first_loss[run] and loss[run] > 0:
+                fall = np.log(self.first_loss[run] / loss[run]) / np.log(
+                    self.first_loss[run] / float(stop.loss)
+                )
+                shares.append(fall)
+            done.append(1.0 if status[run] != RUNNING else float(np.clip(max(shares), 0, 1)))
+        runs = f"{int((status != RUNNING).sum())}/{len(status)} runs, " if len(status) > 1 else ""
+        return float(np.mean(done)), f"{runs}loss {float(np.median(loss)):.2e}, {int(steps.max())} steps"
+
+    def end(self) -> list[Trajectory]:
+        """Measure the ends, and give the trajectories."""
+        state = self.batch.state
+        steps, times = self.batch.numbers(state.steps), self.batch.numbers(state.time)
+        fresh = [(run, 0) for run in range(len(self.plans)) if self.records[run].steps[-1] != steps[run]]
+        self._add(self.batch.present(), fresh, times[:, None], steps[:, None])
+        return [self._trajectory(run) for run in range(len(self.plans))]
+
+    def _trajectory(self, run: int) -> Trajectory:
+        record, plan, state = self.records[run], self.plans[run], self.batch.state
+        early = plan.early_stopping is not None
+        status = int(self.batch.numbers(state.status)[run])
+        return Trajectory(
+            params=record.best_params if early else self.batch.params(run),
+            parameterization=plan.setup.objective.parameterization,
+            times=np.array(record.times),
+            steps=np.array(record.steps),
+            records={name: record.column(name) for name in self.names},
+            status=STATUSES[STOPPED if status == RUNNING else status],
+            gradient_evaluations=int(self.batch.numbers(state.gradient_evaluations)[run]),
+            seconds=time.perf_counter() - self.began,
+            chosen=record.best if early else len(record.times) - 1,
+            interrupted=self.interrupted,
+        )
+
+    def _fingerprint(self) -> str:
+        # Without the limits, so that a run can be taken further than it was first meant to go.
+        return _checkpoint.fingerprint(
+            *[
+                (p.setup.objective, p.setup.dynamics, p.setup.params, p.setup.probes, p.samples)
+                for p in self.plans
+            ]
+        )
+
+    def save(self, path: Path) -> None:
+        """Write all that it takes to go on."""
+        leaves = jax.tree.leaves(eqx.filter(self.batch.state, eqx.is_array))
+        arrays = {f"state.{i}": np.asarray(x) for i, x in enumerate(leaves)}
+        for run, record in enumerate(self.records):
+            arrays[f"times.{run}"] = np.array(record.times)
+            arrays[f"steps.{run}"] = np.array(record.steps)
+            arrays |= {f"probe.{run}.{name}": record.column(name) for name in self.names}
+            if record.best_params is not None:
+                best = jax.tree.leaves(record.best_params)
+                arrays |= {f"best.{run}.{i}": np.asarray(x) for i, x in enumerate(best)}
+        grids = [[g.spacing, g.done, g.origin, g.first] for g in self.grids]
+        header = {"fingerprint": self._fingerprint(), "grids": grids, "best": [r.best for r in self.records]}
+        _checkpoint.save(path, header, arrays)
+
+    def restore(self, path: Path) -> None:
+        """Go on from what ``save`` wrote; ValueError if that was another run."""
+        header, arrays = _checkpoint.load(path)
+        if header.get("fingerprint") != self._fingerprint():
+            raise ValueError(
+                f"checkpoint: {path} belongs to another run (problem, parameterization, dynamics, initial parameters, "
+                "probes or samples differ); give another path, or remove it"
+            )
+        dynamic, static = eqx.partition(self.batch.state, eqx.is_array)
+        leaves, structure = jax.tree.flatten(dynamic)
+        restored = [jnp.asarray(arrays[f"state.{i}"]) for i in range(len(leaves))]
+        self.batch.state = eqx.combine(jax.tree.unflatten(structure, restored), static)
+        for run, (record, grid) in enumerate(zip(self.records, self.grids, strict=True)):
+            record.times, record.steps = arrays[f"times.{run}"].tolist(), arrays[f"steps.{run}"].tolist()
+            columns = [arrays[f"probe.{run}.{name}"] for name in self.names]
+            record.values = list(zip(*columns, strict=True))
+            record.best = header["best"][run]
+            if f"best.{run}.0" in arrays:
+                leaves, structure = jax.tree.flatten(self.plans[run].setup.params)
+                best = [jnp.asarray(arrays[f"best.{run}.{i}"]) for i in range(len(leaves))]
+                record.best_params = jax.tree.unflatten(structure, best)
+            grid.spacing, grid.done, grid.origin, grid.first = header["grids"][run]
+        self._continue_past_old_limits()
+
+    def _continue_past_old_limits(self) -> None:
+        state, status = self.batch.state, []
+        columns = [
+            self.batch.numbers(x)
+            for x in (state.status, state.loss, state.gradient_norm, state.steps, state.time)
+        ]
+        for plan, (old, loss, norm, steps, flow_time) in zip(
+            self.plans, zip(*columns, strict=True), strict=True
+        ):
+            limited = old in (RUNNING, STOPPED, CONVERGED)
+            status.append(int(ended(plan.setup.stop, loss, norm, steps, flow_time)) if limited else int(old))
+        self._set_status(np.array(status))
+
+
+def execute(plans: Sequence[Plan], report: Report, checkpoint: Path | None = None) -> list[Trajectory]:
+    """Run plans that share a program, from the start or from a checkpoint, to their ends or Ctrl-C."""
+    run = Run(plans)
+    if checkpoint is not None and checkpoint.exists():
+        run.restore(checkpoint)
+    else:
+        run.begin()
+    limit, saved = 64, time.perf_counter()
+    with _listening() as pressed:
+        while run.running and not pressed.is_set():
+            chunk = time.perf_counter()
+            run.advance(limit)
+            elapsed = max(time.perf_counter() - chunk, 1e-9)
+            limit = int(np.clip(limit * np.clip(CHUNK_SECONDS / elapsed, 0.25, 4), 16, 2**24))
+            report(*run.progress())
+            if checkpoint is not None and time.perf_counter() - saved > CHECKPOINT_SECONDS:
+                run.save(checkpoint)
+                saved = time.perf_counter()
+        run.interrupted = run.running
+        if checkpoint is not None:
+            run.save(checkpoint)  # before the end is measured: a longer run does not sample it
+    return run.end()
+
+
+@contextlib.contextmanager
+def _listening() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets. A second Ctrl-C interrupts at once; a handler of the caller's own is left in place."""
+    pressed = threading.Event()
+    default = signal.default_int_handler
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not default
+    ):
+        yield pressed
+        return
+
+    def handler(number: int, frame: Any) -> None:
+        if pressed.is_set():
+            default(number, frame)
+        pressed.set()
+
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, default)

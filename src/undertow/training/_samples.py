@@ -1,0 +1,86 @@
+"""Where a run is sampled, and what the samples say: the records of one run, on the host."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+
+@dataclasses.dataclass
+class Grid:
+    """Sample targets, in blocks of fixed length.
+
+    A grid that the caller gives is taken as it is. An automatic one is spaced evenly in steps, or evenly in the
+    logarithm of time; when it has as many samples as asked for, every second is dropped and the spacing doubled. Blocks
+    are cut at fixed places of the grid, so that a run does not depend on where its chunks end.
+    """
+
+    by: str
+    block_length: int
+    capacity: int
+    given: np.ndarray | None = None
+    first: float = 1.0
+    spacing: float = 1.0
+    done: int = 0  # targets passed since the grid last changed
+    origin: float = 0.0  # where the present spacing starts
+
+    def block(self) -> tuple[np.ndarray, int]:
+        """The targets of the present block, and how many of them are passed."""
+        start = self.done - self.done % self.block_length
+        index = np.arange(start, start + self.block_length)
+        if self.given is not None:
+            # Beyond the last: never reached. An int32 count of steps cannot be infinite.
+            beyond = np.inf if self.by == "time" else 2**31 - 1
+            targets = np.full(self.block_length, beyond)
+            rest = self.given[start : start + self.block_length]
+            targets[: rest.size] = rest
+        elif self.by == "time":
+            targets = (
+                self.origin * np.exp(self.spacing * (index + 1))
+                if self.origin
+                else self.first * np.exp(self.spacing * index)
+            )
+        else:
+            targets = np.minimum(self.origin + self.spacing * (index + 1), 2**31 - 1)
+        return targets, self.done - start
+
+    def passed(self, count: int) -> None:
+        """``count`` more targets were sampled."""
+        self.done += count
+
+    def full(self, samples: int) -> bool:
+        """Whether the records of ``samples`` samples are due for thinning; at the end of a block only."""
+        return self.given is None and samples >= self.capacity and self.done % self.block_length == 0
+
+    def thin(self, last: float) -> None:
+        """Go on from ``last`` with twice the spacing."""
+        self.spacing *= 2
+        self.origin, self.done = last, 0
+
+
+@dataclasses.dataclass
+class Records:
+    """The samples of one run so far."""
+
+    names: tuple[str, ...]
+    times: list[float] = dataclasses.field(default_factory=list)
+    steps: list[int] = dataclasses.field(default_factory=list)
+    values: list[tuple[np.ndarray, ...]] = dataclasses.field(default_factory=list)
+    best: int = 0
+    best_params: Any = None
+
+    def add(self, time: float, step: int, values: tuple[np.ndarray, ...]) -> None:
+        self.times.append(time)
+        self.steps.append(step)
+        self.values.append(values)
+
+    def thin(self) -> None:
+        """Keep the first sample, every second one after it, and the chosen one."""
+        kept = sorted({0, self.best, *range(len(self.times) - 1, 0, -2)})
+        self.best = kept.index(self.best)
+        self.times = [self.times[i] for i in kept]
+        self.steps = [self.steps[i] for i in kept]
+        self.values = [self.values[i] for i in kept]
+
+    def column(self, name: str) -> np.ndarray:
+        return np.stack([values[self.names.index(name)] for values in self.values])

@@ -1,0 +1,190 @@
+"""``train``: the arguments of one run, checked and handed over."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from .._validation import as_key, check_integer, nearest
+from ..dynamics import Dynamics, Stop
+from ..objective import Objective, check_params
+from ..parameterizations import Parameterization
+from ..parameterizations._base import Params
+from ..probes import Loss, Probe
+from ..problems import Problem
+from . import _checkpoint
+from ._plan import Captured, EarlyStopping, Plan, Setup, is_capturing
+from ._progress import Report, reporter
+from ._run import execute
+from ._trajectory import Trajectory
+
+
+def train(
+    problem: Problem,
+    parameterization: Parameterization,
+    dynamics: Dynamics,
+    *,
+    params: Params | None = None,
+    key: Any = None,
+    scale: Any = None,
+    penalty: Callable[[Array], Array] | None = None,
+    probes: Sequence[Probe] = (),
+    stop: Stop | None = None,
+    early_stopping: EarlyStopping | None = None,
+    samples: int | Sequence[float] | np.ndarray = 256,
+    progress: bool | Report = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+) -> Trajectory:
+    r"""Run an experiment: fit ``problem``, written as ``parameterization`` says, moved by ``dynamics``.
+
+    Parameters
+    ----------
+    problem, parameterization
+        What is fit, and how it is written; of the same shape.
+    dynamics
+        How the parameters move: ``GradientFlow``, ``GradientDescent``, ...
+    params
+        Initial parameters. Left out: drawn by ``parameterization.init(key, scale)``.
+    key, scale
+        A random key or an integer seed, and the root-mean-square size of the entries of w(0); both or, where ``params``
+        is given, neither.
+    penalty
+        A function of w added to the loss that is minimized; "loss" is recorded without it.
+    probes
+        What is watched; "loss" always is.
+    stop
+        When the run ends; ``Stop()``, that is loss 1e-6, where left out.
+    early_stopping
+        End the run by a probe, and keep the parameters at its lowest sample.
+    samples
+        How many samples to keep at most (at least half as many for a run that is long enough), evenly spaced in the
+        steps of gradient descent and in the logarithm of flow time; or the increasing steps or times to sample at.
+        The start and the end are always sampled.
+    progress
+        True: a bar with loss and time left, silent where there is no terminal. Or a function
+        ``(fraction done, message)``.
+    checkpoint
+        A file. The run is saved there about every ten seconds, on Ctrl-C and at its end, and goes on from there if the
+        file exists: bit for bit as if it had never been interrupted. Only the limits of ``stop`` may have changed.
+
+    Returns
+    -------
+    Trajectory
+        Also after Ctrl-C, with what was reached by then; press it twice to interrupt at once.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arguments that are wrong or do not fit, before any work.
+
+    Notes
+    -----
+    Numbers are float32 unless JAX is told ``jax.config.update("jax_enable_x64", True)``. A second call with the same
+    shapes and the same static values compiles nothing.
+
+    Examples
+    --------
+    >>> import undertow as ut
+    >>> trajectory = ut.train(
+    ...     ut.problems.LineTarget(-1.0, -2.0, 15.0),
+    ...     ut.parameterizations.Identity(2),
+    ...     ut.dynamics.GradientFlow(),
+    ...     key=0,
+    ...     scale=1e-3,
+    ...     stop=ut.Stop(loss=1e-10),
+    ... )
+    >>> trajectory.status, [round(float(x), 2) for x in trajectory.w]
+    ('converged', [3.0, 6.0])
+    """
+    plan = _plan(
+        problem,
+        parameterization,
+        dynamics,
+        params,
+        key,
+        scale,
+        penalty,
+        probes,
+        stop,
+        early_stopping,
+        samples,
+    )
+    path = None if checkpoint is None else _checkpoint.check_path(checkpoint)
+    if is_capturing():
+        raise Captured(plan)
+    with reporter(progress) as report:
+        (trajectory,) = execute([plan], report, path)
+    return trajectory
+
+
+def _plan(
+    problem: Problem,
+    parameterization: Parameterization,
+    dynamics: Dynamics,
+    params: Params | None,
+    key: Any,
+    scale: Any,
+    penalty: Callable[[Array], Array] | None,
+    probes: Sequence[Probe],
+    stop: Stop | None,
+    early_stopping: EarlyStopping | None,
+    samples: Any,
+) -> Plan:
+    objective = Objective(problem, parameterization, penalty)
+    if not isinstance(dynamics, Dynamics):
+        raise TypeError(f"dynamics: expected an undertow.dynamics.Dynamics, found {type(dynamics).__name__}")
+    stop = Stop() if stop is None else stop
+    if not isinstance(stop, Stop):
+        raise TypeError(f"stop: expected an undertow.Stop, found {type(stop).__name__}")
+    watched = _check_probes(probes, problem, parameterization, early_stopping)
+    if params is None:
+        if key is None or scale is None:
+            raise ValueError(
+                "params: expected initial parameters, or key and scale to draw them; found neither"
+            )
+        params = parameterization.init(as_key(key), scale)
+    elif key is not None or scale is not None:
+        raise ValueError("params: expected either params, or key and scale; found both")
+    params = check_params(parameterization, params)
+    for leaf in jax.tree.leaves(params):
+        if not bool(jnp.all(jnp.isfinite(leaf))):
+            raise ValueError("params: expected finite initial parameters, found NaN or infinity")
+    return Plan(Setup(objective, dynamics, stop, params, watched), _check_samples(samples), early_stopping)
+
+
+def _check_probes(
+    probes: Any, problem: Problem, parameterization: Parameterization, early_stopping: EarlyStopping | None
+) -> tuple[Probe, ...]:
+    if isinstance(probes, Probe) or not isinstance(probes, Sequence) or isinstance(probes, str):
+        raise TypeError(f"probes: expected a sequence of undertow.probes, found {probes!r}")
+    for probe in probes:
+        if not isinstance(probe, Probe):
+            raise TypeError(f"probes: expected undertow.probes, found {probe!r}")
+        probe.check(problem, parameterization)
+    watched = (Loss(), *(probe for probe in probes if not isinstance(probe, Loss)))
+    names = [probe.name for probe in watched]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"probes: expected different names, found {', '.join(twice)} more than once")
+    if early_stopping is not None:
+        if not isinstance(early_stopping, EarlyStopping):
+            raise TypeError(f"early_stopping: expected an undertow.EarlyStopping, found {early_stopping!r}")
+        if early_stopping.monitor not in names:
+            hint = nearest(early_stopping.monitor, names)
+            raise ValueError(
+                f"monitor: no probe {early_stopping.monitor!r}{hint}; watched are {', '.join(names)}"
+            )
+    return watched
+
+
+def _check_samples(samples: Any) -> int | np.ndarray:
+    if np.ndim(samples) == 0:
+        return check_integer("samples", samples, 2)
+    grid = np.asarray(samples, dtype=float)
+    if grid.ndim != 1 or not np.isfinite(grid).all() or (grid < 0).any() or (np.diff(grid) <= 0).any():
+        raise ValueError("samples: expected a number, or increasing finite times or steps from 0 on")
+    return grid

@@ -1,0 +1,84 @@
+"""What a run leaves behind."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Array
+
+from ..parameterizations import Parameterization
+from ..parameterizations._base import Params
+
+
+@dataclasses.dataclass(frozen=True)
+class Trajectory:
+    """A run: where it ended, and what was watched on the way.
+
+    ``trajectory["loss"]`` and the other probes by their names give one value a sample, the start first.
+
+    Attributes
+    ----------
+    params
+        The parameters at the end (with early stopping: at the chosen sample).
+    parameterization
+        The map that they belong to.
+    times, steps
+        Flow time and number of steps at the samples; the first is the start, the last the end.
+    records
+        The probes by name, numpy arrays with the samples first.
+    status
+        "converged": the loss or the gradient asked for was reached. "stopped": a limit of steps or time, early stopping
+        or Ctrl-C ended the run. "stalled": the parameters no longer moved. "diverged": the run left the finite numbers,
+        and what is kept is what it had before.
+    gradient_evaluations
+        How many gradients it took.
+    seconds
+        Wall time, compilation included.
+    chosen
+        The sample whose parameters ``params`` are; the last but for early stopping.
+    interrupted
+        Whether Ctrl-C ended the run.
+    """
+
+    params: Params
+    parameterization: Parameterization
+    times: np.ndarray
+    steps: np.ndarray
+    records: dict[str, np.ndarray]
+    status: str
+    gradient_evaluations: int
+    seconds: float
+    chosen: int
+    interrupted: bool = False
+
+    @property
+    def w(self) -> Array:
+        """The fitted object at the end, computed when asked for (a large matrix is best asked for its entries)."""
+        return self.parameterization(self.params)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self.records:
+            raise KeyError(f"no probe {name!r} was watched; there are {', '.join(self.records)}")
+        return self.records[name]
+
+    def to_xarray(self) -> xr.Dataset:
+        """The records as a dataset over the dimension "sample", with coordinates "time" and "step".
+
+        Further dimensions of a probe are called after it: "singular_values_0", ...
+        """
+        variables: dict[str, Any] = {}
+        for name, values in self.records.items():
+            dims = ["sample", *(f"{name}_{axis}" for axis in range(values.ndim - 1))]
+            variables[name] = (dims, values)
+        return xr.Dataset(
+            variables,
+            coords={"time": ("sample", self.times), "step": ("sample", self.steps)},
+            attrs={
+                "status": self.status,
+                "gradient_evaluations": self.gradient_evaluations,
+                "seconds": self.seconds,
+                "chosen_sample": self.chosen,
+                "interrupted": int(self.interrupted),
+            },
+        )

@@ -1,0 +1,54 @@
+"""Strict by default: 64-bit, shapes checked at run time, rank promotion is an error.
+
+Everything above the fixtures happens before `undertow` or `jax` is first imported, by tests or by
+doctests: it has no effect afterwards.
+"""
+
+import os
+import sys
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # One thread a worker: two workers that each start a pool for all cores only fight over them.
+    # NPROC is what XLA sizes its thread pools by.
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
+    for variable in ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+os.environ.setdefault("MPLBACKEND", "agg")  # figures go to files; no window is opened
+
+from collections.abc import Callable
+
+import hypothesis
+import jax
+import jaxtyping
+import pytest
+
+if "undertow" in sys.modules:
+    raise RuntimeError("undertow was imported before tests/conftest.py: its shapes would go unchecked")
+# The numeric tower: an int is welcome where the signature says float, as type checkers hold.
+jaxtyping.install_import_hook(
+    "undertow", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+)
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# The same examples on every run, few of them, and no deadline, because the first example compiles.
+# HYPOTHESIS_PROFILE=ci looks wider.
+hypothesis.settings.register_profile(
+    "default", derandomize=True, deadline=None, max_examples=20, print_blob=True
+)
+hypothesis.settings.register_profile("ci", deadline=None, max_examples=200, print_blob=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture
+def getkey() -> Callable[[], jax.Array]:
+    """A function that gives a fresh random key at every call, the same sequence in every run."""
+    count = 0
+
+    def next_key() -> jax.Array:
+        nonlocal count
+        count += 1
+        return jax.random.fold_in(jax.random.key(20), count)
+
+    return next_key

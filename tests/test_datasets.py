@@ -1,0 +1,206 @@
+"""Data sets: synthetic matrices, pictures, and MovieLens where it is found."""
+
+import gzip
+import hashlib
+import zipfile
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from undertow import datasets
+from undertow.datasets import _movielens
+
+# Synthetic ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("shape", "rank", "norm"), [((7, 5), 2, None), ((4, 9), 4, 3.5), ((1, 1), 1, None)])
+def test_low_rank_matrix(getkey, shape: tuple[int, int], rank: int, norm: float | None) -> None:
+    key = getkey()
+    matrix = datasets.low_rank_matrix(key, shape, rank, norm)
+    singular = np.linalg.svd(np.asarray(matrix), compute_uv=False)
+    assert matrix.shape == shape
+    assert np.sum(singular > 1e-10 * singular[0]) == rank
+    # Exact up to the rounding of a sum of squares.
+    expected = np.sqrt(shape[0] * shape[1]) if norm is None else norm
+    np.testing.assert_allclose(np.linalg.norm(np.asarray(matrix)), expected, rtol=1e-12)
+    np.testing.assert_array_equal(matrix, datasets.low_rank_matrix(key, shape, rank, norm))
+    assert not jnp.array_equal(matrix, datasets.low_rank_matrix(getkey(), shape, rank, norm)) or shape == (
+        1,
+        1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (((3, 4), 4), "rank: expected at most 3"),
+        (((3, 4), 0), "rank: expected an integer of at least 1"),
+        (((3, 0), 1), "shape: expected 2 positive integers"),
+        (((3, 4), 1, 0.0), "frobenius_norm: expected"),
+        (((3, 4), 1, float("nan")), "frobenius_norm: expected"),
+    ],
+)
+def test_low_rank_matrix_refuses(arguments, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        datasets.low_rank_matrix(jax.random.key(0), *arguments)
+
+
+@pytest.mark.parametrize(
+    ("shape", "count"),
+    [((6, 7), 42), ((6, 7), 1), ((200, 300), 500), ((10**6, 10**6), 1000), ((3, 4, 5), 20)],
+)
+def test_observe(getkey, shape: tuple[int, ...], count: int) -> None:
+    key = getkey()
+    indices = datasets.observe(key, shape, count)
+    assert len(indices) == len(shape)
+    assert all(index.shape == (count,) and np.issubdtype(index.dtype, np.integer) for index in indices)
+    flat = np.ravel_multi_index(indices, shape)
+    assert np.all(np.diff(flat) > 0)  # sorted, and each once
+    for index, again in zip(indices, datasets.observe(key, shape, count), strict=True):
+        np.testing.assert_array_equal(index, again)
+
+
+def test_observe_is_uniform(getkey) -> None:
+    draws = 500
+    seen = np.zeros((3, 4))
+    for key in jax.random.split(getkey(), draws):
+        seen[datasets.observe(key, (3, 4), 5)] += 1
+    # Each entry is a binomial count of mean 208 and standard deviation 11; twelve of them stay within
+    # five deviations but for one run in a hundred thousand, and the key is fixed.
+    assert np.abs(seen - draws * 5 / 12).max() < 5 * np.sqrt(draws * 5 / 12 * 7 / 12)
+
+
+def test_observe_takes_every_kind_of_key_and_refuses() -> None:
+    expected = datasets.observe(jax.random.key(3), (9, 9), 10)
+    np.testing.assert_array_equal(expected, datasets.observe(3, (9, 9), 10))
+    np.testing.assert_array_equal(expected, datasets.observe(jax.random.PRNGKey(3), (9, 9), 10))
+    with pytest.raises(ValueError, match="count: expected at most 6"):
+        datasets.observe(0, (2, 3), 7)
+    with pytest.raises(ValueError, match="count: expected an integer of at least 1"):
+        datasets.observe(0, (2, 3), 0)
+    with pytest.raises(ValueError, match=r"below 2\*\*63 entries"):
+        datasets.observe(0, (2**32, 2**32), 7)
+
+
+# Pictures -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["china", "flower"])
+def test_photograph(name: str) -> None:
+    whole = datasets.load_photograph(name)
+    assert whole.shape == (427, 640)
+    assert whole.dtype == np.float32
+    assert 0 <= whole.min() < 0.2
+    assert 0.8 < whole.max() <= 1
+    np.testing.assert_array_equal(datasets.load_photograph(name, size=(427, 640)), whole)
+    # Averages of blocks of 7 x 7 from the middle: all 427 = 7 * 61 rows, and 560 = 7 * 80 columns.
+    small = datasets.load_photograph(name, size=(61, 80))
+    middle = whole[:, 40:600].reshape(61, 7, 80, 7).mean((1, 3))
+    np.testing.assert_allclose(small, middle, atol=1e-5)  # sums of 49 numbers in float32
+    assert datasets.load_photograph(name, size=30).shape == (30, 30)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("chin",), "did you mean 'china'"),
+        (("china", 0), "size: expected"),
+        (("china", (428, 9)), "size: expected at most"),
+    ],
+)
+def test_photograph_refuses(arguments, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        datasets.load_photograph(*arguments)
+
+
+def test_digits() -> None:
+    digits = datasets.load_digits_matrix()
+    assert digits.shape == (1797, 64)
+    assert digits.dtype == np.float32
+    assert (digits.min(), digits.max()) == (0, 1)
+    np.testing.assert_array_equal(digits * 16, np.round(digits * 16))
+
+
+# MovieLens ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder where nothing is found, and no other place to look but UNDERTOW_DATA within it."""
+    monkeypatch.setattr(_movielens, "_folders", lambda: [tmp_path / "given"])
+    monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / "cache")
+    (tmp_path / "given").mkdir()
+    (tmp_path / "cache").mkdir()
+    return tmp_path
+
+
+def test_movielens_says_where_it_looked(nowhere: Path) -> None:
+    with pytest.raises(datasets.DataNotFound, match=r"given.*cache.*UNDERTOW_DATA.*download=True"):
+        datasets.load_movielens_100k()
+    assert issubclass(datasets.DataNotFound, FileNotFoundError)
+
+
+def test_movielens_looks_where_it_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("UNDERTOW_DATA", str(tmp_path / "mine"))
+    monkeypatch.chdir(tmp_path)
+    assert _movielens._folders()[:2] == [tmp_path / "mine", tmp_path.parent / "shared" / "data"]
+
+
+@pytest.mark.parametrize("place", ["movielens-100k/u.data.gz", "ml-100k/u.data"])
+def test_movielens_checks_what_it_finds(nowhere: Path, place: str) -> None:
+    path = nowhere / "given" / place
+    path.parent.mkdir()
+    path.write_bytes(gzip.compress(b"1\t2\t3\t4\n") if place.endswith(".gz") else b"1\t2\t3\t4\n")
+    with pytest.raises(ValueError, match=r"expected u\.data with sha256 06416e59"):
+        datasets.load_movielens_100k()
+    path.write_bytes(path.read_bytes()[:6])
+    with pytest.raises(ValueError, match=r"u\.data"):
+        datasets.load_movielens_100k()
+
+
+def test_movielens_takes_one_member_of_the_archive(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = b"1\t2\t3\t4\n2\t3\t5\t4\n"
+    monkeypatch.setattr(_movielens, "_DATA_SHA256", hashlib.sha256(content).hexdigest())
+    with zipfile.ZipFile(nowhere / "cache" / "ml-100k.zip", "w") as archive:
+        archive.writestr("../outside", "no")
+        archive.writestr("ml-100k/u.data", content)
+    table = datasets.load_movielens_100k()
+    assert table.ratings.tolist() == [3.0, 5.0]
+    assert [path.name for path in (nowhere / "cache").iterdir()] == ["ml-100k.zip"]
+    (nowhere / "cache" / "ml-100k.zip").write_bytes(b"PK nothing")
+    with pytest.raises(ValueError, match=r"expected a zip archive with ml-100k/u\.data"):
+        datasets.load_movielens_100k()
+
+
+def test_movielens_is_fetched_only_when_asked(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def refuse(url: str, known_hash: str, **_: object) -> None:
+        asked.append((url, known_hash))
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr("pooch.retrieve", refuse)
+    with pytest.raises(datasets.DataNotFound):
+        datasets.load_movielens_100k()
+    assert asked == []
+    with pytest.raises(ConnectionError):
+        datasets.load_movielens_100k(download=True)
+    assert asked[0][0].startswith("https://files.grouplens.org/")
+    assert asked[0][1].startswith("sha256:50d2a982")
+
+
+@pytest.mark.data
+def test_movielens() -> None:
+    try:
+        table = datasets.load_movielens_100k()
+    except datasets.DataNotFound as error:
+        pytest.skip(str(error))
+    assert table.shape == (943, 1682)
+    assert len(table) == 100_000
+    assert np.unique(table.ratings).tolist() == [1, 2, 3, 4, 5]
+    assert sorted(map(int, table.user_ids)) == list(range(1, 944))
+    assert sorted(map(int, table.item_ids)) == list(range(1, 1683))
+    assert (table.user_ids[0], table.item_ids[0], table.ratings[0]) == ("196", "242", 3.0)
