@@ -14,7 +14,7 @@ from ._functions import SameCode
 from ._validation import check_array, check_number
 from .objective import loss_of
 from .parameterizations import DeepMatrix, Parameterization
-from .parameterizations._base import Params
+from .parameterizations._base import Params, positions
 from .problems import ObservedEntries, Problem
 
 
@@ -120,8 +120,8 @@ class TestError(Probe):
             return loss_of(self.held_out, parameterization, params)
         assert isinstance(problem, ObservedEntries)
         squares = (parameterization(params) - _truth(problem, "TestError")) ** 2
-        unseen = squares.at[problem.indices].set(0)
-        return unseen.sum() / max(squares.size - problem.indices[0].size, 1)
+        seen = positions(problem.indices)
+        return squares.at[seen].set(0).sum() / max(squares.size - seen[0].size, 1)
 
 
 class ReconstructionError(Probe):

@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
 
 class Interrupted(BaseException):
@@ -30,29 +31,38 @@ def raised_on_ctrl_c() -> Iterator[Callable[[], None]]:
     Python lets the main thread alone handle signals: elsewhere the block changes nothing. Blocks
     nest; a signal is known to all of them.
     """
-    asked = threading.Event()
-
-    def check() -> None:
-        if asked.is_set():
-            raise Interrupted
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        asked.set()
-        if callable(previous) and getattr(previous, "raises_interrupted", False):
-            previous(number, frame)
-        raise Interrupted
-
-    handle.raises_interrupted = True  # pyright: ignore[reportFunctionMemberAccess]
     if threading.current_thread() is not threading.main_thread():
-        yield check
+        yield _nothing
         return
     previous = signal.getsignal(signal.SIGINT)
     if previous is signal.SIG_IGN:  # a worker: whoever started it decides
-        yield check
+        yield _nothing
         return
-    signal.signal(signal.SIGINT, handle)
+    handler = _Handler(previous)
+    signal.signal(signal.SIGINT, handler)
     try:
-        yield check
+        yield handler.check
     finally:
         # None stands for a handler that was not installed from Python, which cannot be put back.
-        signal.signal(signal.SIGINT, previous if previous is not None else signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL if previous is None else previous)
+
+
+class _Handler:
+    def __init__(self, previous: Any) -> None:
+        self.asked = False
+        self.outer = previous if isinstance(previous, _Handler) else None
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        handler: _Handler | None = self
+        while handler is not None:
+            handler.asked = True
+            handler = handler.outer
+        raise Interrupted
+
+    def check(self) -> None:
+        if self.asked:
+            raise Interrupted
+
+
+def _nothing() -> None:
+    """No signal arrives here."""

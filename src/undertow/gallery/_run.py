@@ -154,32 +154,38 @@ def conditions(study: Study, budget: str, seed: int) -> dict[str, Any]:
 
 def reusable(study: Study, out: Path, budget: str, seed: int) -> Record | None:
     """The record of an earlier, finished run under the same conditions, with all its files; else None."""
-    folder = out / study.id
     made = conditions(study, budget, seed)
-    if not made["fingerprint"] or not (folder / VERDICTS).is_file():
+    record = kept(study, out) if made["fingerprint"] else None
+    if record is None or record.state != "finished" or record.made != made:
+        return None
+    names = [DATA, *(picture.file(theme, kind) for picture in record.pictures for theme, kind in _kinds())]
+    complete = all((out / study.id / name).is_file() for name in names)
+    return replace(record, reused=True) if complete else None
+
+
+def kept(study: Study, out: Path) -> Record | None:
+    """The record in the folder of a study; None where there is none that this version can read."""
+    path = out / study.id / VERDICTS
+    if not path.is_file():
         return None
     try:
-        kept = json.loads((folder / VERDICTS).read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
         record = Record(
             study=study,
-            state=kept["state"],
-            seconds=float(kept["seconds"]),
-            checks=tuple(Verdict(**verdict) for verdict in kept["checks"]),
-            made=kept["made"],
-            hardware=kept["hardware"],
-            settings=kept["settings"],
-            pictures=tuple(Picture(**picture) for picture in kept["figures"]),
-            reused=True,
+            state=content["state"],
+            seconds=float(content["seconds"]),
+            checks=tuple(Verdict(**verdict) for verdict in content["checks"]),
+            made=content["made"],
+            hardware=content["hardware"],
+            settings=content["settings"],
+            pictures=tuple(Picture(**picture) for picture in content["figures"]),
         )
-    except (ValueError, KeyError, TypeError) as error:
-        _log.warning("%s is not a record of this version (%s); it is made anew", folder / VERDICTS, describe(error))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        _log.warning("%s is no record that this version can read: %s", path, describe(error))
         return None
-    texts = all(kept[name] == getattr(study, name) for name in ("id", "title", "source", "claim", "note"))
-    names = [check.name for check in study.checks] == [verdict.name for verdict in record.checks]
-    files = [DATA, *(picture.file(theme, kind) for picture in record.pictures for theme, kind in _kinds())]
-    complete = all((folder / name).is_file() for name in files)
-    same = record.state == "finished" and record.made == made and texts and names and complete
-    return record if same else None
+    # Words that are built from other files than the study's own do not show in the fingerprint.
+    same_names = [check.name for check in study.checks] == [verdict.name for verdict in record.checks]
+    return record if same_names and content["id"] == study.id else None
 
 
 def not_run(study: Study, reason: str, made: dict[str, Any], seconds: float = 0.0) -> Record:
@@ -204,8 +210,8 @@ def clear(folder: Path) -> None:
     names = [VERDICTS, DATA, LOG]
     # A record that cannot be read names no figures; its files are overwritten by those of the same name.
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        kept = json.loads((folder / VERDICTS).read_text(encoding="utf-8"))
-        pictures = [Picture(**picture) for picture in kept["figures"] if is_slug(picture["name"])]
+        content = json.loads((folder / VERDICTS).read_text(encoding="utf-8"))
+        pictures = [Picture(**picture) for picture in content["figures"] if is_slug(picture["name"])]
         names += [picture.file(theme, kind) for picture in pictures for theme, kind in _kinds()]
     for name in names:
         (folder / name).unlink(missing_ok=True)

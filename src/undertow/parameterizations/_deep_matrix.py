@@ -7,10 +7,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, ArrayLike, Float
 
 from .._validation import check_choice, check_integer, check_shape, is_traced
-from ._base import Parameterization, check_scale, check_w
+from ..linalg import EntryPattern, sampled_product
+from ._base import Indices, Parameterization, check_scale, check_w, positions
 
 Factors = tuple[Float[Array, "_ _"], ...]
 
@@ -138,17 +139,16 @@ class DeepMatrix(Parameterization):
             return functools.reduce(jnp.matmul, params[::-1])
         return functools.reduce(lambda product, factor: factor @ product, params)
 
-    def entries(self, params: Factors, indices: tuple[Int[Array, " m"], ...]) -> Float[Array, " m"]:
-        rows, columns = indices
-        if self.depth == 1 or not self._entries_are_cheaper(rows.size):
-            return self(params)[rows, columns]
-        left = functools.reduce(jnp.matmul, params[:0:-1])
-        return jnp.sum(left[rows] * params[0].T[columns], axis=1)
-
-    def _entries_are_cheaper(self, count: int) -> bool:
-        """Whether ``count`` dot products of length ``width`` cost less than the whole product."""
-        rows, columns = self.shape
-        return rows * columns > 20 * count
+    def entries(self, params: Factors, indices: Indices) -> Float[Array, " m"]:
+        if self.depth > 1 and isinstance(indices, EntryPattern):
+            left = functools.reduce(jnp.matmul, params[:0:-1])
+            return sampled_product(left, params[0].T, indices)
+        rows, columns = positions(indices)
+        if self.depth > 1 and self.shape[0] * self.shape[1] > 20 * rows.size:
+            # Few entries: as many dot products of length `width` cost less than the whole product.
+            left = functools.reduce(jnp.matmul, params[:0:-1])
+            return jnp.sum(left[rows] * params[0].T[columns], axis=1)
+        return self(params)[rows, columns]
 
     def lift(self, w: ArrayLike) -> Factors:
         w = check_w(w, self.shape)

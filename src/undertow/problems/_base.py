@@ -10,6 +10,7 @@ import equinox as eqx
 from jaxtyping import Array, Float, Int
 
 from .._validation import check_choice
+from ..linalg import EntryPattern
 
 NORMALIZATIONS = ("mean", "half_mean", "sum", "half_sum")
 
@@ -27,17 +28,20 @@ class Problem(eqx.Module):
 class ObservedEntries(Problem):
     """A problem that looks at some entries of ``w`` only, so that the others need never be formed.
 
-    Law: ``loss(w) == loss_of_entries(w[indices])``.
+    Law: ``loss(w) == loss_of_entries(entries)`` with the entries of ``w`` at ``indices``.
     """
 
-    indices: eqx.AbstractVar[tuple[Int[Array, " m"], ...]]
+    indices: eqx.AbstractVar[tuple[Int[Array, " m"], ...] | EntryPattern]
 
     @abc.abstractmethod
     def loss_of_entries(self, entries: Float[Array, " m"]) -> Float[Array, ""]:
         """The loss, from the entries of ``w`` at ``self.indices`` alone."""
 
     def loss(self, w: Float[Array, "..."]) -> Float[Array, ""]:
-        return self.loss_of_entries(w[self.indices])
+        indices = self.indices
+        if isinstance(indices, EntryPattern):
+            indices = indices.rows, indices.columns
+        return self.loss_of_entries(w[indices])
 
 
 def check_normalization(value: str) -> str:

@@ -6,7 +6,13 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from .._validation import check_array, check_indices, check_shape
+from ..linalg import EntryPattern
 from ._base import ObservedEntries, check_normalization, normalized
+
+DENSE_SIZE = 250_000
+"""Up to this many entries the whole matrix costs less than a sparse layout of it."""
+DENSE_SHARE = 0.06
+"""Beyond that, the whole matrix is formed where more than this share of it is observed (measured on two cores)."""
 
 
 class MatrixCompletion(ObservedEntries):
@@ -21,7 +27,7 @@ class MatrixCompletion(ObservedEntries):
     rows, columns
         Where the observed entries are, counted from 0; no pair twice. m integers each.
     values
-        The observed entries.
+        The observed entries. They are kept in the order of rows, then columns.
     truth
         The whole matrix where it is known; used by probes only, never by the loss.
     normalization
@@ -42,8 +48,7 @@ class MatrixCompletion(ObservedEntries):
     """
 
     shape: tuple[int, int] = eqx.field(static=True)
-    rows: Int[Array, " m"]
-    columns: Int[Array, " m"]
+    indices: tuple[Int[Array, " m"], Int[Array, " m"]] | EntryPattern
     values: Float[Array, " m"]
     truth: Float[Array, "rows columns"] | None
     normalization: str = eqx.field(static=True)
@@ -68,15 +73,24 @@ class MatrixCompletion(ObservedEntries):
         if i.size == 0:
             raise ValueError("values: expected at least one observed entry, found none")
         check_distinct(i, j, d)
-        self.rows, self.columns = jnp.asarray(i), jnp.asarray(j)
+        order = np.lexsort((j, i))
+        i, j, self.values = i[order], j[order], self.values[order]
+        sparse = n * d > DENSE_SIZE and i.size < DENSE_SHARE * n * d
+        self.indices = EntryPattern(i, j, (n, d)) if sparse else (jnp.asarray(i), jnp.asarray(j))
         self.truth = None if truth is None else check_array("truth", truth, dimensions=2)
         if self.truth is not None and self.truth.shape != self.shape:
             raise ValueError(f"truth: expected shape {self.shape}, found {self.truth.shape}")
         self.normalization = check_normalization(normalization)
 
     @property
-    def indices(self) -> tuple[Int[Array, " m"], Int[Array, " m"]]:
-        return self.rows, self.columns
+    def rows(self) -> Int[Array, " m"]:
+        """Rows of the observed entries, in ascending order."""
+        return self.indices.rows if isinstance(self.indices, EntryPattern) else self.indices[0]
+
+    @property
+    def columns(self) -> Int[Array, " m"]:
+        """Columns of the observed entries, in the order of ``rows``."""
+        return self.indices.columns if isinstance(self.indices, EntryPattern) else self.indices[1]
 
     def loss_of_entries(self, entries: Float[Array, " m"]) -> Float[Array, ""]:
         return normalized(entries - self.values, self.normalization)

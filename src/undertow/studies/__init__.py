@@ -12,6 +12,7 @@ from undertow.studies._base import (
     Budget,
     Close,
     Expectation,
+    Outcome,
     Study,
     Verdict,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "Budget",
     "Close",
     "Expectation",
+    "Outcome",
     "Study",
     "Verdict",
     "all_studies",

@@ -1,4 +1,4 @@
-"""Matrix functions that the other rooms share."""
+"""Soft counts of the singular values that matter."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float

@@ -1,0 +1,118 @@
+"""What a gallery run shows on the terminal: bars with time left, or one plain line per event."""
+
+import sys
+from types import TracebackType
+from typing import Any, Protocol, Self, TextIO
+
+from undertow.gallery._run import Record
+from undertow.gallery._words import duration, outcome
+from undertow.studies import Study
+
+
+class Display(Protocol):
+    """Is told what happens; used as a context."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def begin(self, study: Study) -> None:
+        """A study starts."""
+
+    def move(self, study: Study, fraction: float, message: str) -> None:
+        """A study is this far, from 0 to 1."""
+
+    def end(self, record: Record) -> None:
+        """A study ended, or was found finished."""
+
+
+def display_on(stream: TextIO | None = None, *, total: int) -> Display:
+    """Bars where the stream (standard error by default) is a terminal, else plain lines."""
+    stream = sys.stderr if stream is None else stream
+    return Bars(stream, total) if stream.isatty() else Lines(stream)
+
+
+class Lines:
+    """One plain line where a study starts and where it ends."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stream.flush()
+
+    def begin(self, study: Study) -> None:
+        self._say(f"{study.id}: started")
+
+    def move(self, study: Study, fraction: float, message: str) -> None:
+        pass  # a log is no place for bars
+
+    def end(self, record: Record) -> None:
+        self._say(_last_line(record))
+
+    def _say(self, line: str) -> None:
+        self.stream.write(line + "\n")
+        self.stream.flush()
+
+
+class Bars:
+    """A bar with time left for each study under way, and one for all."""
+
+    def __init__(self, stream: TextIO, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self.progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[message]}", markup=False),
+            console=Console(file=stream, highlight=False),
+            transient=True,
+        )
+        self.whole = self.progress.add_task("all studies", total=total, message="")
+        self.tasks: dict[str, tuple[Any, float]] = {}  # the bar, and how far it has counted
+
+    def __enter__(self) -> Self:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+
+    def begin(self, study: Study) -> None:
+        task = self.progress.add_task(study.id, total=1.0, message="")
+        self.tasks[study.id] = (task, 0.0)
+
+    def move(self, study: Study, fraction: float, message: str) -> None:
+        task, before = self.tasks[study.id]
+        self.progress.update(task, completed=fraction, message=message)
+        self.progress.advance(self.whole, max(fraction - before, 0.0))
+        self.tasks[study.id] = (task, max(fraction, before))
+
+    def end(self, record: Record) -> None:
+        before = 0.0
+        if record.study.id in self.tasks:
+            task, before = self.tasks.pop(record.study.id)
+            self.progress.remove_task(task)
+        self.progress.advance(self.whole, 1.0 - before)
+        self.progress.console.print(_last_line(record), markup=False, soft_wrap=True)
+
+
+def _last_line(record: Record) -> str:
+    tail = "reused from an earlier run" if record.reused else duration(record.seconds)
+    line = f"{record.study.id}: {outcome(record)}, {tail}"
+    for check in record.checks:
+        if check.verdict == "fails":
+            line += f"\n    {check.name}: {check.reason}"
+    return line
