@@ -10,6 +10,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from .._validation import check_number
 from ..dynamics import Dynamics, Stop
 from ..objective import Objective
 from ..parameterizations._base import Params
@@ -36,11 +37,14 @@ class EarlyStopping:
         Name of the watched probe, one number a sample; smaller is better.
     patience
         The run ends ("stopped") after this many samples in a row without a new lowest value.
+    loss_share
+        Patience counts only while the loss is below this share of its start. From small initialization nothing moves
+        for a while, and nothing can be told from it; 0.9 waits for the first mode. 1: count from the start.
 
     Raises
     ------
     TypeError, ValueError
-        If ``patience`` is not a positive integer; by ``train``, if no such probe is watched.
+        If ``patience`` is not a positive integer or ``loss_share`` not in (0, 1]; by ``train``, if no such probe is watched.
 
     Examples
     --------
@@ -50,12 +54,14 @@ class EarlyStopping:
 
     monitor: str
     patience: int = 20
+    loss_share: float = 1.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.monitor, str):
             raise TypeError(f"monitor: expected the name of a probe, found {self.monitor!r}")
         if not isinstance(self.patience, int) or isinstance(self.patience, bool) or self.patience < 1:
             raise ValueError(f"patience: expected a positive integer, found {self.patience!r}")
+        check_number("loss_share", self.loss_share, 0, exclusive=True, maximum=1)
 
 
 @dataclasses.dataclass(frozen=True)

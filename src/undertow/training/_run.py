@@ -52,6 +52,9 @@ class Run:
         size = sum(x.nbytes for x in jax.tree.leaves(state.params))
         length = int(np.clip(BLOCK_BYTES // max(size, 1), 1, BLOCK))
         grids = []
+        patience = [plan.early_stopping.patience for plan in self.plans if plan.early_stopping is not None]
+        if patience:
+            length = min(length, max(1, min(patience) // 4))  # early stopping looks once a block
         for plan, first in zip(self.plans, self.batch.first_samples(), strict=True):
             if isinstance(plan.samples, np.ndarray):
                 grids.append(Grid(by, length, 0, plan.samples[plan.samples > 0]))
@@ -112,13 +115,14 @@ class Run:
 
     def _stop_early(self) -> None:
         status = self.batch.numbers(self.batch.state.status).copy()
+        loss = self.names.index("loss")
         for run, (plan, record) in enumerate(zip(self.plans, self.records, strict=True)):
             early = plan.early_stopping
-            if (
-                early is not None
-                and len(record.times) - 1 - record.best >= early.patience
-                and status[run] == RUNNING
-            ):
+            if early is None or status[run] != RUNNING:
+                continue
+            waited = len(record.times) - 1 - record.best
+            under_way = record.values[-1][loss] <= early.loss_share * record.values[0][loss]
+            if under_way and waited >= early.patience:
                 status[run] = STOPPED
         self._set_status(status)
 

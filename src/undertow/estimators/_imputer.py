@@ -1,0 +1,135 @@
+"""Matrices with holes."""
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from ..training._progress import Report
+from ._completion import Completion, Settings, complete
+from ._validation import check_settings
+
+
+class LowRankImputer(TransformerMixin, BaseEstimator):
+    """Fill the holes of a numeric matrix by early-stopped gradient descent on a deep factorization.
+
+    As ``RatingPredictor``, for a matrix with NaN in its holes: row and column effects first, then a factorization from
+    small initialization whose bias towards low rank is the only regularizer, stopped by held-out entries. It fits the
+    one matrix that it is given: ``fit_transform`` is the way to use it.
+
+    Parameters
+    ----------
+    depth, width, scale, speed, ridge, validation_fraction, patience, max_iter, clip, random_state, verbose
+        As in ``RatingPredictor``. Two defaults differ, because entries of a matrix are measurements rather than
+        opinions: ``ridge`` is small, and predictions are not clipped.
+
+    Attributes
+    ----------
+    completed_ : ndarray
+        The matrix that was fitted, with its holes filled; observed entries as they were.
+    n_iter_ : int
+        Steps of the final fit.
+    validation_path_ : ndarray of shape (n, 3)
+        Step, training error and validation error along the search.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.outer([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0])
+    >>> X[0, 0] = np.nan
+    >>> bool(np.isfinite(LowRankImputer().fit_transform(X)).all())
+    True
+    """
+
+    def __init__(
+        self,
+        *,
+        depth: int = 2,
+        width: int = 200,
+        scale: float = 1e-4,
+        speed: float = 0.2,
+        ridge: float = 0.1,
+        validation_fraction: float = 0.1,
+        patience: int = 25,
+        max_iter: int = 2000,
+        clip: bool = False,
+        random_state: int = 0,
+        verbose: bool = False,
+    ):
+        self.depth = depth
+        self.width = width
+        self.scale = scale
+        self.speed = speed
+        self.ridge = ridge
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.max_iter = max_iter
+        self.clip = clip
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def settings(self) -> Settings:
+        """The parameters of the fit, checked.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If one is out of range; the message names it.
+        """
+        return check_settings(self)
+
+    def fit(self, X: Any, y: Any = None, *, progress: bool | Report | None = None) -> Self:
+        """Fit the observed entries of ``X`` (rows x columns, NaN in the holes).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ``X`` is no numeric matrix, has infinities, or fewer than two observed entries.
+        """
+        self.fit_transform(X, y, progress=progress)
+        return self
+
+    def fit_transform(self, X: Any, y: Any = None, *, progress: bool | Report | None = None) -> np.ndarray:
+        """Fit ``X`` and return it with its holes filled; errors as for ``fit``."""
+        settings = self.settings()
+        matrix = _matrix(X)
+        i, j = np.nonzero(~np.isnan(matrix))
+        watch = self.verbose if progress is None else progress
+        found = complete(i, j, matrix[i, j], matrix.shape, settings, clip=self.clip, progress=watch)
+        self.completion_: Completion = found
+        filled = matrix.copy()
+        holes = np.nonzero(np.isnan(matrix))
+        filled[holes] = found.at(*holes)
+        self.completed_, self.n_iter_, self.n_features_in_ = filled, found.n_iter, matrix.shape[1]
+        path = found.validation
+        columns = [] if path is None else [path.steps, path["loss"], path["test_error"]]
+        self.validation_path_ = np.stack(columns, axis=1) if columns else np.empty((0, 3))
+        return filled.copy()
+
+    def transform(self, X: Any) -> np.ndarray:
+        """The completed matrix, for the matrix that was fitted.
+
+        Raises
+        ------
+        ValueError
+            If ``X`` is another matrix: completion knows nothing of rows that it has not seen.
+        """
+        matrix = _matrix(X)
+        same = matrix.shape == self.completed_.shape and np.array_equal(
+            np.where(np.isnan(matrix), self.completed_, matrix), self.completed_
+        )
+        if not same:
+            raise ValueError("X: expected the matrix that was fitted, found another; use fit_transform")
+        return self.completed_.copy()
+
+
+def _matrix(X: Any) -> np.ndarray:
+    try:
+        matrix = np.asarray(X, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"X: expected a numeric matrix with NaN in its holes ({error})") from None
+    if matrix.ndim != 2:
+        raise ValueError(f"X: expected a matrix, found shape {matrix.shape}")
+    if np.isinf(matrix).any():
+        raise ValueError("X: expected finite numbers and NaN, found infinity")
+    return matrix

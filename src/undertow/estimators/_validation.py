@@ -1,0 +1,40 @@
+"""Checks that the estimators share; like scikit-learn's own, they run in ``fit`` and not before."""
+
+from typing import Any
+
+import numpy as np
+
+from .._validation import check_integer, check_number
+from ._completion import Settings
+
+
+def check_settings(estimator: Any) -> Settings:
+    """The parameters of an estimator as ``Settings``, each within its range."""
+    for name in ("scale", "speed"):
+        check_number(name, getattr(estimator, name), 0, exclusive=True)
+    check_number("ridge", estimator.ridge, 0)
+    check_number("validation_fraction", estimator.validation_fraction, 0, exclusive=True, maximum=0.5)
+    return Settings(
+        depth=check_integer("depth", estimator.depth, 2),
+        width=check_integer("width", estimator.width, 1),
+        scale=float(estimator.scale),
+        speed=float(estimator.speed),
+        ridge=float(estimator.ridge),
+        validation_fraction=float(estimator.validation_fraction),
+        patience=check_integer("patience", estimator.patience, 1),
+        max_iter=check_integer("max_iter", estimator.max_iter, 1),
+        seed=check_integer("random_state", estimator.random_state, 0),
+    )
+
+
+def check_vector(name: str, values: Any, length: int) -> np.ndarray:
+    """``values`` as a vector of ``length`` finite numbers."""
+    try:
+        vector = np.asarray(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: expected numbers ({error})") from None
+    if vector.shape != (length,):
+        raise ValueError(f"{name}: expected shape ({length},), found {vector.shape}")
+    if not np.isfinite(vector).all():
+        raise ValueError(f"{name}: expected finite numbers, found {vector[~np.isfinite(vector)][0]}")
+    return vector
