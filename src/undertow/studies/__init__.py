@@ -16,6 +16,9 @@ from undertow.studies._base import (
     Study,
     Verdict,
 )
+from undertow.studies._flow_versus_descent import flow_versus_descent
+from undertow.studies._image_completion import image_completion
+from undertow.studies._movielens import movielens
 from undertow.studies._registry import all_studies, find
 
 __all__ = [
@@ -32,4 +35,7 @@ __all__ = [
     "Verdict",
     "all_studies",
     "find",
+    "flow_versus_descent",
+    "image_completion",
+    "movielens",
 ]
