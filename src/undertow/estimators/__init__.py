@@ -1,9 +1,25 @@
 """Estimators for data of one's own: regularized by how they are trained, not by a tuned penalty."""
 
+from ._completion import Completion as Completion
+from ._completion import Effects as Effects
 from ._completion import Settings as Settings
+from ._completion import StoppingPoint as StoppingPoint
+from ._completion import complete as complete
+from ._completion import fit_effects as fit_effects
 from ._hold_out import HeldOutErrors as HeldOutErrors
 from ._hold_out import held_out_errors as held_out_errors
 from ._imputer import LowRankImputer as LowRankImputer
 from ._ratings import RatingPredictor as RatingPredictor
 
-__all__ = ["HeldOutErrors", "LowRankImputer", "RatingPredictor", "Settings", "held_out_errors"]
+__all__ = [
+    "Completion",
+    "Effects",
+    "HeldOutErrors",
+    "LowRankImputer",
+    "RatingPredictor",
+    "Settings",
+    "StoppingPoint",
+    "complete",
+    "fit_effects",
+    "held_out_errors",
+]

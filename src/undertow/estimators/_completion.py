@@ -12,6 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.linalg import norm, svds
 
 from ..dynamics import GradientDescent, Stop
 from ..optimizers import make
@@ -21,7 +23,6 @@ from ..problems import MatrixCompletion
 from ..training import EarlyStopping, Trajectory, train
 from ..training._progress import Report
 
-POWER_ITERATIONS = 50
 HALVINGS = 12
 
 
@@ -41,6 +42,14 @@ class Settings:
 
 
 @dataclasses.dataclass(frozen=True)
+class StoppingPoint:
+    """Where descent should stop: a training error (mean square in units of the residual), within so many steps."""
+
+    training_error: float
+    max_iter: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Effects:
     """Mean, row effects and column effects: the baseline ``mean + rows[i] + columns[j]``."""
 
@@ -49,8 +58,8 @@ class Effects:
     columns: np.ndarray
 
     def at(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        """The baseline at pairs (i, j)."""
-        return self.mean + self.rows[i] + self.columns[j]
+        """The baseline at pairs (i, j); -1 stands for a row or column that is not in the table, with effect 0."""
+        return self.mean + np.where(i < 0, 0, self.rows[i]) + np.where(j < 0, 0, self.columns[j])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,15 +72,14 @@ class Completion:
     low: float
     high: float
     n_iter: int
+    stopping_point: StoppingPoint
     validation: Trajectory | None
 
     def at(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        """The completed entries at pairs (i, j)."""
-        out = self.effects.at(i, j)
-        for start in range(0, len(i), 65536):  # rows of the factors are gathered a piece at a time
-            piece = slice(start, start + 65536)
-            out[piece] += np.einsum("ek,ek->e", self.left[i[piece]], self.right[j[piece]])
-        return np.clip(out, self.low, self.high)
+        """The completed entries at pairs (i, j); with -1 for an unknown row or column, the baseline."""
+        known = (i >= 0) & (j >= 0)
+        product = np.where(known, _dots(self.left, self.right, i, j), 0)
+        return np.clip(self.effects.at(i, j) + product, self.low, self.high)
 
     def block(self, rows: slice) -> np.ndarray:
         """Whole completed rows."""
@@ -101,46 +109,75 @@ def complete(
     settings: Settings,
     *,
     clip: bool = True,
+    stopping_point: StoppingPoint | None = None,
     progress: bool | Report = False,
 ) -> Completion:
     """Fit a table from its entries ``values`` at (i, j), no pair twice.
 
+    The stopping point is searched on a validation split, unless it is given.
+
     Raises
     ------
     ValueError
-        If there are fewer than two entries.
+        If there are fewer than two entries, or descent diverges at every rate.
     """
     if len(values) < 2:
-        raise ValueError(f"values: expected at least 2 entries, one to fit and one to hold out, found {len(values)}")
+        raise ValueError(
+            f"values: expected at least 2 entries, one to fit and one to hold out, found {len(values)}"
+        )
+    validation, speed = None, settings.speed
+    if stopping_point is None:
+        stopping_point, validation, speed = _search(i, j, values, shape, settings, _part(progress, 0, 2))
+        progress = _part(progress, 1, 2)
+    effects = fit_effects(i, j, values, shape, settings.ridge)
+    left, right, n_iter = np.zeros((shape[0], 1)), np.zeros((shape[1], 1)), 0
+    if stopping_point.max_iter > 0:
+        # The same training error, not the same number of steps: more entries take a little longer.
+        problem = _Residual(i, j, values - effects.at(i, j), shape)
+        descent = _descend(problem, None, settings, speed, stopping_point, progress)
+        if descent is not None:
+            (left, right), n_iter = descent.factors, int(descent.trajectory.steps[-1])
+            # What the factors leave is given to the effects once more.
+            effects = fit_effects(i, j, values - _dots(left, right, i, j), shape, settings.ridge)
+    low, high = (float(values.min()), float(values.max())) if clip else (-np.inf, np.inf)
+    return Completion(effects, left, right, low, high, n_iter, stopping_point, validation)
+
+
+def _search(
+    i: np.ndarray,
+    j: np.ndarray,
+    values: np.ndarray,
+    shape: tuple[int, int],
+    settings: Settings,
+    progress: bool | Report,
+) -> tuple[StoppingPoint, Trajectory | None, float]:
+    """Where the error on a held-out part of the entries is lowest, and the speed that got there."""
     order = np.random.default_rng(settings.seed).permutation(len(values))
     held = max(1, round(settings.validation_fraction * len(values)))
     validation, fitted = order[:held], order[held:]
-    report = progress if callable(progress) else None
-
     effects = fit_effects(i[fitted], j[fitted], values[fitted], shape, settings.ridge)
     residual = values - effects.at(i, j)
-    chosen = _descend(i, j, residual, fitted, validation, shape, settings, settings.speed, None, _half(report, 0, progress))
-    effects = fit_effects(i, j, values, shape, settings.ridge)
-    low, high = (float(values.min()), float(values.max())) if clip else (-np.inf, np.inf)
-    if chosen is None or chosen.trajectory.chosen == 0:
-        empty = np.zeros((shape[0], 1)), np.zeros((shape[1], 1))
-        return Completion(effects, *empty, low, high, 0, None if chosen is None else chosen.trajectory)
+    parts = [_Residual(i[part], j[part], residual[part], shape) for part in (fitted, validation)]
+    descent = _descend(*parts, settings, settings.speed, None, progress)
+    if descent is None or descent.trajectory.chosen == 0:
+        return StoppingPoint(1.0, 0), None if descent is None else descent.trajectory, settings.speed
+    trajectory = descent.trajectory
+    training_error = float(trajectory["loss"][trajectory.chosen])
+    point = StoppingPoint(training_error, 2 * int(trajectory.steps[trajectory.chosen]))
+    return point, trajectory, descent.speed
 
-    # The same training error, not the same number of steps: more entries take a little longer.
-    trajectory = chosen.trajectory
-    goal = float(trajectory["loss"][trajectory.chosen]), 2 * int(trajectory.steps[trajectory.chosen])
-    everything = np.arange(len(values))
-    residual = values - effects.at(i, j)
-    final = _descend(i, j, residual, everything, None, shape, settings, chosen.speed, goal, _half(report, 1, progress))
-    if final is None:
-        raise RuntimeError("values: descent on all entries diverged at every rate; are there extreme outliers?")
-    left, right = final.factors
-    # What the factors leave is given to the effects once more.
-    product = np.concatenate(
-        [np.einsum("ek,ek->e", left[a], right[b]) for a, b in zip(_pieces(i), _pieces(j), strict=True)]
-    )
-    effects = fit_effects(i, j, values - product, shape, settings.ridge)
-    return Completion(effects, left, right, low, high, int(final.trajectory.steps[-1]), trajectory)
+
+@dataclasses.dataclass(frozen=True)
+class _Residual:
+    """Entries of a table, less their baseline."""
+
+    i: np.ndarray
+    j: np.ndarray
+    values: np.ndarray
+    shape: tuple[int, int]
+
+    def problem(self, unit: float) -> MatrixCompletion:
+        return MatrixCompletion(self.shape, self.i, self.j, (self.values / unit).astype(np.float32))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,15 +188,11 @@ class _Descent:
 
 
 def _descend(
-    i: np.ndarray,
-    j: np.ndarray,
-    residual: np.ndarray,
-    fitted: np.ndarray,
-    validation: np.ndarray | None,
-    shape: tuple[int, int],
+    fitted: _Residual,
+    held_out: _Residual | None,
     settings: Settings,
     speed: float,
-    goal: tuple[float, int] | None,
+    stopping_point: StoppingPoint | None,
     progress: bool | Report,
 ) -> _Descent | None:
     """Descent on the residual in units of its size; None where there is nothing to fit.
@@ -167,33 +200,32 @@ def _descend(
     The rate makes the leading mode grow by a factor of 1 + speed a step at depth 2. Where the loss rises all the same,
     as with an outlier, the run starts again at half the speed.
     """
-    unit = float(np.sqrt(np.mean(residual[fitted] ** 2)))
-    if unit <= 1e-6 * np.abs(residual).max(initial=1e-300) or unit == 0:
+    unit = float(np.sqrt(np.mean(fitted.values**2)))
+    if unit <= 1e-12:
         return None
-
-    def problem(chosen: np.ndarray) -> MatrixCompletion:
-        return MatrixCompletion(shape, i[chosen], j[chosen], (residual[chosen] / unit).astype(np.float32))
-
-    observed = problem(fitted)
+    observed, shape, count = fitted.problem(unit), fitted.shape, len(fitted.values)
     phi = DeepMatrix(shape, settings.depth, width=min(settings.width, *shape))
-    params = jax.tree.map(lambda x: x.astype(jnp.float32), phi.init(jax.random.key(settings.seed), settings.scale))
-    density = len(fitted) / (shape[0] * shape[1])
-    top = _largest_singular_value(i[fitted], j[fitted], residual[fitted] / unit, shape)
-    pace = density * settings.depth / 2 * (top / density) ** (2 - 2 / settings.depth)
-    steps = settings.max_iter if goal is None else goal[1]
-    probes = [] if validation is None else [TestError(problem(validation))]
+    params = jax.tree.map(
+        lambda x: x.astype(jnp.float32), phi.init(jax.random.key(settings.seed), settings.scale)
+    )
+    density = count / (shape[0] * shape[1])
+    pace = (
+        density * settings.depth / 2 * (_spectral_norm(fitted) / unit / density) ** (2 - 2 / settings.depth)
+    )
+    steps = settings.max_iter if stopping_point is None else stopping_point.max_iter
+    goal = None if stopping_point is None else stopping_point.training_error
+    probes = [] if held_out is None else [TestError(held_out.problem(unit))]
     for _ in range(HALVINGS):
         # The loss is a mean over the entries; the rate is meant for half their sum.
-        optimizer = make("sgd", speed / pace * len(fitted) / 2)
         trajectory = train(
             observed,
             phi,
-            GradientDescent(optimizer),
+            GradientDescent(make("sgd", speed / pace * count / 2)),
             params=params,
             probes=probes,
-            stop=Stop(loss=None if goal is None else goal[0], steps=steps),
+            stop=Stop(loss=goal, steps=steps),
             early_stopping=EarlyStopping("test_error", settings.patience, loss_share=0.9) if probes else None,
-            samples=np.arange(0, steps + 1) if probes else 64,
+            samples=np.arange(steps + 1),
             progress=progress,
         )
         if trajectory.interrupted:
@@ -205,26 +237,30 @@ def _descend(
                 left = left @ factor
             return _Descent(trajectory, (np.asarray(left) * unit, np.asarray(right)), speed)
         speed /= 2
-    return None
+    raise ValueError(f"values: descent diverged at {HALVINGS} rates; are there extreme outliers?")
 
 
-def _largest_singular_value(i: np.ndarray, j: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> float:
-    """Of the matrix with these entries and zeros elsewhere."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.linalg import norm, svds
-
-    matrix = coo_array((values.astype(np.float64), (i, j)), shape=shape).tocsr()
-    if min(shape) < 3:
+def _spectral_norm(entries: _Residual) -> float:
+    """Largest singular value of the matrix with these entries and zeros elsewhere."""
+    matrix = coo_array(
+        (entries.values.astype(np.float64), (entries.i, entries.j)), shape=entries.shape
+    ).tocsr()
+    if min(entries.shape) < 3:
         return float(norm(matrix))
     return float(svds(matrix, k=1, tol=1e-2, return_singular_vectors=False, rng=0)[0])
 
 
-def _pieces(index: np.ndarray) -> list[np.ndarray]:
-    return [index[start : start + 65536] for start in range(0, len(index), 65536)]
+def _dots(left: np.ndarray, right: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """``(left @ right.T)[i, j]``; rows of the factors are gathered a piece at a time."""
+    out = np.empty(len(i))
+    for start in range(0, len(i), 65536):
+        piece = slice(start, start + 65536)
+        out[piece] = np.einsum("ek,ek->e", left[i[piece]], right[j[piece]])
+    return out
 
 
-def _half(report: Report | None, number: int, progress: bool | Report) -> bool | Report:
-    """The progress of one of two runs as half of the whole."""
-    if report is None:
+def _part(progress: bool | Report, number: int, count: int) -> bool | Report:
+    """The progress of one of several runs as its share of the whole."""
+    if not callable(progress):
         return progress
-    return lambda fraction, message: report((number + fraction) / 2, message)
+    return lambda fraction, message: progress((number + fraction) / count, message)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from ..training._progress import Report
-from ._completion import Settings, complete, fit_effects
+from ._completion import Settings, StoppingPoint, complete, fit_effects
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +26,8 @@ class HeldOutErrors:
         Held-out entries whose row or column had no fitted entry.
     n_iter
         Steps of descent.
+    stopping_point
+        Where they stopped, for a fit of all entries.
     """
 
     mean: float
@@ -35,6 +37,7 @@ class HeldOutErrors:
     train_size: int
     unseen: int
     n_iter: int
+    stopping_point: StoppingPoint
 
 
 def held_out_errors(
@@ -89,4 +92,5 @@ def held_out_errors(
         train_size=len(rest),
         unseen=int((~(seen_row & seen_column)).sum()),
         n_iter=found.n_iter,
+        stopping_point=found.stopping_point,
     )

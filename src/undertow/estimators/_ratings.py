@@ -151,15 +151,7 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self, "completion_")
         users, items = _pairs(X)
-        i, known_user = _codes(users, self.users_)
-        j, known_item = _codes(items, self.items_)
-        both = known_user & known_item
-        out = np.full(len(users), self.mean_)
-        out[known_user] += self.user_effects_[i[known_user]]
-        out[known_item] += self.item_effects_[j[known_item]]
-        out = np.clip(out, self.completion_.low, self.completion_.high)
-        out[both] = self.completion_.at(i[both], j[both])
-        return out
+        return self.completion_.at(_codes(users, self.users_), _codes(items, self.items_))
 
 
 def _pairs(X: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -173,12 +165,12 @@ def _pairs(X: Any) -> tuple[np.ndarray, np.ndarray]:
     return columns[:, 0], columns[:, 1]
 
 
-def _codes(ids: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Position of each id among the sorted known ones, and whether it is one of them."""
+def _codes(ids: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Position of each id among the sorted known ones, -1 where it is none of them."""
     if (ids.dtype.kind in "iuf") != (known.dtype.kind in "iuf"):
         raise TypeError(f"X: expected ids of the kind that was fitted ({known.dtype}), found {ids.dtype}")
     position = np.minimum(np.searchsorted(known, ids), len(known) - 1)
-    return position, known[position] == ids
+    return np.where(known[position] == ids, position, -1)
 
 
 def _check_distinct(i: np.ndarray, j: np.ndarray, width: int, users: np.ndarray, items: np.ndarray) -> None:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from undertow import plotting
 from undertow.gallery import _files, _provenance
-from undertow.gallery._interrupt import Interrupted, raised_on_ctrl_c
+from undertow.gallery._interrupt import raised_on_ctrl_c
 from undertow.studies import BUDGETS, Study, Verdict
 from undertow.studies._base import describe, is_slug
 
@@ -101,7 +101,7 @@ def run(
     seed: int = 0,
     progress: Callable[[float, str], None] | None = None,
 ) -> Record:
-    """Run one study and write its folder: ``data.nc``, the figures, ``verdicts.json``, and a log if it breaks.
+    """Run one study and write its folder: data, figures, verdicts, and a log if it breaks.
 
     Parameters
     ----------
@@ -275,7 +275,8 @@ def _pictures(figures: Any) -> tuple[Picture, ...]:
     for name, made in figures.items():
         if not isinstance(name, str) or not is_slug(name) or name.endswith("-dark"):
             raise ValueError(
-                f"plot: expected names of lower-case words joined by hyphens, not ending in -dark, found {name!r}"
+                f"plot: expected names of lower-case words joined by hyphens, none ending in -dark, "
+                f"found {name!r}"
             )
         if not isinstance(made, Figure):
             raise TypeError(f"plot: expected a matplotlib Figure as {name!r}, found {type(made).__name__}")

@@ -110,19 +110,19 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
         f"descent with learning rate {rate:g} in {int(data['descent_evaluations'][-1]):,} (lines) are one curve.",
     ) as (paths, ax):
         count = data.sizes["order"]
+        first = float(data["flow_time"][-1]) / 1e4
         for k in range(count):
             time, values = data["descent_time"], data["descent_singular_values"][:, k]
             ax.plot(time, values, color=descent, label=f"descent, rate {rate:g}" if k == 0 else None)
-            time, values = data["flow_time"], data["flow_singular_values"][:, k]
-            shown = np.unique(
-                np.searchsorted(time.values, np.linspace(0, float(time[-1]), 40)).clip(0, time.size - 1)
-            )
+            time, values = data["flow_time"].values, data["flow_singular_values"][:, k].values
+            grid = np.geomspace(first, time[-1], 36)
+            shown = np.unique(np.searchsorted(time, grid).clip(0, time.size - 1))
             label = "flow" if k == 0 else None
             ax.plot(time[shown], values[shown], "o", color=flow, markerfacecolor="none", label=label)
         for value in data["true_singular_values"].values[: count // 2]:
             ax.axhline(value, color=plotting.color_of("truth"), linewidth=1.0, linestyle=":")
-        ax.set(xlabel="time", ylabel="singular values of W", xlim=(0, None))
-        ax.legend(loc="center right")
+        ax.set(xscale="log", xlabel="time", ylabel="singular values of W", xlim=(first, None))
+        ax.legend(loc="upper left")
     with plotting.figure(
         width=9.0,
         caption="Relative distance of the end point from the exact flow's, against the number of gradients it took. "

@@ -1,14 +1,14 @@
 """A photograph with most of its pixels gone, completed by early-stopped descent: no data to download, no penalty."""
 
 import jax
+import matplotlib
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
 from .. import plotting
 from ..datasets import load_photograph
-from ..estimators import LowRankImputer
-from ..estimators._completion import fit_effects
+from ..estimators import LowRankImputer, fit_effects
 from ._base import AtLeast, AtMost, Budget, Study
 
 SIZES = {"smoke": (60, 90), "quick": (214, 320), "full": (427, 640)}
@@ -71,13 +71,14 @@ def _decibels(prediction: np.ndarray, truth: np.ndarray) -> float:
 
 def _plot(data: xr.Dataset) -> dict[str, Figure]:
     shares = data["share"].values
+    gray = matplotlib.colormaps["gray"].with_extremes(bad=plotting.color_of("optimum"))
     with plotting.figure(
         len(shares),
         3,
         width=13.0,
         height=3.5 * len(shares),
         squeeze=False,
-        caption="Left: what is given (removed pixels blank). Middle: completed. Right: the truth.",
+        caption="Left: what is given (removed pixels in red). Middle: completed. Right: the truth.",
     ) as (made, axes):
         for row, share in enumerate(shares):
             psnr = float(data["completion_psnr"][row])
@@ -87,7 +88,7 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
                 "truth": data["truth"],
             }
             for ax, (title, picture) in zip(axes[row], panels.items(), strict=True):
-                ax.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+                ax.imshow(picture, cmap=gray, vmin=0, vmax=1, interpolation="nearest")
                 ax.set_title(title)
                 ax.set(xticks=[], yticks=[])
                 ax.grid(False)
