@@ -15,6 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+Numbers = ArrayLike | Sequence[Any]
+"""What users pass as numbers: a scalar, an array of any library, or lists (of lists) of numbers."""
+
 
 def is_traced(value: Any) -> bool:
     """Whether JAX is tracing ``value``, so that its entries are unknown."""
@@ -58,11 +61,13 @@ def check_number(
         bound += f" and at most {maximum:g}"
     if is_traced(value):
         return value
-    if isinstance(value, (bool, str, bytes)) or np.ndim(value) != 0 or not np.isrealobj(value):
-        raise TypeError(f"{name}: expected {bound}, found {value!r}")
     try:
+        if isinstance(value, (bool, np.bool_, str, bytes)) or np.ndim(value) != 0 or not np.isrealobj(value):
+            raise TypeError(f"{name}: expected {bound}, found {value!r}")
         number = float(value)
-    except (TypeError, ValueError):
+    except OverflowError:
+        raise ValueError(f"{name}: expected {bound}, found one that no float can hold") from None
+    except (TypeError, ValueError):  # as of ragged lists, and of objects that are no numbers
         raise TypeError(f"{name}: expected {bound}, found {value!r}") from None
     outside = number < minimum or (exclusive and number == minimum) or number > maximum
     if not math.isfinite(number) or outside:
@@ -84,30 +89,44 @@ def check_shape(name: str, shape: object, *, dimensions: int | None = None) -> t
     return tuple(int(n) for n in shape)
 
 
-def check_array(name: str, value: ArrayLike, *, dimensions: int | None = None) -> Float[Array, "..."]:
+def check_array(name: str, value: Numbers, *, dimensions: int | None = None) -> Float[Array, "..."]:
     """Return ``value`` as a floating array without NaN or infinity, of the given number of dimensions."""
+    array = value if is_traced(value) else _as_numpy(name, value)
+    real = jnp.issubdtype(array.dtype, jnp.number) and not jnp.issubdtype(array.dtype, jnp.complexfloating)
+    if not real:
+        raise TypeError(f"{name}: expected an array of real numbers, found dtype {array.dtype}")
+    if dimensions is not None and array.ndim != dimensions:
+        raise ValueError(f"{name}: expected {dimensions} dimension(s), found shape {array.shape}")
+    if jnp.issubdtype(array.dtype, jnp.floating):
+        converted = jnp.asarray(array)
+    else:
+        converted = jnp.asarray(array, dtype=jnp.result_type(float))
+    if not is_traced(converted):
+        # Looked at after the conversion: what float64 can hold may be infinite in float32.
+        finite = np.isfinite(np.asarray(converted))
+        if not np.all(finite):
+            where = tuple(np.argwhere(~finite)[0].tolist())
+            raise ValueError(
+                f"{name}: expected finite numbers, found {array[where]} at index {list(where)}"
+                + (f", which {converted.dtype} cannot hold" if np.isfinite(array[where]) else "")
+            )
+    return converted
+
+
+def _as_numpy(name: str, value: Any) -> Any:
     try:
-        array = value if is_traced(value) else np.asarray(value)
-        real = np.issubdtype(array.dtype, np.number) or array.dtype == jnp.bfloat16
+        return np.asarray(value)
     except (TypeError, ValueError) as error:
         raise TypeError(
             f"{name}: expected an array of numbers, found {type(value).__name__} ({error})"
         ) from None
-    if not real or np.issubdtype(array.dtype, np.complexfloating):
-        raise TypeError(f"{name}: expected an array of real numbers, found dtype {array.dtype}")
-    if dimensions is not None and array.ndim != dimensions:
-        raise ValueError(f"{name}: expected {dimensions} dimension(s), found shape {array.shape}")
-    if not is_traced(array) and not np.all(np.isfinite(array)):
-        where = np.argwhere(~np.isfinite(array))[0].tolist()
-        raise ValueError(f"{name}: expected finite numbers, found {array[tuple(where)]} at index {where}")
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        return jnp.asarray(array, dtype=jnp.result_type(float))
-    return jnp.asarray(array)
 
 
-def check_indices(name: str, value: ArrayLike, size: int) -> np.ndarray:
-    """Return ``value`` as a vector of integers from 0 to ``size - 1``."""
-    array = np.asarray(value)
+def check_indices(name: str, value: Numbers, size: int) -> np.ndarray:
+    """Return ``value``, which JAX must not be tracing, as a vector of integers from 0 to ``size - 1``."""
+    if is_traced(value):
+        raise TypeError(f"{name}: expected known integers, found an array that JAX is tracing")
+    array = _as_numpy(name, value)
     if array.ndim != 1:
         raise ValueError(f"{name}: expected a vector of integers, found shape {array.shape}")
     if array.size and not np.issubdtype(array.dtype, np.integer):
@@ -123,9 +142,15 @@ def check_indices(name: str, value: ArrayLike, size: int) -> np.ndarray:
 def as_key(key: Any) -> Array:
     """Return a JAX random key: a key as it is, or the one that an integer seed makes."""
     if isinstance(key, numbers.Integral) and not isinstance(key, bool):
+        if not -(2**63) <= key < 2**63:
+            raise ValueError(f"key: expected a seed of at most 63 bits, found {key}")
         return jax.random.key(int(key))
-    if isinstance(key, (jax.Array, np.ndarray)) and (
-        jnp.issubdtype(key.dtype, jax.dtypes.prng_key) or (key.dtype == np.uint32 and key.ndim == 1)
-    ):
-        return jnp.asarray(key)
+    if isinstance(key, (jax.Array, np.ndarray)):
+        typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+        if typed and key.ndim == 0:
+            return jnp.asarray(key)
+        if key.dtype == np.uint32 and key.shape == jax.random.key_data(jax.random.key(0)).shape:
+            return jax.random.wrap_key_data(jnp.asarray(key))
+        if typed or (key.dtype == np.uint32 and key.ndim):
+            raise ValueError(f"key: expected one key, found an array of shape {key.shape}")
     raise TypeError(f"key: expected a jax.random.key or an integer seed, found {key!r}")

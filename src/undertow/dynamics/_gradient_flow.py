@@ -34,7 +34,7 @@ NEWTON = 60
 """Most gradients that the root finding of one implicit step takes: 6 stages of 10 iterations."""
 EXPLICIT_COST = 6
 """Gradients of one explicit step."""
-LANDING = 0.98
+LANDING = 0.999
 """A run that stops at a loss ends between this share of it and the loss itself."""
 SETTLING = 12
 """Implicit steps in a row that must look cheap for explicit ones before the run goes back: step sizes need time to grow."""
@@ -89,7 +89,7 @@ class GradientFlow(Dynamics):
     Notes
     -----
     A step that raises the objective is never accepted, since no gradient flow does that. A run that stops at a loss
-    lands on it: its last step is shortened until the loss is at most 2% below. ``gradient_evaluations`` is exact for
+    lands on it: its last step is shortened until the loss is at most 0.1% below. ``gradient_evaluations`` is exact for
     explicit steps; an implicit step counts as two for each parameter (its Hessian) and 60 (the most that its root
     finding takes).
 

@@ -13,7 +13,7 @@ from undertow.gallery import _files, _words
 from undertow.gallery._illustration import illustration
 from undertow.gallery._run import DATA, LOG, THEMES, VERDICTS, Picture, Record
 
-# Above this an SVG is slower to draw than its PNG, and dearer to embed: fields of arrows are.
+# An SVG up to this many bytes is always embedded; a larger one only where its PNG is larger still.
 _LARGEST_SVG = 300_000
 
 _BUDGETS = {
@@ -74,10 +74,11 @@ def _embed(out: Path, record: Record, picture: Picture) -> dict[str, str]:
     found = {}
     for theme in THEMES:
         drawing = (folder / picture.file(theme, "svg")).read_bytes()
-        if len(drawing) <= _LARGEST_SVG:
+        pixels = (folder / picture.file(theme, "png")).read_bytes()
+        if len(drawing) <= max(_LARGEST_SVG, len(pixels)):
             found[theme] = _uri(drawing, "image/svg+xml")
         else:
-            found[theme] = _uri((folder / picture.file(theme, "png")).read_bytes(), "image/png")
+            found[theme] = _uri(pixels, "image/png")
     return found
 
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from .._validation import check_array, check_number, is_traced
+from .._validation import Numbers, check_array, check_number, is_traced
 from ..linalg import EntryPattern
 
 Params = Any
@@ -48,7 +48,7 @@ class Parameterization(eqx.Module):
         """The fitted object ``w``, of shape ``self.shape``."""
 
     @abc.abstractmethod
-    def lift(self, w: ArrayLike) -> Params:
+    def lift(self, w: Numbers) -> Params:
         """Parameters that give ``w``; raises where ``w`` has none, or where none can be computed."""
 
     def entries(self, params: Params, indices: Indices) -> Float[Array, " m"]:
@@ -62,7 +62,7 @@ def check_scale(scale: Any) -> Any:
 
 
 def check_w(
-    w: ArrayLike, shape: tuple[int, ...], *, nonnegative: bool = False, positive: bool = False
+    w: Numbers, shape: tuple[int, ...], *, nonnegative: bool = False, positive: bool = False
 ) -> Array:
     """``w`` as an array of the given shape, with the sign that a lift needs."""
     array = check_array("w", w)

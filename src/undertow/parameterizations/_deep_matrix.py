@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from .._validation import check_choice, check_integer, check_shape, is_traced
+from .._validation import Numbers, check_choice, check_integer, check_shape, is_traced
 from ..linalg import EntryPattern, sampled_product
 from ._base import Indices, Parameterization, check_scale, check_w, positions
 
@@ -150,7 +150,7 @@ class DeepMatrix(Parameterization):
             return jnp.sum(left[rows] * params[0].T[columns], axis=1)
         return self(params)[rows, columns]
 
-    def lift(self, w: ArrayLike) -> Factors:
+    def lift(self, w: Numbers) -> Factors:
         w = check_w(w, self.shape)
         if self.depth > 1 and not is_traced(w) and self.width < min(self.shape):
             rank = int(np.linalg.matrix_rank(np.asarray(w)))

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from .._validation import check_choice, check_shape
+from .._validation import Numbers, check_choice, check_shape
 from ._base import Parameterization, check_scale, check_w, draw_entries
 
 
@@ -51,5 +51,5 @@ class Exponential(Parameterization):
     def __call__(self, params: Float[Array, "..."]) -> Float[Array, "..."]:
         return jnp.exp(params)
 
-    def lift(self, w: ArrayLike) -> Float[Array, "..."]:
+    def lift(self, w: Numbers) -> Float[Array, "..."]:
         return jnp.log(check_w(w, self.shape, positive=True))

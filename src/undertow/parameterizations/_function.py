@@ -7,7 +7,7 @@ import jax
 from jaxtyping import Array, ArrayLike, Float
 
 from .._functions import SameCode
-from .._validation import check_shape
+from .._validation import Numbers, check_shape
 from ._base import Parameterization, Params, check_scale
 
 
@@ -80,5 +80,5 @@ class Function(Parameterization):
     def __call__(self, params: Params) -> Float[Array, "..."]:
         return self.phi(params)
 
-    def lift(self, w: ArrayLike) -> Params:
+    def lift(self, w: Numbers) -> Params:
         raise NotImplementedError("lift: a Function has no known inverse; give params by hand")

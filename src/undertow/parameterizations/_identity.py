@@ -3,7 +3,7 @@
 import equinox as eqx
 from jaxtyping import Array, ArrayLike, Float
 
-from .._validation import check_choice, check_shape
+from .._validation import Numbers, check_choice, check_shape
 from ._base import Parameterization, check_scale, check_w, draw_entries
 
 
@@ -48,5 +48,5 @@ class Identity(Parameterization):
     def __call__(self, params: Float[Array, "..."]) -> Float[Array, "..."]:
         return params
 
-    def lift(self, w: ArrayLike) -> Float[Array, "..."]:
+    def lift(self, w: Numbers) -> Float[Array, "..."]:
         return check_w(w, self.shape)

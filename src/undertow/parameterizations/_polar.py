@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from .._validation import check_choice
+from .._validation import Numbers, check_choice
 from ._base import Parameterization, check_scale, check_w, draw_entries
 
 
@@ -49,6 +49,6 @@ class Polar(Parameterization):
         radius, angle = params
         return jnp.stack([radius * jnp.cos(angle), radius * jnp.sin(angle)])
 
-    def lift(self, w: ArrayLike) -> Float[Array, " 2"]:
+    def lift(self, w: Numbers) -> Float[Array, " 2"]:
         w = check_w(w, self.shape)
         return jnp.stack([jnp.hypot(w[0], w[1]), jnp.arctan2(w[1], w[0])])

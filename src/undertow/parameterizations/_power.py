@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from .._validation import check_choice, check_number, check_shape
+from .._validation import Numbers, check_choice, check_number, check_shape
 from ._base import Parameterization, check_scale, check_w, draw_entries
 
 
@@ -68,6 +68,6 @@ class Power(Parameterization):
     def __call__(self, params: Float[Array, "..."]) -> Float[Array, "..."]:
         return params**self.depth
 
-    def lift(self, w: ArrayLike) -> Float[Array, "..."]:
+    def lift(self, w: Numbers) -> Float[Array, "..."]:
         w = check_w(w, self.shape, nonnegative=not self.signed)
         return jnp.sign(w) * jnp.abs(w) ** (1 / self.depth)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from .._validation import check_choice, check_number, check_shape
+from .._validation import Numbers, check_choice, check_number, check_shape
 from ._base import Parameterization, check_scale, check_w
 
 Halves = tuple[Float[Array, "..."], Float[Array, "..."]]
@@ -77,6 +77,6 @@ class SignedPower(Parameterization):
         u, v = params
         return u**self.depth - v**self.depth
 
-    def lift(self, w: ArrayLike) -> Halves:
+    def lift(self, w: Numbers) -> Halves:
         w = check_w(w, self.shape)
         return jnp.maximum(w, 0) ** (1 / self.depth), jnp.maximum(-w, 0) ** (1 / self.depth)

@@ -1,9 +1,9 @@
 """Least squares, as a rule with fewer equations than unknowns."""
 
 import equinox as eqx
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
-from .._validation import check_array
+from .._validation import Numbers, check_array
 from ._base import Problem, check_normalization, normalized
 
 
@@ -36,7 +36,7 @@ class LeastSquares(Problem):
     b: Float[Array, " m"]
     normalization: str = eqx.field(static=True)
 
-    def __init__(self, A: ArrayLike, b: ArrayLike, normalization: str = "half_sum"):
+    def __init__(self, A: Numbers, b: Numbers, normalization: str = "half_sum"):
         self.A = check_array("A", A, dimensions=2)
         self.b = check_array("b", b, dimensions=1)
         if self.A.size == 0:

@@ -3,9 +3,9 @@
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, Float, Int
 
-from .._validation import check_array, check_indices, check_shape
+from .._validation import Numbers, check_array, check_indices, check_shape
 from ..linalg import EntryPattern
 from ._base import ObservedEntries, check_normalization, normalized
 
@@ -56,10 +56,10 @@ class MatrixCompletion(ObservedEntries):
     def __init__(
         self,
         shape: tuple[int, int],
-        rows: ArrayLike,
-        columns: ArrayLike,
-        values: ArrayLike,
-        truth: ArrayLike | None = None,
+        rows: Numbers,
+        columns: Numbers,
+        values: Numbers,
+        truth: Numbers | None = None,
         normalization: str = "mean",
     ):
         n, d = check_shape("shape", shape, dimensions=2)

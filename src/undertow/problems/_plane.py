@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from .._validation import check_array, check_number, is_traced
+from .._validation import Numbers, check_array, check_number, is_traced
 from ._base import Problem
 
 
@@ -35,7 +35,7 @@ class PointTarget(Problem):
     shape: tuple[int, ...] = eqx.field(static=True)
     target: Float[Array, "..."]
 
-    def __init__(self, target: ArrayLike):
+    def __init__(self, target: Numbers):
         self.target = check_array("target", target)
         if self.target.size == 0:
             raise ValueError(f"target: expected at least one entry, found shape {self.target.shape}")

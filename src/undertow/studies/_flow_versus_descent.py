@@ -49,9 +49,10 @@ def _run(budget: Budget, key: jax.Array, progress) -> xr.Dataset:
         def descent(rate: float) -> Trajectory:
             dynamics = GradientDescent(make("sgd", rate))
             stop = Stop(loss=LOSS, steps=20_000_000)
-            return train(
-                problem, phi, dynamics, params=params, probes=[*probes, Function("w", lambda w: w)], stop=stop
-            )
+            watched = [*probes, Function("w", lambda w: w)]
+            # Evenly spaced in the logarithm, as the flow's are.
+            steps = np.unique(np.geomspace(1, 1e7, 600).round())
+            return train(problem, phi, dynamics, params=params, probes=watched, stop=stop, samples=steps)
 
         part = lambda fraction, message: progress(0.3 + 0.7 * fraction, f"descent: {message}")  # noqa: E731
         descents = sweep(descent, over={"rate": list(rates)}, progress=part)
