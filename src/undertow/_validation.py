@@ -97,10 +97,12 @@ def check_array(name: str, value: Numbers, *, dimensions: int | None = None) -> 
         raise TypeError(f"{name}: expected an array of real numbers, found dtype {array.dtype}")
     if dimensions is not None and array.ndim != dimensions:
         raise ValueError(f"{name}: expected {dimensions} dimension(s), found shape {array.shape}")
-    if jnp.issubdtype(array.dtype, jnp.floating):
-        converted = jnp.asarray(array)
+    if array.dtype == np.longdouble or not jnp.issubdtype(array.dtype, jnp.floating):
+        dtype = jnp.result_type(float)
     else:
-        converted = jnp.asarray(array, dtype=jnp.result_type(float))
+        dtype = jnp.result_type(array.dtype)
+    with np.errstate(over="ignore"):  # an overflow is found below
+        converted = jnp.asarray(array if is_traced(array) else array.astype(dtype), dtype=dtype)
     if not is_traced(converted):
         # Looked at after the conversion: what float64 can hold may be infinite in float32.
         finite = np.isfinite(np.asarray(converted))

@@ -58,22 +58,18 @@ def loss_of(problem: Problem, parameterization: Parameterization, params: Params
 
 
 def check_params(parameterization: Parameterization, params: Params) -> Params:
-    """``params`` with floating arrays as leaves, if the parameterization maps them to its shape."""
+    """``params`` with arrays of one floating dtype as leaves, if the parameterization maps them to its shape."""
     leaves = jax.tree.leaves(params)
     if not leaves:
         raise ValueError("params: expected a PyTree of floating arrays, found no array")
     for leaf in leaves:
         if not eqx.is_array_like(leaf) or jnp.iscomplexobj(leaf):
             raise TypeError(f"params: expected a PyTree of real arrays, found a leaf {leaf!r}")
-    params = jax.tree.map(
-        lambda x: jnp.asarray(
-            x,
-            dtype=jnp.result_type(x, jnp.float16)
-            if jnp.issubdtype(jnp.result_type(x), jnp.floating)
-            else jnp.result_type(float),
-        ),
-        params,
-    )
+    # Python's numbers and integers have no say in the precision; what is left decides together, because a solver
+    # cannot mix precisions.
+    floating = [x.dtype for x in leaves if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)]
+    dtype = jnp.result_type(*floating) if floating else jnp.result_type(float)
+    params = jax.tree.map(lambda x: jnp.asarray(x, dtype=dtype), params)
     try:
         out = jax.eval_shape(parameterization, params)
     except (TypeError, ValueError, IndexError) as error:

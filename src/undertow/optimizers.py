@@ -115,6 +115,14 @@ class Optimizer(eqx.Module):
         return iter((self.init, self.update))
 
 
+def _hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
 def make(name: str, learning_rate: Any, **options: Any) -> Optimizer:
     """An optimizer by its name.
 
@@ -158,4 +166,10 @@ def make(name: str, learning_rate: Any, **options: Any) -> Optimizer:
         if option not in accepted:
             hint = nearest(option, accepted)
             raise TypeError(f"{option}: {name} has no such option{hint}; it has {', '.join(accepted)}")
+        if not _hashable(options[option]):
+            raise TypeError(f"{option}: expected a hashable value, found {options[option]!r}")
+    try:
+        inspect.signature(factory).bind(learning_rate, **options)
+    except TypeError as error:
+        raise TypeError(f"options: {name} needs more of them ({error})") from None
     return Optimizer(name, learning_rate, tuple(sorted(options.items())))

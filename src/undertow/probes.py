@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from . import linalg
 from ._functions import SameCode
-from ._validation import check_array, check_number
+from ._validation import check_array, check_integer, check_number
 from .objective import loss_of
 from .parameterizations import DeepMatrix, Parameterization
 from .parameterizations._base import Params, positions
@@ -87,7 +87,8 @@ class TestError(Probe):
     Raises
     ------
     TypeError, ValueError
-        Before a run, if the shape is another, or there is neither ``held_out`` nor a truth with unobserved entries.
+        If ``held_out`` is not a problem or ``label`` not a name; before a run, if the shape is another, or there is
+        neither ``held_out`` nor a truth with unobserved entries.
 
     Examples
     --------
@@ -100,6 +101,11 @@ class TestError(Probe):
     held_out: Problem | None = None
     label: str = eqx.field(static=True, default="test_error")
 
+    def __check_init__(self) -> None:
+        if self.held_out is not None and not isinstance(self.held_out, Problem):
+            raise TypeError(f"held_out: expected an undertow.problems.Problem, found {self.held_out!r}")
+        _check_label(self.label)
+
     @property
     def name(self) -> str:
         return self.label
@@ -109,8 +115,8 @@ class TestError(Probe):
             if self.held_out.shape != problem.shape:
                 raise ValueError(f"held_out: expected shape {problem.shape}, found {self.held_out.shape}")
             return
-        _truth(problem, "TestError")
-        if not isinstance(problem, ObservedEntries):
+        truth = _truth(problem, "TestError")
+        if not isinstance(problem, ObservedEntries) or positions(problem.indices)[0].size >= truth.size:
             raise ValueError("held_out: expected a problem, since training sees the whole of w; found None")
 
     def __call__(
@@ -121,7 +127,7 @@ class TestError(Probe):
         assert isinstance(problem, ObservedEntries)
         squares = (parameterization(params) - _truth(problem, "TestError")) ** 2
         seen = positions(problem.indices)
-        return squares.at[seen].set(0).sum() / max(squares.size - seen[0].size, 1)
+        return squares.at[seen].set(0).sum() / (squares.size - seen[0].size)
 
 
 class ReconstructionError(Probe):
@@ -174,6 +180,11 @@ class SingularValues(_Spectral):
     count
         How many of the largest to keep; all where left out.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If ``count`` is not a positive integer.
+
     Examples
     --------
     >>> SingularValues(count=10).name
@@ -181,6 +192,10 @@ class SingularValues(_Spectral):
     """
 
     count: int | None = eqx.field(static=True, default=None)
+
+    def __check_init__(self) -> None:
+        if self.count is not None:
+            check_integer("count", self.count, 1)
 
     @property
     def name(self) -> str:
@@ -438,8 +453,7 @@ class Function(Probe):
     f: SameCode = eqx.field(static=True)
 
     def __init__(self, label: str, f: Callable[[Any], Any]):
-        if not isinstance(label, str) or not label:
-            raise TypeError(f"label: expected a name, found {label!r}")
+        _check_label(label)
         if not callable(f):
             raise TypeError(f"f: expected a function of w, found {f!r}")
         self.label = label
@@ -451,6 +465,11 @@ class Function(Probe):
 
     def __call__(self, problem: Problem, parameterization: Parameterization, params: Params) -> Array:
         return jnp.asarray(self.f(parameterization(params)))
+
+
+def _check_label(label: object) -> None:
+    if not isinstance(label, str) or not label:
+        raise TypeError(f"label: expected a name, found {label!r}")
 
 
 def _truth(problem: Problem, asker: str) -> Float[Array, "..."]:

@@ -4,13 +4,16 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 import xarray as xr
 
+from ._validation import check_integer
 from .training import Trajectory
 from .training._plan import Captured, Plan, capturing
 from .training._progress import Report, reporter
 from .training._run import execute
+from .training._trajectory import SAMPLED
 
 
 def sweep(
@@ -47,8 +50,8 @@ def sweep(
     Raises
     ------
     TypeError, ValueError
-        If ``run`` is not callable or does not end in ``train``, an axis is empty or not a sequence, or what ``train``
-        raises.
+        If ``run`` is not callable or does not end in ``train``, an axis is empty, not a sequence or named as a
+        result is, the probes are not the same at every point, or what ``train`` raises.
 
     Examples
     --------
@@ -63,12 +66,14 @@ def sweep(
     if not callable(run):
         raise TypeError(f"run: expected a function that ends in undertow.train, found {run!r}")
     axes = _check_axes(over)
-    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
-        raise ValueError(f"batch_size: expected a positive integer, found {batch_size!r}")
+    if batch_size is not None:
+        check_integer("batch_size", batch_size, 1)
     points = list(itertools.product(*axes.values()))
     plans = [_plan_of(run, dict(zip(axes, point, strict=True))) for point in points]
     groups = _group(plans, batch_size or len(plans))
+    _check_variables(axes, [plans[group[0]] for group in groups])
     results: dict[int, Trajectory] = {}
+    seconds = 0.0
     with reporter(progress) as report:
         for number, group in enumerate(groups):
 
@@ -77,9 +82,10 @@ def sweep(
 
             found = execute([plans[i] for i in group], part)
             results |= dict(zip(group, found, strict=True))
+            seconds += max(trajectory.seconds for trajectory in found)  # of runs side by side
             if any(trajectory.interrupted for trajectory in found):
                 raise KeyboardInterrupt
-    return _dataset(axes, [results[i] for i in range(len(plans))])
+    return _dataset(axes, [results[i] for i in range(len(plans))]).assign_attrs(run_seconds_total=seconds)
 
 
 def _check_axes(over: Any) -> dict[str, list[Any]]:
@@ -87,9 +93,9 @@ def _check_axes(over: Any) -> dict[str, list[Any]]:
         raise TypeError(f"over: expected a mapping from names to sequences of values, found {over!r}")
     axes = {}
     for name, values in over.items():
-        if not isinstance(name, str) or name in ("sample",):
-            raise ValueError(f"over: expected names of axes other than 'sample', found {name!r}")
-        if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"over: expected names of axes, found {name!r}")
+        if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__") or np.shape(values) == ():
             raise TypeError(f"over[{name!r}]: expected a sequence of values, found {values!r}")
         axes[name] = list(values)
         if not axes[name]:
@@ -106,6 +112,22 @@ def _plan_of(run: Callable[..., Any], point: dict[str, Any]) -> Plan:
     raise TypeError(
         "run: expected a function that ends in undertow.train(...); it returned without calling it"
     )
+
+
+def _check_variables(axes: Mapping[str, Any], plans: Sequence[Plan]) -> None:
+    """Raise where the results of plans, one of each group, would not fit into one dataset over the axes."""
+    shapes = [plan.probe_shapes() for plan in plans]
+    for found in shapes[1:]:
+        if found != shapes[0]:
+            raise ValueError(
+                f"probes: expected the same at every point of a sweep, found {shapes[0]} and {found} (names and shapes)"
+            )
+    taken = {"sample", *SAMPLED, "samples", "status", "gradient_evaluations"}
+    for name, shape in shapes[0].items():
+        taken |= {name, f"final_{name}", *(f"{name}_{axis}" for axis in range(len(shape)))}
+    for name in axes:
+        if name in taken:
+            raise ValueError(f"over: {name!r} is what the dataset calls a result; give the axis another name")
 
 
 def _group(plans: Sequence[Plan], batch_size: int) -> list[list[int]]:
@@ -137,8 +159,6 @@ def _dataset(axes: dict[str, list[Any]], trajectories: Sequence[Trajectory]) -> 
     variables: dict[str, Any] = {}
     for name in trajectories[0].records:
         records = [t[name] for t in trajectories]
-        if len({r.shape[1:] for r in records}) > 1:
-            raise ValueError(f"probes: {name} has another shape at other points of the sweep")
         extra = [f"{name}_{axis}" for axis in range(records[0].ndim - 1)]
         variables[name] = gather([padded(r) for r in records], ["sample", *extra])
         variables[f"final_{name}"] = gather(
@@ -150,17 +170,15 @@ def _dataset(axes: dict[str, list[Any]], trajectories: Sequence[Trajectory]) -> 
     variables["status"] = gather([np.array(t.status) for t in trajectories], [])
     variables["gradient_evaluations"] = gather([np.array(t.gradient_evaluations) for t in trajectories], [])
     coordinates = {name: _coordinate(values) for name, values in axes.items()}
-    seconds = sum({id(t): t.seconds for t in trajectories}.values())
-    return xr.Dataset(variables, coords=coordinates, attrs={"run_seconds_total": seconds})
+    return xr.Dataset(variables, coords=coordinates)
 
 
 def _coordinate(values: list[Any]) -> np.ndarray:
     """The values of an axis where they are numbers or names, else their positions."""
     if all(isinstance(v, (int, float, str, np.number)) and not isinstance(v, bool) for v in values):
         return np.asarray(values)
-    scalar = [
-        np.asarray(v) for v in values if hasattr(v, "dtype") and np.issubdtype(np.asarray(v).dtype, np.number)
-    ]
-    if len(scalar) == len(values) and all(v.ndim == 0 for v in scalar):
-        return np.stack(scalar)
+    if all(isinstance(v, jax.Array | np.ndarray) and v.ndim == 0 for v in values) and not any(
+        jax.dtypes.issubdtype(v.dtype, jax.dtypes.prng_key) for v in values
+    ):
+        return np.stack([np.asarray(v) for v in values])
     return np.arange(len(values))

@@ -1,12 +1,12 @@
 """Gradient flow, solved as the ordinary differential equation that it is."""
 
+import math
 from typing import Any
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from .._validation import check_choice, check_number
@@ -147,13 +147,11 @@ class GradientFlow(Dynamics):
         total, loss = objective(params)
         descent = term.vf(0.0, params, None)
         norm = tree_norm(descent)
-        count, zero = jnp.zeros((), jnp.int32), jnp.zeros_like(total)
-        rms = tree_norm(params) / np.sqrt(size)
-        atol = (
-            jnp.where(rms > 0, rms, 1) * self.rtol * 1e-3
-            if self.atol is None
-            else jnp.full_like(total, self.atol)
-        )
+        # The solver knows one dtype, that of the parameters; the problem may have another.
+        dtype = jnp.result_type(*jax.tree.leaves(params))
+        count, zero = jnp.zeros((), jnp.int32), jnp.zeros((), dtype)
+        rms = tree_norm(params) / math.sqrt(size)
+        atol = jnp.where(rms > 0, rms, 1) * self.rtol * 1e-3 if self.atol is None else zero + self.atol
         modes = self.modes if self.solver != "auto" or self._switches(params) else self.modes[:1]
         solvers = [self._solver(mode, atol) for mode in modes]
         # The first step by Hairer's rule, which the controller of diffrax knows.
@@ -164,7 +162,7 @@ class GradientFlow(Dynamics):
             params=params,
             time=zero,
             time_lost=zero,
-            step_size=jnp.where(jnp.isfinite(step_size), step_size, 1).astype(total.dtype),
+            step_size=jnp.where(jnp.isfinite(step_size), step_size, 1).astype(dtype),
             atol=atol,
             solvers=tuple(s.init(term, zero, zero + 1, params, None) for s in solvers),
             controller=jax.tree.map(jnp.asarray, controller),
@@ -305,7 +303,7 @@ class GradientFlow(Dynamics):
             lambda s: (s.step_size, s.landings, s.gradient_evaluations, s.status),
             new,
             (
-                jnp.where(jnp.isfinite(next_h), next_h, h / 10),
+                jnp.where(jnp.isfinite(next_h), next_h, h / 10).astype(h.dtype),
                 state.landings + overshoot,
                 state.gradient_evaluations + cost,
                 jnp.where(lost, DIVERGED, new.status).astype(jnp.int32),
@@ -318,7 +316,7 @@ class GradientFlow(Dynamics):
         params, loss = state.window
         over = state.steps % WINDOW == 0
         moved = tree_norm(jax.tree.map(jnp.subtract, state.params, params))
-        near = moved <= self.rtol * tree_norm(state.params) + state.atol * np.sqrt(_size(params))
+        near = moved <= self.rtol * tree_norm(state.params) + state.atol * math.sqrt(_size(params))
         stalled = over & near & (state.loss > (1 - 1e-4) * loss) & (state.status == RUNNING)
         return eqx.tree_at(
             lambda s: (s.status, s.window),

@@ -22,7 +22,7 @@ def path(depth: float, points: int = 400) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        Shape ``(points, 2)``.
+        Shape ``(points + 1, 2)``; ``points`` is even.
     """
     power = 2.0 / depth - 1.0
 
@@ -34,9 +34,11 @@ def path(depth: float, points: int = 400) -> np.ndarray:
     # Below p = 0 the faster coordinate runs to infinity at a finite s, past the line.
     bound = _START**power / (-power * _NORMAL.max()) * (1 - 1e-9) if power < 0 else 1e6 if power > 0 else 10.0
     end = brentq(lambda s: float(_NORMAL @ at(s)) - _OFFSET, 0.0, bound)
-    # Many points near the end, where a small step in s is a long way.
-    shares = 1.0 - np.geomspace(1.0, 1e-6, points - 1)
-    return np.array([at(share * end) for share in (*shares, 1.0)])
+    # Many points at both ends, where a small step in s is a long way: at the start for a root, at the
+    # end for a high power.
+    half = np.geomspace(1e-6, 0.5, points // 2)
+    shares = np.concatenate([[0.0], half, 1.0 - half[-2::-1], [1.0]])
+    return np.array([at(share * end) for share in shares])
 
 
 def illustration(theme: plotting.Theme) -> bytes:

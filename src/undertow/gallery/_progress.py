@@ -2,7 +2,7 @@
 
 import sys
 from types import TracebackType
-from typing import Any, Protocol, Self, TextIO
+from typing import Any, Protocol, TextIO
 
 from undertow.gallery._run import Record
 from undertow.gallery._words import duration, outcome
@@ -12,7 +12,7 @@ from undertow.studies import Study
 class Display(Protocol):
     """Is told what happens; used as a context."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> "Display": ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
@@ -38,7 +38,7 @@ class Lines:
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Lines":
         return self
 
     def __exit__(
@@ -81,7 +81,7 @@ class Bars:
         self.whole = self.progress.add_task("all studies", total=total, message="")
         self.tasks: dict[str, tuple[Any, float]] = {}  # the bar, and how far it has counted
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Bars":
         self.progress.start()
         return self
 

@@ -1,7 +1,6 @@
 """Gradient flow as an ODE, against the small steps that stand for it in the papers."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
@@ -158,8 +157,8 @@ flow_versus_descent = Study(
     title="Gradient flow is an ODE: solve it as one",
     source="Setting of S. Arora, N. Cohen, W. Hu, Y. Luo, Implicit Regularization in Deep Matrix Factorization, "
     "NeurIPS 2019 (Section 3), where small-step descent stands for the flow",
-    claim="An adaptive solver reaches the end point of gradient flow on deep matrix completion, nearer than descent with "
-    "small steps and with at most a hundredth of its gradients.",
+    claim="An adaptive solver reaches the end point of gradient flow on deep matrix completion, nearer than descent "
+    "with small steps and with at most a hundredth of its gradients.",
     run=_run,
     checks=(
         AtLeast(
@@ -188,7 +187,7 @@ flow_versus_descent = Study(
         ),
     ),
     plot=_plot,
-    note="The gain is largest where accuracy asks for small steps. Near a badly conditioned solution, as at depth 3 with "
-    "few entries, both methods are held back by stability: at equal distance from the exact end point the flow then "
-    "needed about a twelfth of the gradients, not a hundredth.",
+    note="Near a badly conditioned solution, stability and not accuracy holds the steps of the flow back: at depth 3 "
+    "with the quick settings it took about 12,300 gradients at tolerance 1e-4 and at 1e-5 alike, and ended 5e-6 and 5e-7 "
+    "from the exact end point; descent took 153,000 to end 7e-6 from it.",
 )

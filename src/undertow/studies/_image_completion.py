@@ -1,7 +1,7 @@
 """A photograph with most of its pixels gone, completed by early-stopped descent: no data to download, no penalty."""
 
 import jax
-import matplotlib
+import matplotlib as mpl
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
@@ -44,7 +44,7 @@ def _run(budget: Budget, key: jax.Array, progress) -> xr.Dataset:
         completed.append(found)
     names = ("mean_psnr", "effects_psnr", "completion_psnr", "steps", "best_over_last")
     columns = {
-        name: ("share", np.array(values, float)) for name, values in zip(names, zip(*rows), strict=True)
+        name: ("share", np.array(values, float)) for name, values in zip(names, zip(*rows, strict=True), strict=True)
     }
     return xr.Dataset(
         {
@@ -56,7 +56,7 @@ def _run(budget: Budget, key: jax.Array, progress) -> xr.Dataset:
         coords={"share": list(SHARES)},
         attrs={
             "picture": f"china.jpg of scikit-learn, gray, {truth.shape[0]} x {truth.shape[1]}",
-            "method": "LowRankImputer: row and column means, then depth 2, full width, early-stopped gradient descent",
+            "method": "LowRankImputer: row and column means, then depth 2, full width, early-stopped descent",
             "stopping": "by 10% of the given pixels",
             "error": "PSNR in dB on the removed pixels only",
             "precision": "float32",
@@ -71,7 +71,7 @@ def _decibels(prediction: np.ndarray, truth: np.ndarray) -> float:
 
 def _plot(data: xr.Dataset) -> dict[str, Figure]:
     shares = data["share"].values
-    gray = matplotlib.colormaps["gray"].with_extremes(bad=plotting.color_of("optimum"))
+    gray = mpl.colormaps["gray"].with_extremes(bad=plotting.color_of("optimum"))
     with plotting.figure(
         len(shares),
         3,
@@ -102,8 +102,8 @@ image_completion = Study(
     title="A photograph from half of its pixels",
     source="S. Arora, N. Cohen, W. Hu, Y. Luo, Implicit Regularization in Deep Matrix Factorization, NeurIPS 2019: "
     "depth 2 from small initialization prefers low rank (shown there on synthetic matrices)",
-    claim="Early-stopped gradient descent on an over-parameterized factorization, without any penalty, fills in removed "
-    "pixels far better than row and column means do.",
+    claim="Early-stopped gradient descent on an over-parameterized factorization, without any penalty, fills in "
+    "removed pixels far better than row and column means do.",
     run=_run,
     checks=(
         AtLeast(

@@ -52,8 +52,8 @@ def _run(budget: Budget, key: jax.Array, progress) -> xr.Dataset:
 def _plot(data: xr.Dataset) -> dict[str, Figure]:
     with plotting.figure(
         width=9.0,
-        caption="Root-mean-square error on the test ratings of each split; lines join the same split. Splits differ more "
-        "from each other than methods do: compare along the lines.",
+        caption="Root-mean-square error on the test ratings of each split; lines join the same split. Splits differ "
+        "more from each other than methods do: compare along the lines.",
     ) as (made, ax):
         names = ["user + item\nbiases", "early-stopped\ndescent"]
         for seed in range(data.sizes["seed"]):
@@ -92,8 +92,8 @@ movielens = Study(
     source="F. M. Harper, J. A. Konstan, The MovieLens Datasets: History and Context, ACM TiiS 5(4), 2015 (data); "
     "A. Zhao, Combining Explicit and Implicit Regularization for Efficient Learning in Deep Networks, NeurIPS 2022 "
     "(0.915 with Adam and a penalty)",
-    claim="On random 90:10 splits of MovieLens-100K, early-stopped gradient descent on a depth-2 factorization predicts "
-    "with an error of at most 0.917, without a penalty or side information.",
+    claim="On random 90:10 splits of MovieLens-100K, early-stopped gradient descent on a depth-2 factorization "
+    "predicts with an error of at most 0.917, without a penalty or side information.",
     run=_run,
     checks=(
         AtMost(

@@ -1,8 +1,11 @@
 """Checkpoints: the state of a run on disk, whole or not at all."""
 
+import dataclasses
+import functools
 import hashlib
 import json
 import os
+import re
 import tempfile
 import types
 from pathlib import Path
@@ -12,32 +15,59 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from .._functions import SameCode
+
 FORMAT = 1
 
 
 def fingerprint(*parts: Any) -> str:
-    """A hash of PyTrees: their structure, static values and arrays. Functions count by their name and code."""
+    """A hash of modules, containers and arrays by their values, and of functions by their code and what it binds."""
     digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(parts):
-        digest.update(_describe(leaf))
-    structure = jax.tree.map(lambda leaf: 0, parts)
-    digest.update(_without_addresses(repr(structure)).encode())
+    _describe(parts, digest, ())
     return digest.hexdigest()
 
 
-def _describe(leaf: Any) -> bytes:
-    if eqx.is_array(leaf):
-        if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            leaf = jax.random.key_data(leaf)
-        array = np.asarray(leaf)
-        return f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes()
-    if isinstance(leaf, types.FunctionType):  # as those of optax; undertow's own are named in the structure
-        return f"{leaf.__module__}.{leaf.__qualname__}".encode() + leaf.__code__.co_code
-    return _without_addresses(repr(leaf)).encode()
+def _describe(x: Any, digest: Any, above: tuple[int, ...]) -> None:
+    """Feed ``x`` to the digest; ``above`` are the ids of the functions that it is found in, which may bind each other."""
 
+    def inside(*parts: Any) -> None:
+        for part in parts:
+            _describe(part, digest, above)
 
-def _without_addresses(text: str) -> str:
-    return " ".join(word.split(" at 0x")[0] for word in text.split("\n") if word)
+    digest.update(f"<{type(x).__module__}.{type(x).__qualname__}:".encode())
+    if id(x) in above:
+        digest.update(str(above.index(id(x))).encode())
+    elif isinstance(x, SameCode):
+        inside(x.function)
+    elif isinstance(x, types.FunctionType):
+        above = (*above, id(x))
+        bound = [cell.cell_contents for cell in x.__closure__ or ()]
+        inside(x.__module__, x.__qualname__, x.__code__, bound, x.__defaults__, x.__kwdefaults__)
+    elif isinstance(x, types.CodeType):
+        inside(x.co_code, x.co_names, x.co_consts)
+    elif isinstance(x, types.MethodType):
+        inside(x.__func__, x.__self__)
+    elif isinstance(x, functools.partial):
+        inside(x.func, x.args, x.keywords)
+    elif eqx.is_array(x):
+        if jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key):
+            x = jax.random.key_data(x)
+        array = np.asarray(x)
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    elif dataclasses.is_dataclass(x) and not isinstance(x, type):  # modules are dataclasses
+        inside(*((field.name, getattr(x, field.name, None)) for field in dataclasses.fields(x)))
+    elif isinstance(x, (tuple, list)):
+        inside(*x)
+    elif isinstance(x, dict):
+        inside(*x.items())
+    elif isinstance(x, (set, frozenset)):
+        inside(*sorted(x, key=repr))
+    elif hasattr(x, "__wrapped__"):  # as jax.jit leaves
+        inside(x.__wrapped__)
+    else:
+        digest.update(re.sub(r" at 0x[0-9a-f]+", "", repr(x)).encode())
+    digest.update(b">")
 
 
 def save(path: Path, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
@@ -47,9 +77,9 @@ def save(path: Path, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> N
     try:
         with os.fdopen(handle, "wb") as file:
             np.savez(file, allow_pickle=False, header=text, **arrays)
-        os.replace(name, path)
+        Path(name).replace(path)
     except BaseException:
-        os.unlink(name)
+        Path(name).unlink()
         raise
 
 

@@ -4,7 +4,6 @@ import contextlib
 import contextvars
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -44,7 +43,8 @@ class EarlyStopping:
     Raises
     ------
     TypeError, ValueError
-        If ``patience`` is not a positive integer or ``loss_share`` not in (0, 1]; by ``train``, if no such probe is watched.
+        If ``patience`` is not a positive integer or ``loss_share`` not in (0, 1]; by ``train``, if no such
+        probe is watched.
 
     Examples
     --------
@@ -71,6 +71,12 @@ class Plan:
     setup: Setup
     samples: int | np.ndarray
     early_stopping: EarlyStopping | None
+
+    def probe_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of one sample of each probe, by its name."""
+        setup = self.setup
+        parts = setup.objective.problem, setup.objective.parameterization, setup.params
+        return {p.name: eqx.filter_eval_shape(p, *parts).shape for p in setup.probes}
 
     def same_program(self, other: "Plan") -> bool:
         """Whether the two runs differ in the values of arrays only, and can share a compiled program."""

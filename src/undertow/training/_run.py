@@ -86,12 +86,11 @@ class Run:
         runs, slots = zip(*pairs, strict=True)
         for run, slot, values in zip(runs, slots, self.batch.measure(params, runs, slots), strict=True):
             record, early = self.records[run], self.plans[run].early_stopping
+            if record.closed:
+                continue
             record.add(float(times[run, slot]), int(steps[run, slot]), values)
-            if early is not None:
-                monitored = self.names.index(early.monitor)
-                if len(record.times) == 1 or values[monitored] < record.values[record.best][monitored]:
-                    record.best = len(record.times) - 1
-                    record.best_params = jax.tree.map(lambda x, run=run, slot=slot: x[run, slot], params)
+            if early is not None and record.watch(early, self.names):
+                record.best_params = jax.tree.map(lambda x, run=run, slot=slot: x[run, slot], params)
 
     def advance(self, limit: int) -> None:
         """One chunk: go on, take the samples, thin them, stop early."""
@@ -108,23 +107,17 @@ class Run:
         self._add(samples.params, pairs, np.asarray(samples.time), np.asarray(samples.steps))
         for run, (grid, record) in enumerate(zip(self.grids, self.records, strict=True)):
             grid.passed(int(taken[run].sum()))
-            if grid.full(len(record.times)):
+            if grid.full(len(record.times)) and not record.closed:
                 grid.thin(record.times[-1] if grid.by == "time" else record.steps[-1])
                 record.thin()
         self._stop_early()
 
     def _stop_early(self) -> None:
-        status = self.batch.numbers(self.batch.state.status).copy()
-        loss = self.names.index("loss")
-        for run, (plan, record) in enumerate(zip(self.plans, self.records, strict=True)):
-            early = plan.early_stopping
-            if early is None or status[run] != RUNNING:
-                continue
-            waited = len(record.times) - 1 - record.best
-            under_way = record.values[-1][loss] <= early.loss_share * record.values[0][loss]
-            if under_way and waited >= early.patience:
-                status[run] = STOPPED
-        self._set_status(status)
+        """Stop the runs that lost patience; how far beyond it their chunk took them has no say in what is kept."""
+        if any(record.closed for record in self.records):
+            status = self.batch.numbers(self.batch.state.status).copy()
+            status[[record.closed for record in self.records]] = STOPPED
+            self._set_status(status)
 
     def _set_status(self, status: np.ndarray) -> None:
         old = self.batch.state.status
@@ -159,12 +152,19 @@ class Run:
         """Measure the ends, and give the trajectories."""
         state = self.batch.state
         steps, times = self.batch.numbers(state.steps), self.batch.numbers(state.time)
-        fresh = [(run, 0) for run in range(len(self.plans)) if self.records[run].steps[-1] != steps[run]]
+        # By time too: within the last step of a flow there may be a sample that has its number.
+        fresh = [
+            (run, 0)
+            for run, record in enumerate(self.records)
+            if (record.steps[-1], record.times[-1]) != (steps[run], times[run])
+        ]
         self._add(self.batch.present(), fresh, times[:, None], steps[:, None])
         return [self._trajectory(run) for run in range(len(self.plans))]
 
     def _trajectory(self, run: int) -> Trajectory:
         record, plan, state = self.records[run], self.plans[run], self.batch.state
+        if isinstance(plan.samples, int):
+            record.fit(plan.samples)
         early = plan.early_stopping is not None
         status = int(self.batch.numbers(state.status)[run])
         return Trajectory(
@@ -184,7 +184,14 @@ class Run:
         # Without the limits, so that a run can be taken further than it was first meant to go.
         return _checkpoint.fingerprint(
             *[
-                (p.setup.objective, p.setup.dynamics, p.setup.params, p.setup.probes, p.samples)
+                (
+                    p.setup.objective,
+                    p.setup.dynamics,
+                    p.setup.params,
+                    p.setup.probes,
+                    p.samples,
+                    p.early_stopping,
+                )
                 for p in self.plans
             ]
         )
@@ -201,7 +208,12 @@ class Run:
                 best = jax.tree.leaves(record.best_params)
                 arrays |= {f"best.{run}.{i}": np.asarray(x) for i, x in enumerate(best)}
         grids = [[g.spacing, g.done, g.origin, g.first] for g in self.grids]
-        header = {"fingerprint": self._fingerprint(), "grids": grids, "best": [r.best for r in self.records]}
+        header = {
+            "fingerprint": self._fingerprint(),
+            "grids": grids,
+            "best": [r.best for r in self.records],
+            "closed": [r.closed for r in self.records],
+        }
         _checkpoint.save(path, header, arrays)
 
     def restore(self, path: Path) -> None:
@@ -210,7 +222,7 @@ class Run:
         if header.get("fingerprint") != self._fingerprint():
             raise ValueError(
                 f"checkpoint: {path} belongs to another run (problem, parameterization, dynamics, initial parameters, "
-                "probes or samples differ); give another path, or remove it"
+                "probes, samples or early stopping differ); give another path, or remove it"
             )
         dynamic, static = eqx.partition(self.batch.state, eqx.is_array)
         leaves, structure = jax.tree.flatten(dynamic)
@@ -220,7 +232,7 @@ class Run:
             record.times, record.steps = arrays[f"times.{run}"].tolist(), arrays[f"steps.{run}"].tolist()
             columns = [arrays[f"probe.{run}.{name}"] for name in self.names]
             record.values = list(zip(*columns, strict=True))
-            record.best = header["best"][run]
+            record.best, record.closed = header["best"][run], header["closed"][run]
             if f"best.{run}.0" in arrays:
                 leaves, structure = jax.tree.flatten(self.plans[run].setup.params)
                 best = [jnp.asarray(arrays[f"best.{run}.{i}"]) for i in range(len(leaves))]
@@ -240,6 +252,7 @@ class Run:
             limited = old in (RUNNING, STOPPED, CONVERGED)
             status.append(int(ended(plan.setup.stop, loss, norm, steps, flow_time)) if limited else int(old))
         self._set_status(np.array(status))
+        self._stop_early()
 
 
 def execute(plans: Sequence[Plan], report: Report, checkpoint: Path | None = None) -> list[Trajectory]:

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from ._plan import EarlyStopping
+
 
 @dataclasses.dataclass
 class Grid:
@@ -68,11 +70,28 @@ class Records:
     values: list[tuple[np.ndarray, ...]] = dataclasses.field(default_factory=list)
     best: int = 0
     best_params: Any = None
+    closed: bool = False  # early stopping has ended the run
 
     def add(self, time: float, step: int, values: tuple[np.ndarray, ...]) -> None:
         self.times.append(time)
         self.steps.append(step)
         self.values.append(values)
+
+    def watch(self, early: EarlyStopping, names: tuple[str, ...]) -> bool:
+        """Whether the latest sample is the best so far; closes the record where patience is lost."""
+        monitored, loss = names.index(early.monitor), names.index("loss")
+        latest, lowest = self.values[-1][monitored], self.values[self.best][monitored]
+        if len(self.times) == 1 or latest < lowest or (np.isnan(lowest) and not np.isnan(latest)):
+            self.best = len(self.times) - 1
+            return True
+        under_way = self.values[-1][loss] <= early.loss_share * self.values[0][loss]
+        self.closed = bool(under_way) and len(self.times) - 1 - self.best >= early.patience
+        return False
+
+    def fit(self, count: int) -> None:
+        """Thin until there are at most ``count`` samples (or the first, the chosen and the last)."""
+        while len(self.times) > max(count, len({0, self.best, len(self.times) - 1})):
+            self.thin()
 
     def thin(self) -> None:
         """Keep the first sample, every second one after it, and the chosen one."""

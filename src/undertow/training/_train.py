@@ -20,7 +20,7 @@ from . import _checkpoint
 from ._plan import Captured, EarlyStopping, Plan, Setup, is_capturing
 from ._progress import Report, reporter
 from ._run import execute
-from ._trajectory import Trajectory
+from ._trajectory import SAMPLED, Trajectory
 
 
 def train(
@@ -115,6 +115,8 @@ def train(
     )
     path = None if checkpoint is None else _checkpoint.check_path(checkpoint)
     if is_capturing():
+        if path is not None:
+            raise ValueError("checkpoint: expected none in a sweep, whose runs share a program, found one")
         raise Captured(plan)
     with reporter(progress) as report:
         (trajectory,) = execute([plan], report, path)
@@ -153,7 +155,13 @@ def _plan(
     for leaf in jax.tree.leaves(params):
         if not bool(jnp.all(jnp.isfinite(leaf))):
             raise ValueError("params: expected finite initial parameters, found NaN or infinity")
-    return Plan(Setup(objective, dynamics, stop, params, watched), _check_samples(samples), early_stopping)
+    setup = Setup(objective, dynamics, stop, params, watched)
+    plan = Plan(setup, _check_samples(samples, dynamics.samples_by), early_stopping)
+    if early_stopping is not None and (shape := plan.probe_shapes()[early_stopping.monitor]):
+        raise ValueError(
+            f"monitor: expected one number a sample, found {early_stopping.monitor!r} of shape {shape}"
+        )
+    return plan
 
 
 def _check_probes(
@@ -167,6 +175,9 @@ def _check_probes(
         probe.check(problem, parameterization)
     watched = (Loss(), *(probe for probe in probes if not isinstance(probe, Loss)))
     names = [probe.name for probe in watched]
+    taken = [name for name in names if name in (*SAMPLED, "sample")]
+    if taken:
+        raise ValueError(f"probes: {taken[0]!r} is what a trajectory calls its samples; give the probe another name")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"probes: expected different names, found {', '.join(twice)} more than once")
@@ -181,10 +192,18 @@ def _check_probes(
     return watched
 
 
-def _check_samples(samples: Any) -> int | np.ndarray:
-    if np.ndim(samples) == 0:
-        return check_integer("samples", samples, 2)
-    grid = np.asarray(samples, dtype=float)
+def _check_samples(samples: Any, by: str) -> int | np.ndarray:
+    expected = "a number of samples, or increasing " + (
+        "steps from 0 on" if by == "steps" else "finite times from 0 on"
+    )
+    try:
+        if np.ndim(samples) == 0:
+            return check_integer("samples", samples, 2)
+        grid = np.asarray(samples, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"samples: expected {expected}, found {samples!r} ({error})") from None
     if grid.ndim != 1 or not np.isfinite(grid).all() or (grid < 0).any() or (np.diff(grid) <= 0).any():
-        raise ValueError("samples: expected a number, or increasing finite times or steps from 0 on")
+        raise ValueError(f"samples: expected {expected}, found {samples!r}")
+    if by == "steps" and ((grid % 1 != 0).any() or (grid >= 2**31).any()):
+        raise ValueError(f"samples: expected {expected}, whole and below {2**31}, found {samples!r}")
     return grid

@@ -11,6 +11,10 @@ from ..parameterizations import Parameterization
 from ..parameterizations._base import Params
 
 
+SAMPLED = ("time", "step")
+"""What a dataset calls the coordinates of samples; no probe may be called so."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Trajectory:
     """A run: where it ended, and what was watched on the way.
@@ -73,7 +77,10 @@ class Trajectory:
             variables[name] = (dims, values)
         return xr.Dataset(
             variables,
-            coords={"time": ("sample", self.times), "step": ("sample", self.steps)},
+            coords={
+                name: ("sample", values)
+                for name, values in zip(SAMPLED, (self.times, self.steps), strict=True)
+            },
             attrs={
                 "status": self.status,
                 "gradient_evaluations": self.gradient_evaluations,

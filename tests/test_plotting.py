@@ -1,0 +1,151 @@
+"""Colors that mean the same everywhere and can be read; labels that do not overlap; whole files."""
+
+import itertools
+
+import hypothesis
+import hypothesis.strategies as st
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from undertow import plotting
+
+NAMES = [
+    "identity", "exponential", "polar", "gradient flow", "gradient descent", "mirror descent", "mirror flow",
+    "ink", "muted", "truth", "theory", "baseline", "optimum", "train", "test",
+    *(f"depth {depth}" for depth in (0.1, 0.2, 0.25, 0.5, 1, 1.5, 2, 3, 4, 6, 10, 50, "inf")),
+]  # fmt: skip
+
+
+def luminance(color: str) -> float:
+    """Relative luminance, as WCAG 2.2 defines it."""
+    channels = np.array(to_rgb(color))
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def contrast(one: str, other: str) -> float:
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_color_stands_out_from_the_background(theme, name):
+    with plotting.theme(theme):
+        assert contrast(plotting.color_of(name), plotting.style()["figure.facecolor"]) >= 3.0
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_primer_depths_stay_apart_without_hue(theme):
+    """Within each ladder, contrast with the background rises with the distance from the identity."""
+    with plotting.theme(theme):
+        background = plotting.style()["figure.facecolor"]
+        for ladder in ((2, 3, 4, 6, float("inf")), (0.5, 0.25, 0.2)):
+            steps = [contrast(plotting.color_of(depth), background) for depth in ladder]
+            assert all(far > 1.1 * near for near, far in itertools.pairwise(steps))
+
+
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [
+        ("Power(depth=2)", 2),
+        ("anti-deep 0.5", 0.5),
+        ("deep_4", 4.0),
+        ("Exponential", "deep inf"),
+        ("depth 1", "identity"),
+        ("GradientFlow", "gradient flow"),
+        ("SignedPower(3)", "depth 3"),
+        ("Identity", 1),
+        ("DeepMatrix(depth=2)", 2),
+    ],
+)
+def test_one_thing_has_one_color(name, same):
+    assert plotting.color_of(name) == plotting.color_of(same)
+
+
+@pytest.mark.parametrize("bad", ["gradient flwo", "depth", "deep -2", "", "depth 0", 0, -1.0, float("nan")])
+def test_unknown_names_are_refused(bad):
+    with pytest.raises(ValueError, match="name: "):
+        plotting.color_of(bad)
+
+
+def test_nearest_name_is_offered():
+    with pytest.raises(ValueError, match="did you mean 'gradient flow'"):
+        plotting.color_of("gradient flwo")
+
+
+@hypothesis.given(st.lists(st.floats(0, 1), min_size=1, max_size=9), st.floats(0.001, 0.12))
+def test_spread_keeps_distance_order_and_bounds(wanted, gap):
+    placed = plotting.spread(np.array(wanted), gap, 0.0, 1.0)
+    assert placed.min() >= -1e-12
+    assert placed.max() <= 1 + 1e-12
+    assert (np.diff(np.sort(placed)) >= gap - 1e-9).all()
+    order = np.argsort(wanted, kind="stable")
+    assert (np.diff(placed[order]) > 0).all()
+
+
+def test_spread_leaves_free_places_alone():
+    wanted = np.array([0.9, 0.1, 0.5])
+    np.testing.assert_allclose(plotting.spread(wanted, 0.1, 0.0, 1.0), wanted, rtol=0, atol=1e-15)
+
+
+def test_spread_squeezes_what_does_not_fit():
+    placed = plotting.spread(np.full(5, 0.5), 0.6, 0.0, 1.0)
+    np.testing.assert_allclose(placed, [0, 0.25, 0.5, 0.75, 1], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_labels_do_not_overlap(scale):
+    with plotting.figure() as (made, ax):
+        for level in (1.0, 1.01, 1.02, 3.0):
+            ax.plot([1, 2, 3], [0.5, 0.7, level], label=f"level {level}", color=plotting.color_of(2))
+        ax.plot([1, 2], [0.1, 0.1])  # no label, so none is written
+        ax.plot([1, 2], [np.nan, np.nan], label="nowhere to be seen")
+        ax.set_yscale(scale)
+        labels = plotting.label_lines(ax)
+    assert [label.get_text() for label in labels] == ["level 1.0", "level 1.01", "level 1.02", "level 3.0"]
+    made.draw_without_rendering()
+    boxes = [mpl.text.Text.get_window_extent(label) for label in labels]
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    assert all(box.x0 >= ax.get_window_extent().x1 for box in boxes)
+    assert all(box.x1 <= made.bbox.x1 for box in boxes)
+
+
+def test_nothing_outside_a_figure_changes():
+    before = dict(mpl.rcParams)
+    with plotting.theme("dark"), plotting.figure() as (made, ax):
+        ax.plot([0, 1])
+        assert plotting.current_theme() == "dark"
+    assert isinstance(made, Figure)
+    assert dict(mpl.rcParams) == before
+    assert plotting.current_theme() == "light"
+
+
+@pytest.mark.parametrize("kind", ["png", "svg"])
+def test_saving_is_whole_and_repeatable(tmp_path, kind):
+    contents = []
+    for name in ("one", "two"):
+        with plotting.figure(1, 2, caption="Two.") as (made, axes):
+            axes[0].plot([0, 1])
+        plotting.save(made, tmp_path / f"{name}.{kind}")
+        contents.append((tmp_path / f"{name}.{kind}").read_bytes())
+    assert contents[0] == contents[1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"one.{kind}", f"two.{kind}"]
+
+
+def test_a_save_that_fails_leaves_nothing(tmp_path):
+    with plotting.figure() as (made, ax):
+        ax.set_title(r"$\notamacro$")
+    with pytest.raises(ValueError, match="notamacro"):
+        plotting.save(made, tmp_path / "x.svg")
+    with pytest.raises(ValueError, match=r"\.png or \.svg"):
+        plotting.save(made, tmp_path / "x.pdf")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_theme_is_refused():
+    with pytest.raises(ValueError, match="unknown theme 'sepia'"):
+        plotting._check_theme("sepia")
