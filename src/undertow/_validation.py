@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
 Numbers = ArrayLike | Sequence[Any]
@@ -21,16 +22,14 @@ Numbers = ArrayLike | Sequence[Any]
 
 def is_traced(value: Any) -> bool:
     """Whether JAX is tracing ``value``, so that its entries are unknown."""
-    return isinstance(value, jax.core.Tracer)
+    return isinstance(value, Tracer)
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> str:
     """Return ``value`` if it is one of ``choices``; else raise, naming the nearest known ones."""
     if isinstance(value, str) and value in choices:
         return value
-    raise ValueError(
-        f"{name}: unknown choice {value!r}{nearest(value, choices)}; expected one of {', '.join(choices)}"
-    )
+    raise ValueError(f"{name}: unknown choice {value!r}{nearest(value, choices)}; expected one of {', '.join(choices)}")
 
 
 def nearest(value: object, choices: Iterable[str]) -> str:
@@ -91,7 +90,7 @@ def check_shape(name: str, shape: object, *, dimensions: int | None = None) -> t
 
 def check_array(name: str, value: Numbers, *, dimensions: int | None = None) -> Float[Array, "..."]:
     """Return ``value`` as a floating array without NaN or infinity, of the given number of dimensions."""
-    array = value if is_traced(value) else _as_numpy(name, value)
+    array: Any = value if is_traced(value) else _as_numpy(name, value)
     real = jnp.issubdtype(array.dtype, jnp.number) and not jnp.issubdtype(array.dtype, jnp.complexfloating)
     if not real:
         raise TypeError(f"{name}: expected an array of real numbers, found dtype {array.dtype}")
@@ -100,7 +99,7 @@ def check_array(name: str, value: Numbers, *, dimensions: int | None = None) -> 
     if array.dtype == np.longdouble or not jnp.issubdtype(array.dtype, jnp.floating):
         dtype = jnp.result_type(float)
     else:
-        dtype = jnp.result_type(array.dtype)
+        dtype = jax.dtypes.canonicalize_dtype(array.dtype)
     with np.errstate(over="ignore"):  # an overflow is found below
         converted = jnp.asarray(array if is_traced(array) else array.astype(dtype), dtype=dtype)
     if not is_traced(converted):
@@ -119,9 +118,7 @@ def _as_numpy(name: str, value: Any) -> Any:
     try:
         return np.asarray(value)
     except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"{name}: expected an array of numbers, found {type(value).__name__} ({error})"
-        ) from None
+        raise TypeError(f"{name}: expected an array of numbers, found {type(value).__name__} ({error})") from None
 
 
 def check_indices(name: str, value: Numbers, size: int) -> np.ndarray:
@@ -135,18 +132,17 @@ def check_indices(name: str, value: Numbers, size: int) -> np.ndarray:
         raise TypeError(f"{name}: expected integers, found dtype {array.dtype}")
     bad = np.flatnonzero((array < 0) | (array >= size))
     if bad.size:
-        raise ValueError(
-            f"{name}: expected indices from 0 to {size - 1}, found {array[bad[0]]} at position {bad[0]}"
-        )
+        raise ValueError(f"{name}: expected indices from 0 to {size - 1}, found {array[bad[0]]} at position {bad[0]}")
     return array.astype(np.int32 if size <= 2**31 - 1 else np.int64)
 
 
 def as_key(key: Any) -> Array:
     """Return a JAX random key: a key as it is, or the one that an integer seed makes."""
     if isinstance(key, numbers.Integral) and not isinstance(key, bool):
-        if not -(2**63) <= key < 2**63:
-            raise ValueError(f"key: expected a seed of at most 63 bits, found {key}")
-        return jax.random.key(int(key))
+        seed = int(key)
+        if not -(2**63) <= seed < 2**63:
+            raise ValueError(f"key: expected a seed of at most 63 bits, found {seed}")
+        return jax.random.key(seed)
     if isinstance(key, (jax.Array, np.ndarray)):
         typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
         if typed and key.ndim == 0:

@@ -25,14 +25,10 @@ class Objective(eqx.Module):
 
     def __check_init__(self) -> None:
         if not isinstance(self.problem, Problem):
-            raise TypeError(
-                f"problem: expected an undertow.problems.Problem, found {type(self.problem).__name__}"
-            )
+            raise TypeError(f"problem: expected an undertow.problems.Problem, found {type(self.problem).__name__}")
         if not isinstance(self.parameterization, Parameterization):
             found = type(self.parameterization).__name__
-            raise TypeError(
-                f"parameterization: expected an undertow.parameterizations.Parameterization, found {found}"
-            )
+            raise TypeError(f"parameterization: expected an undertow.parameterizations.Parameterization, found {found}")
         if self.penalty is not None and not callable(self.penalty):
             raise TypeError(f"penalty: expected a function w -> scalar or None, found {self.penalty!r}")
         if self.problem.shape != self.parameterization.shape:
@@ -67,7 +63,11 @@ def check_params(parameterization: Parameterization, params: Params) -> Params:
             raise TypeError(f"params: expected a PyTree of real arrays, found a leaf {leaf!r}")
     # Python's numbers and integers have no say in the precision; what is left decides together, because a solver
     # cannot mix precisions.
-    floating = [x.dtype for x in leaves if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)]
+    floating = [
+        jax.dtypes.canonicalize_dtype(x.dtype)
+        for x in leaves
+        if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)
+    ]
     dtype = jnp.result_type(*floating) if floating else jnp.result_type(float)
     params = jax.tree.map(lambda x: jnp.asarray(x, dtype=dtype), params)
     try:
@@ -79,9 +79,7 @@ def check_params(parameterization: Parameterization, params: Params) -> Params:
             f"shapes {shapes} ({error})"
         ) from error
     if out.shape != parameterization.shape:
-        raise ValueError(
-            f"params: expected parameters that give shape {parameterization.shape}, found {out.shape}"
-        )
+        raise ValueError(f"params: expected parameters that give shape {parameterization.shape}, found {out.shape}")
     return params
 
 

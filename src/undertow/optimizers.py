@@ -55,7 +55,7 @@ def group_rmsprop(learning_rate: Any, decay: float = 0.99, eps: float = 1e-6) ->
         dtype = jnp.result_type(*jax.tree.leaves(params))
         return GroupRMSPropState(jnp.zeros((), dtype), jnp.zeros((), jnp.int32))
 
-    def update(updates: Any, state: GroupRMSPropState, params: Any = None) -> tuple[Any, GroupRMSPropState]:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, GroupRMSPropState]:
         count = state.count + 1
         square = sum(jnp.sum(g**2) for g in jax.tree.leaves(updates))
         mean_square = decay * state.mean_square + (1 - decay) * square
@@ -77,9 +77,7 @@ def names() -> list[str]:
     >>> "adam" in names() and "group_rmsprop" in names()
     True
     """
-    found = [
-        name for name in dir(optax) if not name.startswith("_") and _takes_learning_rate(getattr(optax, name))
-    ]
+    found = [name for name in dir(optax) if not name.startswith("_") and _takes_learning_rate(getattr(optax, name))]
     return sorted([*found, *_OURS])
 
 
@@ -154,20 +152,18 @@ def make(name: str, learning_rate: Any, **options: Any) -> Optimizer:
     """
     known = names()
     if name not in known:
-        raise ValueError(
-            f"name: unknown optimizer {name!r}{nearest(name, known)}; expected one of {', '.join(known)}"
-        )
+        raise ValueError(f"name: unknown optimizer {name!r}{nearest(name, known)}; expected one of {', '.join(known)}")
     if not callable(learning_rate):
         check_number("learning_rate", learning_rate, 0, exclusive=True)
         learning_rate = jnp.asarray(learning_rate, dtype=jnp.result_type(float))
     factory = _OURS.get(name) or getattr(optax, name)
     accepted = [p for p in inspect.signature(factory).parameters if p != "learning_rate"]
-    for option in options:
+    for option, value in options.items():
         if option not in accepted:
             hint = nearest(option, accepted)
             raise TypeError(f"{option}: {name} has no such option{hint}; it has {', '.join(accepted)}")
-        if not _hashable(options[option]):
-            raise TypeError(f"{option}: expected a hashable value, found {options[option]!r}")
+        if not _hashable(value):
+            raise TypeError(f"{option}: expected a hashable value, found {value!r}")
     try:
         inspect.signature(factory).bind(learning_rate, **options)
     except TypeError as error:

@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
@@ -39,7 +40,7 @@ _COLORS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         # parameterizations
         "identity": ("#566270", "#b4becb"),
-        "exponential": ("#4a1a78", "#e3d2ff"),
+        "exponential": ("#4a1a78", "#eee2ff"),
         "polar": ("#0b7f5c", "#4fd1a5"),
         # dynamics
         "gradient flow": ("#0064a6", "#6cb8f2"),
@@ -65,11 +66,11 @@ _LADDER: Mapping[float, tuple[str, str]] = MappingProxyType(
         0.25: ("#1a5296", "#8cc6fb"),
         0.5: ("#2f82c0", "#559fd6"),
         1.0: _COLORS["identity"],
-        2.0: ("#c77c02", "#d99a2b"),
-        3.0: ("#c9540f", "#ee8f4d"),
-        4.0: ("#b02a37", "#ff928c"),
-        6.0: ("#861a5c", "#f7a3d3"),
-        16.0: ("#5e1d78", "#dcb8fb"),
+        2.0: ("#c77c02", "#ba7d17"),
+        3.0: ("#c9540f", "#ea843f"),
+        4.0: ("#b02a37", "#ff938f"),
+        6.0: ("#861a5c", "#fcb2da"),
+        16.0: ("#5e1d78", "#e6c9fc"),
         math.inf: _COLORS["exponential"],
     }
 )
@@ -87,7 +88,7 @@ def current_theme() -> Theme:
     return _theme.get()
 
 
-def style(name: Theme | None = None) -> dict[str, Any]:
+def style(name: Theme | None = None) -> dict[Any, Any]:
     """Matplotlib settings of the house style.
 
     Parameters
@@ -149,7 +150,7 @@ def style(name: Theme | None = None) -> dict[str, Any]:
         "lines.markersize": 8.0,
         "lines.solid_capstyle": "round",
         "patch.edgecolor": background,
-        "axes.prop_cycle": mpl.cycler(color=cycle),
+        "axes.prop_cycle": cycler(color=cycle),
         "image.cmap": "cividis",  # made for color-blind readers; monotone in lightness
         "svg.fonttype": "path",  # no font needed where the figure is opened
         "svg.hashsalt": "undertow",  # the same figure gives the same bytes
@@ -265,9 +266,7 @@ def color_of(name: str | float) -> str:
     raise ValueError(f"name: no color for {name!r}; {hint}, or a depth such as 'depth 3'")
 
 
-def label_lines(
-    ax: Axes, lines: Sequence[Line2D] | None = None, *, size: float = 13.0, gap: float = 1.25
-) -> list[Any]:
+def label_lines(ax: Axes, lines: Sequence[Line2D] | None = None, *, size: float = 13.0, gap: float = 1.25) -> list[Any]:
     """Write each line's label at its right end, in its color, none on top of another.
 
     To be called last: it needs the final limits and scales. The labels sit right of the axes, as
@@ -291,8 +290,10 @@ def label_lines(
         In the order of the lines, those without a visible point left out.
     """
     chosen = [line for line in (ax.get_lines() if lines is None else lines) if not _unlabeled(line)]
-    made = ax.figure
-    ax.get_xlim(), ax.get_ylim()  # settles pending autoscaling, on which transData depends
+    made = ax.get_figure(root=True)
+    if made is None:
+        raise ValueError("ax: expected axes of a figure, found axes that were removed from theirs")
+    ax.autoscale_view()  # settles the limits, on which transData depends
     made.draw_without_rendering()  # settles the layout, on which the height of the axes depends
     to_axes = ax.transData + ax.transAxes.inverted()
     ends = [(line, end) for line in chosen if (end := _visible_end(line, to_axes)) is not None]
@@ -388,7 +389,8 @@ def _color_of_depth(depth: float, column: int) -> str:
     # 1 / depth where the upper end is infinite: the logarithm has no midpoint there.
     share = 1 - low / depth if math.isinf(high) else (math.log(depth) - math.log(low)) / math.log(high / low)
     start, end = (np.array(to_rgb(_LADDER[known][column])) for known in (low, high))
-    return to_hex((1 - share) * start + share * end)
+    red, green, blue = (1 - share) * start + share * end
+    return to_hex((float(red), float(green), float(blue)))
 
 
 def _unlabeled(line: Line2D) -> bool:

@@ -38,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         Always.
     """
     try:
-        status = app(args=None if arguments is None else list(arguments), standalone_mode=False)
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        status = app(args=words or ["--help"], standalone_mode=False)
     except typer.TyperException as error:
         sys.stderr.write(f"undertow: {' '.join(error.format_message().split())}\n")
         sys.exit(error.exit_code)
@@ -48,17 +49,19 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(status if isinstance(status, int) else 0)
 
 
-@app.callback(invoke_without_command=True)
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"undertow {version('undertow')}")
+        raise typer.Exit
+
+
+@app.callback()
 def _options(
-    context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, help="Show the version and leave.")
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and leave."),
     ] = False,
 ) -> None:
-    if version:
-        from importlib.metadata import version as version_of
-
-        typer.echo(f"undertow {version_of('undertow')}")
-        raise typer.Exit
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+    pass

@@ -48,9 +48,10 @@ class GradientDescentState(State):
 
 
 class GradientDescent(Dynamics):
-    r"""Discrete descent with an optax optimizer: with ``optax.sgd``, :math:`u \leftarrow u - \eta \nabla_u \ell(\phi(u))`.
+    r"""Discrete descent with an optax optimizer.
 
-    Full-batch. The updates run in compiled chunks; where the chunks are cut does not change a bit of the result.
+    With ``optax.sgd``, :math:`u \leftarrow u - \eta \nabla_u \ell(\phi(u))`. Full-batch. The updates
+    run in compiled chunks; where the chunks are cut does not change a bit of the result.
 
     Parameters
     ----------
@@ -119,9 +120,7 @@ class GradientDescent(Dynamics):
             gradient_norm=norm,
             ceiling=RUNAWAY * jnp.maximum(1, jnp.abs(total)),
             unmoved=count,
-            status=jnp.where(finite(total, norm), ended(stop, loss, norm, count, time), DIVERGED).astype(
-                jnp.int32
-            ),
+            status=jnp.where(finite(total, norm), ended(stop, loss, norm, count, time), DIVERGED).astype(jnp.int32),
             mode=count,
         )
 
@@ -175,9 +174,12 @@ class GradientDescent(Dynamics):
         passed: Int[Array, ""],
         limit: Int[Array, ""],
     ) -> tuple[State, Snapshots]:
+        assert isinstance(state, GradientDescentState)
         last = state.steps + limit
 
-        def to_target(state: State, index: Array) -> tuple[State, tuple[Params, Array, Array, Array]]:
+        def to_target(
+            state: GradientDescentState, index: Array
+        ) -> tuple[GradientDescentState, tuple[Params, Array, Array, Array]]:
             target = targets[index]
             state = jax.lax.while_loop(
                 lambda s: (s.status == RUNNING) & (s.steps < target) & (s.steps < last),

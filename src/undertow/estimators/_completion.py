@@ -7,7 +7,6 @@ then fitted down to that same training error.
 """
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +23,10 @@ from ..training import EarlyStopping, Trajectory, train
 from ..training._progress import Report
 
 HALVINGS = 12
+LARGEST = 1e100
+"""Values beyond this are refused: their squares would not be numbers any more."""
+ROUNDING = 1e-13
+"""A residual smaller than this share of the largest value is rounding, and nothing to fit."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,12 +122,11 @@ def complete(
     Raises
     ------
     ValueError
-        If there are fewer than two entries, or descent diverges at every rate.
+        If there are fewer than two entries, one is larger than 1e100, or descent diverges at every rate.
     """
     if len(values) < 2:
-        raise ValueError(
-            f"values: expected at least 2 entries, one to fit and one to hold out, found {len(values)}"
-        )
+        raise ValueError(f"values: expected at least 2 entries, one to fit and one to hold out, found {len(values)}")
+    check_size(values)
     validation, speed = None, settings.speed
     if stopping_point is None:
         stopping_point, validation, speed = _search(i, j, values, shape, settings, _part(progress, 0, 2))
@@ -133,7 +135,7 @@ def complete(
     left, right, n_iter = np.zeros((shape[0], 1)), np.zeros((shape[1], 1)), 0
     if stopping_point.max_iter > 0:
         # The same training error, not the same number of steps: more entries take a little longer.
-        problem = _Residual(i, j, values - effects.at(i, j), shape)
+        problem = _Residual(i, j, values - effects.at(i, j), shape, _negligible(values))
         descent = _descend(problem, None, settings, speed, stopping_point, progress)
         if descent is not None:
             (left, right), n_iter = descent.factors, int(descent.trajectory.steps[-1])
@@ -141,6 +143,23 @@ def complete(
             effects = fit_effects(i, j, values - _dots(left, right, i, j), shape, settings.ridge)
     low, high = (float(values.min()), float(values.max())) if clip else (-np.inf, np.inf)
     return Completion(effects, left, right, low, high, n_iter, stopping_point, validation)
+
+
+def check_size(values: np.ndarray) -> None:
+    """Raise if a value is too large to be squared."""
+    largest = float(np.abs(values).max())
+    if not largest <= LARGEST:
+        raise ValueError(f"values: expected numbers of at most {LARGEST:g} in size, found {largest:g}")
+
+
+def root_mean_square(values: np.ndarray) -> float:
+    """Size of the values, also where their squares are too small for a number."""
+    largest = float(np.abs(values).max())
+    return largest * float(np.sqrt(np.mean((values / largest) ** 2))) if largest > 0 else 0.0
+
+
+def _negligible(values: np.ndarray) -> float:
+    return ROUNDING * float(np.abs(values).max())
 
 
 def _search(
@@ -157,7 +176,7 @@ def _search(
     validation, fitted = order[:held], order[held:]
     effects = fit_effects(i[fitted], j[fitted], values[fitted], shape, settings.ridge)
     residual = values - effects.at(i, j)
-    parts = [_Residual(i[part], j[part], residual[part], shape) for part in (fitted, validation)]
+    parts = [_Residual(i[part], j[part], residual[part], shape, _negligible(values)) for part in (fitted, validation)]
     descent = _descend(*parts, settings, settings.speed, None, progress)
     if descent is None or descent.trajectory.chosen == 0:
         return StoppingPoint(1.0, 0), None if descent is None else descent.trajectory, settings.speed
@@ -169,12 +188,13 @@ def _search(
 
 @dataclasses.dataclass(frozen=True)
 class _Residual:
-    """Entries of a table, less their baseline."""
+    """Entries of a table, less their baseline; nothing to fit where they are smaller than ``negligible``."""
 
     i: np.ndarray
     j: np.ndarray
     values: np.ndarray
     shape: tuple[int, int]
+    negligible: float
 
     def problem(self, unit: float) -> MatrixCompletion:
         return MatrixCompletion(self.shape, self.i, self.j, (self.values / unit).astype(np.float32))
@@ -200,18 +220,14 @@ def _descend(
     The rate makes the leading mode grow by a factor of 1 + speed a step at depth 2. Where the loss rises all the same,
     as with an outlier, the run starts again at half the speed.
     """
-    unit = float(np.sqrt(np.mean(fitted.values**2)))
-    if unit <= 1e-12:
+    unit = root_mean_square(fitted.values)
+    if unit <= fitted.negligible:
         return None
     observed, shape, count = fitted.problem(unit), fitted.shape, len(fitted.values)
     phi = DeepMatrix(shape, settings.depth, width=min(settings.width, *shape))
-    params = jax.tree.map(
-        lambda x: x.astype(jnp.float32), phi.init(jax.random.key(settings.seed), settings.scale)
-    )
+    params = jax.tree.map(lambda x: x.astype(jnp.float32), phi.init(jax.random.key(settings.seed), settings.scale))
     density = count / (shape[0] * shape[1])
-    pace = (
-        density * settings.depth / 2 * (_spectral_norm(fitted) / unit / density) ** (2 - 2 / settings.depth)
-    )
+    pace = density * settings.depth / 2 * (_spectral_norm(fitted, unit) / density) ** (2 - 2 / settings.depth)
     steps = settings.max_iter if stopping_point is None else stopping_point.max_iter
     goal = None if stopping_point is None else stopping_point.training_error
     probes = [] if held_out is None else [TestError(held_out.problem(unit))]
@@ -240,11 +256,9 @@ def _descend(
     raise ValueError(f"values: descent diverged at {HALVINGS} rates; are there extreme outliers?")
 
 
-def _spectral_norm(entries: _Residual) -> float:
-    """Largest singular value of the matrix with these entries and zeros elsewhere."""
-    matrix = coo_array(
-        (entries.values.astype(np.float64), (entries.i, entries.j)), shape=entries.shape
-    ).tocsr()
+def _spectral_norm(entries: _Residual, unit: float) -> float:
+    """Largest singular value, in units of ``unit``, of the matrix with these entries and zeros elsewhere."""
+    matrix = coo_array((entries.values.astype(np.float64) / unit, (entries.i, entries.j)), shape=entries.shape).tocsr()
     if min(entries.shape) < 3:
         return float(norm(matrix))
     return float(svds(matrix, k=1, tol=1e-2, return_singular_vectors=False, rng=0)[0])

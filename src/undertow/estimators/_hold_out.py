@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from ..training._progress import Report
-from ._completion import Settings, StoppingPoint, complete, fit_effects
+from ._completion import Settings, StoppingPoint, check_size, complete, fit_effects, root_mean_square
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,7 @@ def held_out_errors(
     Raises
     ------
     ValueError
-        If fewer than two entries are left to fit.
+        If fewer than two entries are left to fit, or one is larger than 1e100.
 
     Examples
     --------
@@ -70,6 +70,7 @@ def held_out_errors(
     >>> errors.completion < errors.effects < errors.mean
     True
     """
+    check_size(values)
     order = np.random.default_rng(seed).permutation(len(values))
     held = max(1, round(test_fraction * len(values)))
     test, rest = order[:held], order[held:]
@@ -80,7 +81,7 @@ def held_out_errors(
     low, high = (values[rest].min(), values[rest].max()) if clip else (-np.inf, np.inf)
 
     def error(prediction: np.ndarray) -> float:
-        return float(np.sqrt(np.mean((np.clip(prediction, low, high) - values[test]) ** 2)))
+        return root_mean_square(np.clip(prediction, low, high) - values[test])
 
     seen_row = np.isin(rows[test], rows[rest])
     seen_column = np.isin(columns[test], columns[rest])

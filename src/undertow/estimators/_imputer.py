@@ -4,6 +4,8 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..training._progress import Report
 from ._completion import Completion, Settings, complete
@@ -92,7 +94,7 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
     def fit_transform(self, X: Any, y: Any = None, *, progress: bool | Report | None = None) -> np.ndarray:
         """Fit ``X`` and return it with its holes filled; errors as for ``fit``."""
         settings = self.settings()
-        matrix = _matrix(X)
+        matrix = self._matrix(X, reset=True)
         i, j = np.nonzero(~np.isnan(matrix))
         watch = self.verbose if progress is None else progress
         found = complete(i, j, matrix[i, j], matrix.shape, settings, clip=self.clip, progress=watch)
@@ -100,7 +102,7 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
         filled = matrix.copy()
         holes = np.nonzero(np.isnan(matrix))
         filled[holes] = found.at(*holes)
-        self.completed_, self.n_iter_, self.n_features_in_ = filled, found.n_iter, matrix.shape[1]
+        self.completed_, self.n_iter_ = filled, found.n_iter
         path = found.validation
         columns = [] if path is None else [path.steps, path["loss"], path["test_error"]]
         self.validation_path_ = np.stack(columns, axis=1) if columns else np.empty((0, 3))
@@ -111,10 +113,13 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
 
         Raises
         ------
-        ValueError
+        NotFittedError
+            Before ``fit``.
+        TypeError, ValueError
             If ``X`` is another matrix: completion knows nothing of rows that it has not seen.
         """
-        matrix = _matrix(X)
+        check_is_fitted(self, "completed_")
+        matrix = self._matrix(X, reset=False)
         same = matrix.shape == self.completed_.shape and np.array_equal(
             np.where(np.isnan(matrix), self.completed_, matrix), self.completed_
         )
@@ -122,14 +127,14 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
             raise ValueError("X: expected the matrix that was fitted, found another; use fit_transform")
         return self.completed_.copy()
 
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
-def _matrix(X: Any) -> np.ndarray:
-    try:
-        matrix = np.asarray(X, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"X: expected a numeric matrix with NaN in its holes ({error})") from None
-    if matrix.ndim != 2:
-        raise ValueError(f"X: expected a matrix, found shape {matrix.shape}")
-    if np.isinf(matrix).any():
-        raise ValueError("X: expected finite numbers and NaN, found infinity")
-    return matrix
+    def _matrix(self, X: Any, *, reset: bool) -> np.ndarray:
+        try:
+            return np.asarray(validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan"))
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"X: expected a numeric matrix with NaN in its holes: {error}") from error

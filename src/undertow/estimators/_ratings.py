@@ -1,10 +1,12 @@
 """Ratings: pairs of a user and an item, and a number for each."""
 
+import numbers
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..training._progress import Report
 from ._completion import Completion, Settings, complete
@@ -41,7 +43,7 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
     patience : int
         Steps without a lower validation error before the search for the stopping time ends.
     max_iter : int
-        Most steps.
+        Most steps of the search for the stopping time; the fit of all ratings takes at most twice as many.
     clip : bool
         Whether predictions are kept within the range of the ratings that were seen.
     random_state : int
@@ -114,15 +116,18 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
         return check_settings(self)
 
     def fit(self, X: Any, y: Any, *, progress: bool | Report | None = None) -> Self:
-        """Fit ratings ``y`` (n) of the pairs ``X`` (n x 2: user, item; ids of any one kind).
+        """Fit ratings ``y`` (n) of the pairs ``X`` (n x 2: user, item).
+
+        The ids of a column are all text or all numbers; one column may have text and the other numbers.
 
         Raises
         ------
         TypeError, ValueError
-            If shapes do not fit, a rating is not finite, a pair stands twice, or there are fewer than two ratings.
+            If shapes do not fit, an id is missing or of another kind than the rest, a rating is not finite, a pair
+            stands twice, or there are fewer than two ratings.
         """
         settings = self.settings()
-        users, items = _pairs(X)
+        users, items = self._pairs(X, reset=True)
         ratings = check_vector("y", y, len(users))
         self.users_, i = np.unique(users, return_inverse=True)
         self.items_, j = np.unique(items, return_inverse=True)
@@ -138,7 +143,6 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
         path = self.completion_.validation
         columns = np.empty((0, 3)) if path is None else [path.steps, path["loss"], path["test_error"]]
         self.validation_path_ = np.empty((0, 3)) if path is None else np.stack(columns, axis=1)
-        self.n_features_in_ = 2
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -146,31 +150,62 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
 
         Raises
         ------
-        ValueError
-            If ``X`` is not n x 2.
+        NotFittedError
+            Before ``fit``.
+        TypeError, ValueError
+            If ``X`` is not n x 2, or its ids are of another kind than those that were fitted.
         """
         check_is_fitted(self, "completion_")
-        users, items = _pairs(X)
-        return self.completion_.at(_codes(users, self.users_), _codes(items, self.items_))
+        users, items = self._pairs(X, reset=False)
+        return self.completion_.at(_codes("user", users, self.users_), _codes("item", items, self.items_))
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = tags.input_tags.categorical = True
+        return tags
+
+    def _pairs(self, X: Any, *, reset: bool) -> tuple[np.ndarray, np.ndarray]:
+        # A list of (text, number) would else become text altogether.
+        columns = np.asarray(X, dtype=object if isinstance(X, (list, tuple)) else None)
+        if columns.ndim != 2 or columns.shape[1] != 2:
+            raise ValueError(f"X: expected n rows of (user, item), found shape {columns.shape}")
+        if columns.shape[0] == 0:
+            raise ValueError("X: expected at least one pair, found none")
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        return _ids("user", columns[:, 0]), _ids("item", columns[:, 1])
 
 
-def _pairs(X: Any) -> tuple[np.ndarray, np.ndarray]:
-    columns = np.asarray(X)
-    if columns.ndim != 2 or columns.shape[1] != 2:
-        raise ValueError(f"X: expected n rows of (user, item), found shape {columns.shape}")
-    if columns.shape[0] == 0:
-        raise ValueError("X: expected at least one pair, found none")
-    if columns.dtype.kind == "f" and not np.isfinite(columns).all():
-        raise ValueError("X: expected ids, found NaN or infinity")
-    return columns[:, 0], columns[:, 1]
+def _ids(role: str, column: np.ndarray) -> np.ndarray:
+    """A column of ids: all text or all numbers, none missing."""
+    if column.dtype.kind == "O":
+        kinds = {_kind(value) for value in column.tolist()}
+        if len(kinds) > 1:
+            raise TypeError(f"X: expected {role} ids of one kind, found {' and '.join(sorted(kinds))}")
+        if kinds <= {"text", "number"}:
+            column = np.asarray(column.tolist())
+    if column.dtype.kind not in "iufU" and not (column.dtype.kind == "O" and kinds == {"number"}):
+        raise TypeError(f"X: expected {role} ids as text or numbers, found {column.dtype}")
+    if column.dtype.kind == "f" and not np.isfinite(column).all():
+        raise ValueError(f"X: expected {role} ids, found NaN or infinity")
+    return column
 
 
-def _codes(ids: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Position of each id among the sorted known ones, -1 where it is none of them."""
-    if (ids.dtype.kind in "iuf") != (known.dtype.kind in "iuf"):
-        raise TypeError(f"X: expected ids of the kind that was fitted ({known.dtype}), found {ids.dtype}")
-    position = np.minimum(np.searchsorted(known, ids), len(known) - 1)
-    return np.where(known[position] == ids, position, -1)
+def _kind(value: Any) -> str:
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        return "number"
+    return type(value).__name__
+
+
+def _codes(role: str, ids: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Position of each id among the known ones, -1 where it is none of them."""
+    if (ids.dtype.kind == "U") != (known.dtype.kind == "U"):
+        expected, found = ("text", "numbers") if known.dtype.kind == "U" else ("numbers", "text")
+        raise TypeError(f"X: expected {role} ids as {expected}, as in fit, found {found}")
+    # Not by bisection: integers of different types would be compared as rounded numbers.
+    codes = {name: code for code, name in enumerate(known.tolist())}
+    return np.array([codes.get(name, -1) for name in ids.tolist()], int)
 
 
 def _check_distinct(i: np.ndarray, j: np.ndarray, width: int, users: np.ndarray, items: np.ndarray) -> None:

@@ -7,6 +7,9 @@ import numpy as np
 from .._validation import check_integer, check_number
 from ._completion import Settings
 
+MOST_STEPS = 1_000_000
+"""Every step is recorded: more would be asking for memory, not for accuracy."""
+
 
 def check_settings(estimator: Any) -> Settings:
     """The parameters of an estimator as ``Settings``, each within its range."""
@@ -14,6 +17,14 @@ def check_settings(estimator: Any) -> Settings:
         check_number(name, getattr(estimator, name), 0, exclusive=True)
     check_number("ridge", estimator.ridge, 0)
     check_number("validation_fraction", estimator.validation_fraction, 0, exclusive=True, maximum=0.5)
+    if not isinstance(estimator.clip, (bool, np.bool_)):
+        raise TypeError(f"clip: expected True or False, found {estimator.clip!r}")
+    max_iter = check_integer("max_iter", estimator.max_iter, 1)
+    if max_iter > MOST_STEPS:
+        raise ValueError(f"max_iter: expected at most {MOST_STEPS:,} steps, found {max_iter:,}")
+    seed = check_integer("random_state", estimator.random_state, 0)
+    if seed >= 2**32:
+        raise ValueError(f"random_state: expected a seed below 2**32, found {seed}")
     return Settings(
         depth=check_integer("depth", estimator.depth, 2),
         width=check_integer("width", estimator.width, 1),
@@ -22,8 +33,8 @@ def check_settings(estimator: Any) -> Settings:
         ridge=float(estimator.ridge),
         validation_fraction=float(estimator.validation_fraction),
         patience=check_integer("patience", estimator.patience, 1),
-        max_iter=check_integer("max_iter", estimator.max_iter, 1),
-        seed=check_integer("random_state", estimator.random_state, 0),
+        max_iter=max_iter,
+        seed=seed,
     )
 
 

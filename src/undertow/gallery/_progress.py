@@ -2,13 +2,14 @@
 
 import sys
 from types import TracebackType
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol, runtime_checkable
 
 from undertow.gallery._run import Record
 from undertow.gallery._words import duration, outcome
 from undertow.studies import Study
 
 
+@runtime_checkable
 class Display(Protocol):
     """Is told what happens; used as a context."""
 
@@ -26,16 +27,16 @@ class Display(Protocol):
         """A study ended, or was found finished."""
 
 
-def display_on(stream: TextIO | None = None, *, total: int) -> Display:
+def display_on(stream: Any = None, *, total: int) -> Display:
     """Bars where the stream (standard error by default) is a terminal, else plain lines."""
-    stream = sys.stderr if stream is None else stream
-    return Bars(stream, total) if stream.isatty() else Lines(stream)
+    chosen = stream or sys.stderr
+    return Bars(chosen, total) if chosen.isatty() else Lines(chosen)
 
 
 class Lines:
     """One plain line where a study starts and where it ends."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Any) -> None:
         self.stream = stream
 
     def __enter__(self) -> "Lines":
@@ -63,7 +64,7 @@ class Lines:
 class Bars:
     """A bar with time left for each study under way, and one for all."""
 
-    def __init__(self, stream: TextIO, total: int) -> None:
+    def __init__(self, stream: Any, total: int) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 

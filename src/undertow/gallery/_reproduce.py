@@ -192,8 +192,7 @@ def _check(studies: Sequence[Study], out: Path, budget: str, jobs: int) -> None:
         known = all_studies()
         if unknown := [study.id for study in studies if study not in known]:
             raise ValueError(
-                f"jobs: with more than one, every study has to be built in or installed, unlike "
-                f"{', '.join(unknown)}"
+                f"jobs: with more than one, every study has to be built in or installed, unlike {', '.join(unknown)}"
             )
     for folder in (out, *(out / name for name in ids)):
         if folder.exists() and not folder.is_dir():

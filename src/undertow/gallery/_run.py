@@ -275,17 +275,14 @@ def _pictures(figures: Any) -> tuple[Picture, ...]:
     for name, made in figures.items():
         if not isinstance(name, str) or not is_slug(name) or name.endswith("-dark"):
             raise ValueError(
-                f"plot: expected names of lower-case words joined by hyphens, none ending in -dark, "
-                f"found {name!r}"
+                f"plot: expected names of lower-case words joined by hyphens, none ending in -dark, found {name!r}"
             )
         if not isinstance(made, Figure):
             raise TypeError(f"plot: expected a matplotlib Figure as {name!r}, found {type(made).__name__}")
     return tuple(Picture(name, str(made.get_label() or "")) for name, made in figures.items())
 
 
-def _without_result(
-    study: Study, error: BaseException, folder: Path, made: dict[str, Any], seconds: float
-) -> Record:
+def _without_result(study: Study, error: BaseException, folder: Path, made: dict[str, Any], seconds: float) -> Record:
     from undertow.datasets import DataNotFound  # datasets bring table readers along; most studies need none
 
     if isinstance(error, DataNotFound):

@@ -31,7 +31,7 @@ def duration(seconds: float) -> str:
     >>> duration(0.25), duration(134), duration(7260)
     ('0.2 s', '2 min 14 s', '2 h 1 min')
     """
-    if seconds < 10:
+    if round(seconds, 1) < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -38,7 +38,7 @@ class Ended(NamedTuple):
 
 def run_in_processes(
     ids: Sequence[str], out: Path, budget: str, seed: int, jobs: int
-) -> Iterator[Started | Moved | Ended]:
+) -> Generator[Started | Moved | Ended, None, None]:
     """Run studies by id, ``jobs`` at a time, each in a new process; yields what happens.
 
     Every process starts Python afresh (no fork: JAX has threads) and looks its study up by the id,
@@ -46,7 +46,8 @@ def run_in_processes(
     """
     context = multiprocessing.get_context("spawn")
     waiting = list(ids)
-    running: dict[Connection, tuple[str, BaseProcess]] = {}
+    running: dict[Any, tuple[str, BaseProcess]] = {}
+    leaving: list[BaseProcess] = []
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
@@ -60,16 +61,23 @@ def run_in_processes(
                 theirs.close()  # so that the end of the worker reads as the end of the pipe
                 running[ours] = (study_id, process)
                 yield Started(study_id)
-            for connection in wait(list(running)):
-                assert isinstance(connection, Connection)
+            ready: list[Any] = wait(list(running))
+            for connection in ready:
                 study_id, process = running[connection]
                 try:
                     content = connection.recv()
-                except EOFError:
+                except EOFError:  # it ended without a last word
                     process.join()
                     connection.close()
                     del running[connection]
                     yield Ended(study_id, _how(process.exitcode))
+                    continue
+                if content is None:
+                    # The record is written; Python takes its time to leave, and no one has to wait.
+                    connection.close()
+                    del running[connection]
+                    leaving.append(process)
+                    yield Ended(study_id, "")
                 else:
                     yield Moved(study_id, *content)
     finally:
@@ -81,11 +89,11 @@ def run_in_processes(
                 process.join()
             connection.close()
             _files.remove_partial(out / study_id)
+        for process in leaving:
+            process.join()
 
 
 def _how(exit_status: int | None) -> str:
-    if exit_status == 0:
-        return ""
     if exit_status is not None and exit_status < 0:
         return f"its process was ended by {signal.Signals(-exit_status).name} (out of memory?)"
     return f"its process ended with exit status {exit_status}"
@@ -109,6 +117,7 @@ def _work(study_id: str, out: str, budget: str, seed: int, connection: Connectio
 
     (study,) = find([study_id])
     run(study, out, budget, seed=seed, progress=progress)
+    _send(connection, None)
     connection.close()
 
 

@@ -58,9 +58,7 @@ class EntryPattern(eqx.Module):
     def matrices(self, values: Float[Array, " m"]) -> tuple[sparse.BCSR, sparse.BCSR]:
         """The sparse matrix with these entries, and its transpose."""
         matrix = sparse.BCSR((values, self.columns, self.row_ends), shape=self.shape)
-        transpose = sparse.BCSR(
-            (values[self.by_column], self.rows_by_column, self.column_ends), shape=self.shape[::-1]
-        )
+        transpose = sparse.BCSR((values[self.by_column], self.rows_by_column, self.column_ends), shape=self.shape[::-1])
         return matrix, transpose
 
 
@@ -86,9 +84,7 @@ def sampled_product(
     """
     count = pattern.rows.shape[0]
     size = min(CHUNK, count)
-    chunks = tuple(
-        jnp.pad(i, (0, -count % size)).reshape(-1, size) for i in (pattern.rows, pattern.columns)
-    )
+    chunks = tuple(jnp.pad(i, (0, -count % size)).reshape(-1, size) for i in (pattern.rows, pattern.columns))
     products = jax.lax.map(lambda at: jnp.einsum("ek,ek->e", left[at[0]], right[at[1]]), chunks)
     return products.reshape(-1)[:count]
 

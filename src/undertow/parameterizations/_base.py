@@ -61,25 +61,21 @@ def check_scale(scale: Any) -> Any:
     return check_number("scale", scale, 0, exclusive=True)
 
 
-def check_w(
-    w: Numbers, shape: tuple[int, ...], *, nonnegative: bool = False, positive: bool = False
-) -> Array:
+def check_w(w: Numbers, shape: tuple[int, ...], *, nonnegative: bool = False, positive: bool = False) -> Array:
     """``w`` as an array of the given shape, with the sign that a lift needs."""
     array = check_array("w", w)
     if array.shape != shape:
         raise ValueError(f"w: expected shape {shape}, found {array.shape}")
     if not is_traced(array) and array.size:
-        low = np.min(np.asarray(array))
+        low = float(np.min(np.asarray(array)))
         if positive and low <= 0:
             raise ValueError(f"w: expected positive entries for this parameterization, found {low}")
         if nonnegative and low < 0:
             raise ValueError(f"w: expected nonnegative entries (this depth cannot carry a sign), found {low}")
-    return array
+    return jnp.asarray(array)
 
 
-def draw_entries(
-    key: Array, shape: tuple[int, ...], scale: ArrayLike, initialization: str
-) -> Float[Array, "..."]:
+def draw_entries(key: Array, shape: tuple[int, ...], scale: ArrayLike, initialization: str) -> Float[Array, "..."]:
     """Entries of root-mean-square size ``scale``: "gaussian" N(0, scale^2), or "constant", all equal to ``scale``."""
     if initialization == "constant":
         return jnp.full(shape, scale, dtype=jnp.result_type(float))

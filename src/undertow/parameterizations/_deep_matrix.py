@@ -1,6 +1,7 @@
 """Deep matrix factorization: a product of matrices, trained factor by factor."""
 
 import functools
+import itertools
 import math
 
 import equinox as eqx
@@ -70,9 +71,7 @@ class DeepMatrix(Parameterization):
     width: int = eqx.field(static=True)
     initialization: str = eqx.field(static=True)
 
-    def __init__(
-        self, shape: tuple[int, int], depth: int, width: int | None = None, initialization: str = "gaussian"
-    ):
+    def __init__(self, shape: tuple[int, int], depth: int, width: int | None = None, initialization: str = "gaussian"):
         rows, columns = check_shape("shape", shape, dimensions=2)
         self.shape = (rows, columns)
         self.depth = check_integer("depth", depth, 1)
@@ -86,7 +85,7 @@ class DeepMatrix(Parameterization):
         """Shapes of W_1, ..., W_N."""
         rows, columns = self.shape
         sizes = [columns, *[self.width] * (self.depth - 1), rows]
-        return tuple((after, before) for before, after in zip(sizes[:-1], sizes[1:], strict=True))
+        return tuple((after, before) for before, after in itertools.pairwise(sizes))
 
     def init(self, key: Array, scale: ArrayLike) -> Factors:
         scale = jnp.asarray(check_scale(scale), dtype=jnp.result_type(float))
@@ -116,9 +115,7 @@ class DeepMatrix(Parameterization):
         if self.depth == 1 or self.width >= min(rows, columns):
             return jax.random.normal(key, self.shape)
         left, right = jax.random.split(key)
-        product = jax.random.normal(left, (rows, self.width)) @ jax.random.normal(
-            right, (self.width, columns)
-        )
+        product = jax.random.normal(left, (rows, self.width)) @ jax.random.normal(right, (self.width, columns))
         return product / math.sqrt(self.width)
 
     def _balanced(self, w: Float[Array, "rows columns"]) -> Factors:

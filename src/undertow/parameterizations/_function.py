@@ -28,9 +28,10 @@ class Function(Parameterization):
     Raises
     ------
     TypeError, ValueError
-        If ``phi`` or ``init`` is not callable, if neither ``init`` nor ``shape`` is given, if ``phi`` does not return one
-        array, or if ``shape`` is not the shape that it returns; by ``init`` if none was given; by ``lift`` always, because
-        an arbitrary map has no known inverse.
+        If ``phi`` or ``init`` is not callable, if neither ``init`` nor ``shape`` is given, if ``phi`` does not return
+        one array, or if ``shape`` is not the shape that it returns; by ``init`` if none was given.
+    NotImplementedError
+        By ``lift`` always, because an arbitrary map has no known inverse.
 
     Examples
     --------

@@ -38,8 +38,8 @@ class SignedPower(Parameterization):
 
     Notes
     -----
-    ``lift`` gives the smallest preimage, with one half zero in each entry. For N > 1 that half is at rest and stays zero
-    along a gradient flow.
+    ``lift`` gives the smallest preimage, with one half zero in each entry. For N > 1 that half is at rest and stays
+    zero along a gradient flow.
 
     References
     ----------

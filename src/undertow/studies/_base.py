@@ -93,9 +93,7 @@ class AbstractCheck(abc.ABC):
         try:
             measured = float(self.measure(dataset))
         except KeyError as error:
-            return self._without_result(
-                "fails", f"missing from the result: {error.args[0] if error.args else error}"
-            )
+            return self._without_result("fails", f"missing from the result: {error.args[0] if error.args else error}")
         except Exception as error:  # noqa: BLE001 - a measure is foreign code; its failure is the verdict
             return self._without_result("fails", f"could not be measured: {describe(error)}")
         if not math.isfinite(measured):
@@ -296,16 +294,12 @@ class Study:
                 raise ValueError(f"{field}: expected text, found {getattr(self, field)!r} (study {self.id})")
         for field in ("run", "plot"):
             if not callable(getattr(self, field)):
-                raise TypeError(
-                    f"{field}: expected a function, found {getattr(self, field)!r} (study {self.id})"
-                )
+                raise TypeError(f"{field}: expected a function, found {getattr(self, field)!r} (study {self.id})")
         if not self.checks:
             raise ValueError(f"checks: expected at least one, found none (study {self.id})")
         names = [check.name for check in self.checks]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(
-                f"checks: expected unique names, found twice: {', '.join(twice)} (study {self.id})"
-            )
+            raise ValueError(f"checks: expected unique names, found twice: {', '.join(twice)} (study {self.id})")
 
     def judge(self, dataset: xr.Dataset) -> tuple[Verdict, ...]:
         """The verdict of every check on the record of a run, in order."""

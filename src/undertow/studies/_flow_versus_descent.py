@@ -38,9 +38,7 @@ def _run(budget: Budget, key: jax.Array, progress) -> xr.Dataset:
 
         def flow(rtol: float, done: float) -> Trajectory:
             progress(done, f"gradient flow, tolerance {rtol:g}")
-            return train(
-                problem, phi, GradientFlow(rtol=rtol), params=params, probes=probes, stop=Stop(loss=LOSS)
-            )
+            return train(problem, phi, GradientFlow(rtol=rtol), params=params, probes=probes, stop=Stop(loss=LOSS))
 
         reference, trajectory = flow(1e-10, 0.0), flow(1e-4, 0.2)
         end = np.asarray(reference.w)
@@ -135,9 +133,7 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
             data["rate"].values,
             strict=True,
         ):
-            ax.annotate(
-                f"rate {r:g}", (evaluations, distance), xytext=(8, 8), textcoords="offset points", fontsize=12
-            )
+            ax.annotate(f"rate {r:g}", (evaluations, distance), xytext=(8, 8), textcoords="offset points", fontsize=12)
         ax.loglog(data["flow_evaluations"], data["flow_distance"], "D", color=flow, markersize=11)
         ax.annotate(
             "flow",
@@ -166,9 +162,7 @@ flow_versus_descent = Study(
             lambda data: min(float(data["descent_converged"].min()), float(data["flow_converged"])),
             bound=1.0,
         ),
-        AtMost(
-            "flow: relative distance from the exact end point", lambda data: data["flow_distance"], bound=1e-4
-        ),
+        AtMost("flow: relative distance from the exact end point", lambda data: data["flow_distance"], bound=1e-4),
         AtMost(
             "flow's distance over that of descent with the smallest rate",
             lambda data: float(data["flow_distance"] / data["descent_distance"][-1]),
@@ -188,6 +182,6 @@ flow_versus_descent = Study(
     ),
     plot=_plot,
     note="Near a badly conditioned solution, stability and not accuracy holds the steps of the flow back: at depth 3 "
-    "with the quick settings it took about 12,300 gradients at tolerance 1e-4 and at 1e-5 alike, and ended 5e-6 and 5e-7 "
-    "from the exact end point; descent took 153,000 to end 7e-6 from it.",
+    "with the quick settings it took about 12,300 gradients at tolerance 1e-4 and at 1e-5 alike, and ended 5e-6 and "
+    "5e-7 from the exact end point; descent took 153,000 to end 7e-6 from it.",
 )

@@ -37,17 +37,13 @@ def all_studies() -> tuple[Study, ...]:
         returned.
     """
     package = importlib.import_module("undertow.studies")
-    found = [
-        ("undertow", study) for name in package.__all__ if isinstance(study := getattr(package, name), Study)
-    ]
+    found = [("undertow", study) for name in package.__all__ if isinstance(study := getattr(package, name), Study)]
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         found += [(_origin(point), study) for study in _load(point)]
     origins: dict[str, str] = {}
     for origin, study in found:
         if study.id in origins:
-            raise ValueError(
-                f"two studies are called {study.id!r}: one of {origins[study.id]}, one of {origin}"
-            )
+            raise ValueError(f"two studies are called {study.id!r}: one of {origins[study.id]}, one of {origin}")
         origins[study.id] = origin
     return tuple(study for _, study in found)
 

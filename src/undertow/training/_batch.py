@@ -105,9 +105,7 @@ def _advance(
 
 
 @eqx.filter_jit
-def _measure(
-    varied: Any, shared: Any, params: Any, runs: jax.Array, slots: jax.Array
-) -> tuple[jax.Array, ...]:
+def _measure(varied: Any, shared: Any, params: Any, runs: jax.Array, slots: jax.Array) -> tuple[jax.Array, ...]:
     """One pair after the other: singular values of many matrices at once gain nothing on a CPU."""
 
     def one(index: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:

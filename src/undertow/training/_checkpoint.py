@@ -28,7 +28,7 @@ def fingerprint(*parts: Any) -> str:
 
 
 def _describe(x: Any, digest: Any, above: tuple[int, ...]) -> None:
-    """Feed ``x`` to the digest; ``above`` are the ids of the functions that it is found in, which may bind each other."""
+    """Feed ``x`` to the digest; ``above``: the functions that it is found in, which may bind each other."""
 
     def inside(*parts: Any) -> None:
         for part in parts:
@@ -63,8 +63,8 @@ def _describe(x: Any, digest: Any, above: tuple[int, ...]) -> None:
         inside(*x.items())
     elif isinstance(x, (set, frozenset)):
         inside(*sorted(x, key=repr))
-    elif hasattr(x, "__wrapped__"):  # as jax.jit leaves
-        inside(x.__wrapped__)
+    elif (wrapped := getattr(x, "__wrapped__", None)) is not None:  # as jax.jit leaves
+        inside(wrapped)
     else:
         digest.update(re.sub(r" at 0x[0-9a-f]+", "", repr(x)).encode())
     digest.update(b">")

@@ -90,9 +90,7 @@ class Plan:
         if any(a.shape != b.shape or a.dtype != b.dtype for a, b in pairs):
             return False
         static = zip(jax.tree.leaves(mine_static), jax.tree.leaves(its_static), strict=False)
-        return jax.tree.structure(mine_static) == jax.tree.structure(its_static) and all(
-            a == b for a, b in static
-        )
+        return jax.tree.structure(mine_static) == jax.tree.structure(its_static) and all(a == b for a, b in static)
 
 
 class Captured(BaseException):

@@ -59,8 +59,8 @@ class Run:
             if isinstance(plan.samples, np.ndarray):
                 grids.append(Grid(by, length, 0, plan.samples[plan.samples > 0]))
             else:
-                # About a hundred samples for each factor e of time, thinned as the run grows longer.
-                spacing = 0.01 if by == "time" else 1.0
+                # A run of ten factors e of time fills the records; a longer one is thinned as it grows.
+                spacing = 10 / plan.samples if by == "time" else 1.0
                 grids.append(Grid(by, length, plan.samples, first=float(first), spacing=spacing))
         return grids
 
@@ -96,9 +96,7 @@ class Run:
         """One chunk: go on, take the samples, thin them, stop early."""
         batch = self.batch
         running = batch.numbers(batch.state.status) == RUNNING
-        mode = int(
-            np.bincount(batch.numbers(batch.state.mode)[running]).argmax()
-        )  # the one most runs wait for
+        mode = int(np.bincount(batch.numbers(batch.state.mode)[running]).argmax())  # the one most runs wait for
         blocks = [grid.block() for grid in self.grids]
         targets, passed = np.stack([block for block, _ in blocks]), np.array([count for _, count in blocks])
         samples = batch.advance(batch.dynamics.modes[mode], targets, passed, limit)
@@ -140,9 +138,7 @@ class Run:
             stop = plan.setup.stop
             shares = [steps[run] / float(stop.steps), flow_time[run] / float(stop.time)]
             if 0 < float(stop.loss) < self.first_loss[run] and loss[run] > 0:
-                fall = np.log(self.first_loss[run] / loss[run]) / np.log(
-                    self.first_loss[run] / float(stop.loss)
-                )
+                fall = np.log(self.first_loss[run] / loss[run]) / np.log(self.first_loss[run] / float(stop.loss))
                 shares.append(fall)
             done.append(1.0 if status[run] != RUNNING else float(np.clip(max(shares), 0, 1)))
         runs = f"{int((status != RUNNING).sum())}/{len(status)} runs, " if len(status) > 1 else ""
@@ -243,12 +239,9 @@ class Run:
     def _continue_past_old_limits(self) -> None:
         state, status = self.batch.state, []
         columns = [
-            self.batch.numbers(x)
-            for x in (state.status, state.loss, state.gradient_norm, state.steps, state.time)
+            self.batch.numbers(x) for x in (state.status, state.loss, state.gradient_norm, state.steps, state.time)
         ]
-        for plan, (old, loss, norm, steps, flow_time) in zip(
-            self.plans, zip(*columns, strict=True), strict=True
-        ):
+        for plan, (old, loss, norm, steps, flow_time) in zip(self.plans, zip(*columns, strict=True), strict=True):
             limited = old in (RUNNING, STOPPED, CONVERGED)
             status.append(int(ended(plan.setup.stop, loss, norm, steps, flow_time)) if limited else int(old))
         self._set_status(np.array(status))
@@ -284,10 +277,7 @@ def _listening() -> Iterator[threading.Event]:
     """An event that Ctrl-C sets. A second Ctrl-C interrupts at once; a handler of the caller's own is left in place."""
     pressed = threading.Event()
     default = signal.default_int_handler
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGINT) is not default
-    ):
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not default:
         yield pressed
         return
 

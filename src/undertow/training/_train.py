@@ -145,9 +145,7 @@ def _plan(
     watched = _check_probes(probes, problem, parameterization, early_stopping)
     if params is None:
         if key is None or scale is None:
-            raise ValueError(
-                "params: expected initial parameters, or key and scale to draw them; found neither"
-            )
+            raise ValueError("params: expected initial parameters, or key and scale to draw them; found neither")
         params = parameterization.init(as_key(key), scale)
     elif key is not None or scale is not None:
         raise ValueError("params: expected either params, or key and scale; found both")
@@ -158,9 +156,7 @@ def _plan(
     setup = Setup(objective, dynamics, stop, params, watched)
     plan = Plan(setup, _check_samples(samples, dynamics.samples_by), early_stopping)
     if early_stopping is not None and (shape := plan.probe_shapes()[early_stopping.monitor]):
-        raise ValueError(
-            f"monitor: expected one number a sample, found {early_stopping.monitor!r} of shape {shape}"
-        )
+        raise ValueError(f"monitor: expected one number a sample, found {early_stopping.monitor!r} of shape {shape}")
     return plan
 
 
@@ -186,9 +182,7 @@ def _check_probes(
             raise TypeError(f"early_stopping: expected an undertow.EarlyStopping, found {early_stopping!r}")
         if early_stopping.monitor not in names:
             hint = nearest(early_stopping.monitor, names)
-            raise ValueError(
-                f"monitor: no probe {early_stopping.monitor!r}{hint}; watched are {', '.join(names)}"
-            )
+            raise ValueError(f"monitor: no probe {early_stopping.monitor!r}{hint}; watched are {', '.join(names)}")
     return watched
 
 

@@ -10,7 +10,6 @@ from jaxtyping import Array
 from ..parameterizations import Parameterization
 from ..parameterizations._base import Params
 
-
 SAMPLED = ("time", "step")
 """What a dataset calls the coordinates of samples; no probe may be called so."""
 
@@ -77,10 +76,7 @@ class Trajectory:
             variables[name] = (dims, values)
         return xr.Dataset(
             variables,
-            coords={
-                name: ("sample", values)
-                for name, values in zip(SAMPLED, (self.times, self.steps), strict=True)
-            },
+            coords={name: ("sample", values) for name, values in zip(SAMPLED, (self.times, self.steps), strict=True)},
             attrs={
                 "status": self.status,
                 "gradient_evaluations": self.gradient_evaluations,

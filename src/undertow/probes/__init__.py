@@ -1,0 +1,35 @@
+"""What is watched along the way: functions of problem, parameterization and parameters."""
+
+from ._base import Probe as Probe
+from ._entries import Balancedness as Balancedness
+from ._entries import DistanceTo as DistanceTo
+from ._entries import Entry as Entry
+from ._entries import FrobeniusNorm as FrobeniusNorm
+from ._entries import Function as Function
+from ._losses import GradientNorm as GradientNorm
+from ._losses import Loss as Loss
+from ._losses import ReconstructionError as ReconstructionError
+from ._losses import TestError as TestError
+from ._spectra import EffectiveRank as EffectiveRank
+from ._spectra import NuclearNorm as NuclearNorm
+from ._spectra import SchattenNorm as SchattenNorm
+from ._spectra import SingularValues as SingularValues
+from ._spectra import StableRank as StableRank
+
+__all__ = [
+    "Balancedness",
+    "DistanceTo",
+    "EffectiveRank",
+    "Entry",
+    "FrobeniusNorm",
+    "Function",
+    "GradientNorm",
+    "Loss",
+    "NuclearNorm",
+    "Probe",
+    "ReconstructionError",
+    "SchattenNorm",
+    "SingularValues",
+    "StableRank",
+    "TestError",
+]

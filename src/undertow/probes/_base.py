@@ -1,0 +1,32 @@
+"""What every probe offers: a name, and a value at given parameters."""
+
+import abc
+
+import equinox as eqx
+from jaxtyping import Array
+
+from ..parameterizations import Parameterization
+from ..parameterizations._base import Params
+from ..problems import Problem
+
+
+class Probe(eqx.Module):
+    """A measurement of a run. ``name`` is what it is called in the trajectory; the value is an array of fixed shape."""
+
+    @property
+    @abc.abstractmethod
+    def name(self) -> str:
+        """What ``trajectory[name]`` and the dataset call it."""
+
+    @abc.abstractmethod
+    def __call__(self, problem: Problem, parameterization: Parameterization, params: Params) -> Array:
+        """The value at ``params``."""
+
+    def check(self, problem: Problem, parameterization: Parameterization) -> None:
+        """Raise ValueError where this cannot be measured; called before any work."""
+
+
+def check_label(label: object) -> None:
+    """Raise where ``label`` is not a name."""
+    if not isinstance(label, str) or not label:
+        raise TypeError(f"label: expected a name, found {label!r}")

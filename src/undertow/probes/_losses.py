@@ -1,0 +1,134 @@
+"""The loss, its gradient, and the errors that training does not see."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..objective import loss_of
+from ..parameterizations import Parameterization
+from ..parameterizations._base import Params, positions
+from ..problems import ObservedEntries, Problem
+from ._base import Probe, check_label
+
+
+class Loss(Probe):
+    """The loss of the problem, as the problem normalizes it; without any penalty.
+
+    Examples
+    --------
+    >>> Loss().name
+    'loss'
+    """
+
+    @property
+    def name(self) -> str:
+        return "loss"
+
+    def __call__(self, problem: Problem, parameterization: Parameterization, params: Params) -> Float[Array, ""]:
+        return loss_of(problem, parameterization, params)
+
+
+class GradientNorm(Probe):
+    """Euclidean norm of the gradient of the loss over all parameters.
+
+    Examples
+    --------
+    >>> GradientNorm().name
+    'gradient_norm'
+    """
+
+    @property
+    def name(self) -> str:
+        return "gradient_norm"
+
+    def __call__(self, problem: Problem, parameterization: Parameterization, params: Params) -> Float[Array, ""]:
+        gradient = jax.grad(lambda p: loss_of(problem, parameterization, p))(params)
+        return jnp.sqrt(sum(jnp.sum(g**2) for g in jax.tree.leaves(gradient)))
+
+
+class TestError(Probe):
+    """Error on what training does not see.
+
+    Parameters
+    ----------
+    held_out
+        A problem of the same shape: the error is its loss, for completion the mean square over its entries. Left out:
+        the mean square of W - truth over the entries that the problem does not observe.
+    label
+        Name of the probe, where several are watched.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``held_out`` is not a problem or ``label`` not a name; before a run, if the shape is another, or there is
+        neither ``held_out`` nor a truth with unobserved entries.
+
+    Examples
+    --------
+    >>> TestError().name
+    'test_error'
+    """
+
+    __test__ = False  # not a test class, whatever a test runner makes of the name
+
+    held_out: Problem | None = None
+    label: str = eqx.field(static=True, default="test_error")
+
+    def __check_init__(self) -> None:
+        if self.held_out is not None and not isinstance(self.held_out, Problem):
+            raise TypeError(f"held_out: expected an undertow.problems.Problem, found {self.held_out!r}")
+        check_label(self.label)
+
+    @property
+    def name(self) -> str:
+        return self.label
+
+    def check(self, problem: Problem, parameterization: Parameterization) -> None:
+        if self.held_out is not None:
+            if self.held_out.shape != problem.shape:
+                raise ValueError(f"held_out: expected shape {problem.shape}, found {self.held_out.shape}")
+            return
+        truth = _truth(problem, "TestError")
+        if not isinstance(problem, ObservedEntries) or positions(problem.indices)[0].size >= truth.size:
+            raise ValueError("held_out: expected a problem, since training sees the whole of w; found None")
+
+    def __call__(self, problem: Problem, parameterization: Parameterization, params: Params) -> Float[Array, ""]:
+        if self.held_out is not None:
+            return loss_of(self.held_out, parameterization, params)
+        assert isinstance(problem, ObservedEntries)
+        squares = (parameterization(params) - _truth(problem, "TestError")) ** 2
+        seen = positions(problem.indices)
+        return squares.at[seen].set(0).sum() / (squares.size - seen[0].size)
+
+
+class ReconstructionError(Probe):
+    """Mean square of w - truth over all entries, observed or not.
+
+    Raises
+    ------
+    ValueError
+        Before a run, if the problem has no truth.
+
+    Examples
+    --------
+    >>> ReconstructionError().name
+    'reconstruction_error'
+    """
+
+    @property
+    def name(self) -> str:
+        return "reconstruction_error"
+
+    def check(self, problem: Problem, parameterization: Parameterization) -> None:
+        _truth(problem, "ReconstructionError")
+
+    def __call__(self, problem: Problem, parameterization: Parameterization, params: Params) -> Float[Array, ""]:
+        return jnp.mean((parameterization(params) - _truth(problem, "ReconstructionError")) ** 2)
+
+
+def _truth(problem: Problem, asker: str) -> Float[Array, "..."]:
+    truth = getattr(problem, "truth", None)
+    if truth is None:
+        raise ValueError(f"{asker}: expected a problem with truth=..., found {type(problem).__name__} without")
+    return truth
