@@ -1,6 +1,7 @@
 """From studies to a page: records, reuse, interruption, workers, and a page that is safe and whole."""
 
 import html.parser
+import io
 import json
 import re
 import signal
@@ -487,3 +488,24 @@ def test_times_in_words():
     assert [duration(t) for t in (0.04, 9.94, 9.96, 59.7, 60, 134, 3599.7, 7260)] == [
         "0.0 s", "9.9 s", "10 s", "1 min 0 s", "1 min 0 s", "2 min 14 s", "1 h 0 min", "2 h 1 min"
     ]  # fmt: skip
+
+
+def test_bars_on_a_terminal_and_lines_elsewhere(tmp_path):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal, file = Terminal(), io.StringIO()
+    assert isinstance(gallery.display_on(terminal, total=2), gallery.Bars)
+    studies = [study(), study(id="other", checks=(AtMost("value", lambda d: d["x"], -1.0),))]
+    for stream in (terminal, file):
+        reproduce(studies, tmp_path, fresh=True, display=gallery.display_on(stream, total=2))
+    lines = file.getvalue().splitlines()
+    assert lines[0] == "small: started"
+    assert re.fullmatch(r"small: holds \(2 of 2 checks\), [\d.]+ s", lines[1])
+    assert re.fullmatch(r"other: fails \(1 of 1 checks\), [\d.]+ s", lines[3])
+    assert re.fullmatch(r" +value: measured 0\.\d+, expected at most -1", lines[4])
+    shown = terminal.getvalue()
+    assert "all studies" in shown
+    assert "small: holds (2 of 2 checks)" in shown
+    assert "value: measured" in shown

@@ -49,12 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _show_version(asked: bool) -> None:
+def _show_version(asked: bool) -> bool:
     if asked:
         from importlib.metadata import version
 
         typer.echo(f"undertow {version('undertow')}")
         raise typer.Exit
+    return asked
 
 
 @app.callback()

@@ -1,6 +1,7 @@
 """``undertow complete``: a table of ratings, or a matrix with holes, from a file to a file."""
 
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 MOST_ROWS = 10_000_000
 """A larger table is written on request only."""
 DIGITS = 4
-"""Decimals of predicted ratings."""
+"""Decimals of predicted ratings; more where all ratings lie close together."""
 
 
 def complete(
@@ -30,14 +31,17 @@ def complete(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="File to write; by default TABLE-completed beside you."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="File to write: .csv or .tsv (also .gz), .parquet, for a matrix .npy. By default TABLE-completed in "
+            "the current folder, of the type of TABLE.",
+        ),
     ] = None,
     kind: Annotated[str, typer.Option(help="What TABLE holds: auto, ratings or matrix.")] = "auto",
-    user: Annotated[
-        str | None, typer.Option(help="Column of the users: a name, or a position from 1.")
-    ] = None,
-    item: Annotated[str | None, typer.Option(help="Column of the items.")] = None,
-    rating: Annotated[str | None, typer.Option(help="Column of the ratings.")] = None,
+    user: Annotated[str | None, typer.Option(help="Column of the users: a name, or a position from 1.")] = None,
+    item: Annotated[str | None, typer.Option(help="Column of the items, likewise.")] = None,
+    rating: Annotated[str | None, typer.Option(help="Column of the ratings, likewise.")] = None,
     delimiter: Annotated[str | None, typer.Option(help="Between columns; detected where left out.")] = None,
     header: Annotated[
         bool | None, typer.Option("--header/--no-header", help="Whether the first line has names; detected.")
@@ -48,22 +52,28 @@ def complete(
     ] = None,
     duplicates: Annotated[str, typer.Option(help="A pair that stands twice: error, mean or last.")] = "error",
     pairs: Annotated[
-        Path | None, typer.Option(help="Answer only the (user, item) pairs of this file.")
+        Path | None,
+        typer.Option(
+            help="Answer only the pairs of this file: columns called as in TABLE, or else the user, then the item."
+        ),
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Write the table even if it has more than ten million rows.")
     ] = False,
-    test_fraction: Annotated[
-        float, typer.Option(help="Share of the entries that are held out to measure.")
-    ] = 0.1,
-    depth: Annotated[int, typer.Option(help="Factors of the product.")] = 2,
-    width: Annotated[int, typer.Option(help="Inner dimension of the factors, at most.")] = 200,
-    max_iter: Annotated[int, typer.Option(help="Most steps of descent.")] = 2000,
+    test_fraction: Annotated[float, typer.Option(help="Share of the entries that are held out to measure.")] = 0.1,
+    depth: Annotated[int, typer.Option(min=2, help="Factors of the product.")] = 2,
+    width: Annotated[int, typer.Option(min=1, help="Inner dimension of the factors, at most.")] = 200,
+    max_iter: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Most steps of the search for the stopping time.")
+    ] = 2000,
     clip: Annotated[
         bool | None,
-        typer.Option("--clip/--no-clip", help="Keep predictions in the range seen; so for ratings."),
+        typer.Option(
+            "--clip/--no-clip",
+            help="Keep predictions in the range of the entries: by default for ratings, not for a matrix.",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the splits and the initialization.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the splits and the initialization.")] = 0,
     force: Annotated[bool, typer.Option(help="Replace the output file if it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> int:
@@ -75,7 +85,6 @@ def complete(
     began = time.perf_counter()
     with usage_errors(ValueError, TypeError, OSError):
         from undertow import datasets
-
         from undertow.estimators import complete as complete_entries
         from undertow.estimators import held_out_errors
 
@@ -92,22 +101,28 @@ def complete(
             duplicates=duplicates,
         )
         is_ratings = isinstance(data, datasets.Ratings)
-        if pairs is not None and not is_ratings:
-            raise ValueError("--pairs: expected a table of ratings, found a matrix")
-        asked = datasets.read_pairs(pairs, data, user=user, item=item) if pairs is not None else None
-        target = _target(table, output, "pairs" if pairs else ("ratings" if is_ratings else "matrix"), force)
+        asked = None if pairs is None else _asked(pairs, data)
+        target = _target(output, table, pairs, is_ratings, force)
         model = _model(is_ratings, depth=depth, width=width, max_iter=max_iter, random_state=seed)
         if clip is not None:
             model.set_params(clip=clip)
         settings = model.settings()
-    shape, i, j, values = _entries(data)
+        shape, i, j, values = _entries(data)
+        too_long = is_ratings and asked is None and shape[0] * shape[1] > MOST_ROWS and not everything
+        refusal = (
+            f"the completed table would have {shape[0] * shape[1]:,} rows; ask for it with --all, "
+            "or for some pairs with --pairs FILE"
+        )
+        if too_long and output is not None:
+            raise ValueError(f"--output: {refusal}")
+        _check_count(len(values), test_fraction)
     _say(as_json, f"read {data.source}")
     _say(
         as_json,
         f"{len(values):,} entries of {shape[0]:,} x {shape[1]:,} ({len(values) / (shape[0] * shape[1]):.2%})",
     )
     options: dict[str, Any] = {"clip": model.clip}
-    with usage_errors(ValueError), _progress() as progress:
+    with usage_errors(ValueError, OSError), _progress() as progress:
         errors = held_out_errors(
             i,
             j,
@@ -120,21 +135,17 @@ def complete(
             **options,
         )
     _say(as_json, _table_of(errors, is_ratings))
-    rows = shape[0] * shape[1]
-    if is_ratings and asked is None and rows > MOST_ROWS and not everything:
-        ask = "ask for it with --all, or for some pairs with --pairs FILE"
-        sys.stderr.write(f"undertow: not written: the table would have {rows:,} rows; {ask}\n")
+    if too_long:
+        sys.stderr.write(f"undertow: not written: {refusal}\n")
         target = None
     else:
-        with usage_errors(ValueError), _progress() as progress:
+        with usage_errors(ValueError, OSError), _progress() as progress:
             # The stopping point is known: it was chosen without the entries that were held out.
             options |= {"stopping_point": errors.stopping_point, "progress": progress}
             _write(target, data, complete_entries(i, j, values, shape, settings, **options), asked)
     seconds = time.perf_counter() - began
     if as_json:
-        typer.echo(
-            json.dumps({**_as_dict(errors), "output": target and str(target), "seconds": round(seconds, 2)})
-        )
+        typer.echo(json.dumps({**_as_dict(errors), "output": target and str(target), "seconds": round(seconds, 2)}))
     elif target is not None:
         typer.echo(f"wrote {target} ({seconds:.1f} s in all)")
     return 0
@@ -145,20 +156,40 @@ def _check_fraction(value: float) -> None:
         raise ValueError(f"--test-fraction: expected a share between 0 and 1, found {value}")
 
 
-def _target(table: Path, output: Path | None, kind: str, force: bool) -> Path:
+def _check_count(entries: int, test_fraction: float) -> None:
+    held = max(1, round(test_fraction * entries))
+    if entries - held < 2:
+        raise ValueError(
+            f"expected at least two entries beside those that are held out, found {entries} entries in all and "
+            f"{held} of them held out (--test-fraction {test_fraction:g})"
+        )
+
+
+def _asked(pairs: Path, data: "Ratings | Matrix") -> tuple[Any, Any]:
+    from undertow.datasets import Ratings, read_pairs
+
+    if not isinstance(data, Ratings):
+        raise ValueError("--pairs: expected a table of ratings, found a matrix")
+    return read_pairs(pairs, data)
+
+
+def _target(output: Path | None, table: Path, pairs: Path | None, is_ratings: bool, force: bool) -> Path:
     """The file to write, checked before any work."""
     from undertow.datasets import check_output
 
     if output is None:
-        plain = table.with_suffix("") if table.suffix == ".gz" else table
-        known = (".csv", ".tsv", ".parquet", *((".npy",) if kind == "matrix" else ()))
-        suffix = plain.suffix if plain.suffix in known else ".csv"
-        output = Path(f"{plain.stem if plain.suffix in known else plain.name}-completed{suffix}")
-    check_output(output, "matrix" if kind == "matrix" else "ratings")
-    if output.exists() and (not force or output.samefile(table)):
-        raise ValueError(
-            f"--output: {output} exists; give another name with --output, or --force to replace it"
-        )
+        plain = table.with_suffix("") if table.suffix.lower() == ".gz" else table
+        suffix = {".pq": ".parquet"}.get(plain.suffix.lower(), plain.suffix.lower())
+        if suffix in (".csv", ".tsv", ".parquet") or (suffix == ".npy" and not is_ratings):
+            output = Path(f"{plain.stem}-completed{suffix}")
+        else:
+            output = Path(f"{plain.name}-completed.csv")
+    check_output(output, "ratings" if is_ratings else "matrix")
+    if output.exists():
+        if any(output.samefile(read) for read in (table, pairs) if read is not None):
+            raise ValueError(f"--output: {output} is being read; give another name")
+        if not force:
+            raise ValueError(f"--output: {output} exists; give another name with --output, or --force to replace it")
     return output
 
 
@@ -179,7 +210,7 @@ def _entries(data: "Ratings | Matrix") -> tuple[tuple[int, int], Any, Any, Any]:
     return data.values.shape, i, j, data.values[i, j]
 
 
-def _write(target: Path, data: "Ratings | Matrix", found: "Completion", asked: Any) -> None:
+def _write(target: Path, data: "Ratings | Matrix", found: "Completion", asked: tuple[Any, Any] | None) -> None:
     import numpy as np
 
     from undertow import datasets
@@ -190,14 +221,15 @@ def _write(target: Path, data: "Ratings | Matrix", found: "Completion", asked: A
         completed[holes] = found.at(*holes)
         datasets.write_matrix(target, data, completed)
         return
+    digits = _digits(float(np.ptp(data.ratings)))
     if asked is None:
-        datasets.write_completed_ratings(target, data, lambda users: np.round(found.block(users), DIGITS))
+        datasets.write_completed_ratings(target, data, lambda users: np.round(found.block(users), digits))
         return
     users, items = (
         np.array([codes.get(name, -1) for name in names.tolist()], int)
         for codes, names in zip((_codes(data.user_ids), _codes(data.item_ids)), asked, strict=True)
     )
-    predictions = np.round(found.at(users, items), DIGITS)
+    predictions = np.round(found.at(users, items), digits)
     # Where a pair is in the table, its rating stands.
     width = len(data.item_ids)
     given = np.where((users < 0) | (items < 0), -1, users.astype(np.int64) * width + items)
@@ -206,7 +238,12 @@ def _write(target: Path, data: "Ratings | Matrix", found: "Completion", asked: A
     place = order[np.minimum(np.searchsorted(known, given, sorter=order), len(known) - 1)]
     observed = known[place] == given
     predictions[observed] = data.ratings[place[observed]]
-    datasets.write_pairs(target, *asked, predictions, observed, names=data.names)
+    datasets.write_pairs(target, asked[0], asked[1], predictions, observed, names=data.names)
+
+
+def _digits(spread: float) -> int:
+    """Decimals that tell predictions apart."""
+    return DIGITS if spread == 0 else min(300, max(DIGITS, DIGITS - math.floor(math.log10(spread))))
 
 
 def _codes(ids: Any) -> dict[str, int]:
@@ -232,11 +269,13 @@ def _as_dict(errors: "HeldOutErrors") -> dict[str, Any]:
 
 def _table_of(errors: "HeldOutErrors", is_ratings: bool) -> str:
     effects = "user + item biases" if is_ratings else "row + column effects"
+    form = ".4f" if 0.01 <= errors.mean < 1e5 else ".3e"
     lines = [
-        f"error on {errors.test_size:,} held-out entries (root mean square; all fitted on the same {errors.train_size:,}):",
-        f"  {'mean':<24}{errors.mean:.4f}",
-        f"  {effects:<24}{errors.effects:.4f}",
-        f"  {'early-stopped descent':<24}{errors.completion:.4f}   ({errors.n_iter} steps)",
+        f"error on {errors.test_size:,} held-out entries "
+        f"(root mean square; all fitted on the same {errors.train_size:,}):",
+        f"  {'mean':<24}{errors.mean:{form}}",
+        f"  {effects:<24}{errors.effects:{form}}",
+        f"  {'early-stopped descent':<24}{errors.completion:{form}}   ({errors.n_iter} steps)",
     ]
     if errors.unseen:
         lines.append(f"  of these, {errors.unseen:,} have a row or column that was not fitted")

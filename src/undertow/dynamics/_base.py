@@ -47,8 +47,8 @@ class Stop(eqx.Module):
 
     Examples
     --------
-    >>> float(Stop(loss=1e-3).loss)
-    0.001
+    >>> float(Stop(loss=0.25).loss)
+    0.25
     """
 
     loss: Float[Array, "..."]

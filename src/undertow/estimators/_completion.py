@@ -7,6 +7,7 @@ then fitted down to that same training error.
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -83,6 +84,14 @@ class Completion:
         known = (i >= 0) & (j >= 0)
         product = np.where(known, _dots(self.left, self.right, i, j), 0)
         return np.clip(self.effects.at(i, j) + product, self.low, self.high)
+
+    @property
+    def validation_path(self) -> np.ndarray:
+        """Step, training error and validation error along the search: (n, 3), empty where there was none."""
+        path = self.validation
+        if path is None:
+            return np.empty((0, 3))
+        return np.stack([path.steps, path["loss"], path["test_error"]], axis=1)
 
     def block(self, rows: slice) -> np.ndarray:
         """Whole completed rows."""
@@ -176,8 +185,9 @@ def _search(
     validation, fitted = order[:held], order[held:]
     effects = fit_effects(i[fitted], j[fitted], values[fitted], shape, settings.ridge)
     residual = values - effects.at(i, j)
-    parts = [_Residual(i[part], j[part], residual[part], shape, _negligible(values)) for part in (fitted, validation)]
-    descent = _descend(*parts, settings, settings.speed, None, progress)
+    held_out = _Residual(i[validation], j[validation], residual[validation], shape, _negligible(values))
+    observed = _Residual(i[fitted], j[fitted], residual[fitted], shape, _negligible(values))
+    descent = _descend(observed, held_out, settings, settings.speed, None, progress)
     if descent is None or descent.trajectory.chosen == 0:
         return StoppingPoint(1.0, 0), None if descent is None else descent.trajectory, settings.speed
     trajectory = descent.trajectory
@@ -261,7 +271,8 @@ def _spectral_norm(entries: _Residual, unit: float) -> float:
     matrix = coo_array((entries.values.astype(np.float64) / unit, (entries.i, entries.j)), shape=entries.shape).tocsr()
     if min(entries.shape) < 3:
         return float(norm(matrix))
-    return float(svds(matrix, k=1, tol=1e-2, return_singular_vectors=False, rng=0)[0])
+    values: Any = svds(matrix, k=1, tol=1e-2, return_singular_vectors=False, rng=0)  # pyright: ignore[reportArgumentType] - tol is a float
+    return float(values[0])
 
 
 def _dots(left: np.ndarray, right: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:

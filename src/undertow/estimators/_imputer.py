@@ -91,7 +91,9 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
         self.fit_transform(X, y, progress=progress)
         return self
 
-    def fit_transform(self, X: Any, y: Any = None, *, progress: bool | Report | None = None) -> np.ndarray:
+    def fit_transform(  # pyright: ignore[reportIncompatibleMethodOverride] - no parameters of fit but these
+        self, X: Any, y: Any = None, *, progress: bool | Report | None = None
+    ) -> np.ndarray:
         """Fit ``X`` and return it with its holes filled; errors as for ``fit``."""
         settings = self.settings()
         matrix = self._matrix(X, reset=True)
@@ -103,9 +105,7 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
         holes = np.nonzero(np.isnan(matrix))
         filled[holes] = found.at(*holes)
         self.completed_, self.n_iter_ = filled, found.n_iter
-        path = found.validation
-        columns = [] if path is None else [path.steps, path["loss"], path["test_error"]]
-        self.validation_path_ = np.stack(columns, axis=1) if columns else np.empty((0, 3))
+        self.validation_path_ = found.validation_path
         return filled.copy()
 
     def transform(self, X: Any) -> np.ndarray:

@@ -140,9 +140,7 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
         self.mean_, self.user_effects_, self.item_effects_ = effects.mean, effects.rows, effects.columns
         self.user_factors_, self.item_factors_ = self.completion_.left, self.completion_.right
         self.n_iter_ = self.completion_.n_iter
-        path = self.completion_.validation
-        columns = np.empty((0, 3)) if path is None else [path.steps, path["loss"], path["test_error"]]
-        self.validation_path_ = np.empty((0, 3)) if path is None else np.stack(columns, axis=1)
+        self.validation_path_ = self.completion_.validation_path
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -165,44 +163,44 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
         return tags
 
     def _pairs(self, X: Any, *, reset: bool) -> tuple[np.ndarray, np.ndarray]:
-        # A list of (text, number) would else become text altogether.
-        columns = np.asarray(X, dtype=object if isinstance(X, (list, tuple)) else None)
-        if columns.ndim != 2 or columns.shape[1] != 2:
-            raise ValueError(f"X: expected n rows of (user, item), found shape {columns.shape}")
-        if columns.shape[0] == 0:
-            raise ValueError("X: expected at least one pair, found none")
+        columns = _columns(X)
         validate_data(self, X, reset=reset, skip_check_array=True)
         return _ids("user", columns[:, 0]), _ids("item", columns[:, 1])
 
 
+def _columns(X: Any) -> np.ndarray:
+    # A list of (text, number) would otherwise become text altogether.
+    columns = np.asarray(X, dtype=object if isinstance(X, (list, tuple)) else None)
+    if columns.ndim != 2 or columns.shape[1] != 2:
+        raise ValueError(f"X: expected n rows of (user, item), found shape {columns.shape}")
+    if columns.shape[0] == 0:
+        raise ValueError("X: expected at least one pair, found none")
+    return columns
+
+
 def _ids(role: str, column: np.ndarray) -> np.ndarray:
     """A column of ids: all text or all numbers, none missing."""
-    if column.dtype.kind == "O":
-        kinds = {_kind(value) for value in column.tolist()}
-        if len(kinds) > 1:
-            raise TypeError(f"X: expected {role} ids of one kind, found {' and '.join(sorted(kinds))}")
-        if kinds <= {"text", "number"}:
-            column = np.asarray(column.tolist())
-    if column.dtype.kind not in "iufU" and not (column.dtype.kind == "O" and kinds == {"number"}):
-        raise TypeError(f"X: expected {role} ids as text or numbers, found {column.dtype}")
-    if column.dtype.kind == "f" and not np.isfinite(column).all():
-        raise ValueError(f"X: expected {role} ids, found NaN or infinity")
+    kinds = sorted({_kind(value) for value in column.tolist()})
+    if kinds not in (["text"], ["number"]):
+        raise TypeError(f"X: expected {role} ids that are all text or all numbers, found {' and '.join(kinds)}")
+    if kinds == ["number"]:
+        column = np.asarray(column.tolist())
+        if column.dtype.kind == "f" and not np.isfinite(column).all():
+            raise ValueError(f"X: expected {role} ids, found NaN or infinity")
     return column
 
 
 def _kind(value: Any) -> str:
     if isinstance(value, str):
         return "text"
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        return "number"
-    return type(value).__name__
+    return "number" if isinstance(value, numbers.Real) and not isinstance(value, bool) else type(value).__name__
 
 
 def _codes(role: str, ids: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Position of each id among the known ones, -1 where it is none of them."""
-    if (ids.dtype.kind == "U") != (known.dtype.kind == "U"):
-        expected, found = ("text", "numbers") if known.dtype.kind == "U" else ("numbers", "text")
-        raise TypeError(f"X: expected {role} ids as {expected}, as in fit, found {found}")
+    found, expected = _kind(ids.tolist()[0]), _kind(known.tolist()[0])
+    if found != expected:
+        raise TypeError(f"X: expected the kind of {role} ids that was fitted ({expected}), found {found}")
     # Not by bisection: integers of different types would be compared as rounded numbers.
     codes = {name: code for code, name in enumerate(known.tolist())}
     return np.array([codes.get(name, -1) for name in ids.tolist()], int)

@@ -68,7 +68,7 @@ def illustration(theme: plotting.Theme) -> bytes:
             ax.annotate(
                 label,
                 points[-1],
-                xytext=(5, 10),
+                xytext=(0 if depth > 2 else 5, 15 if depth > 2 else 8),
                 textcoords="offset points",
                 color=color,
                 fontsize=18,

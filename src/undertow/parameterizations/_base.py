@@ -79,4 +79,4 @@ def draw_entries(key: Array, shape: tuple[int, ...], scale: ArrayLike, initializ
     """Entries of root-mean-square size ``scale``: "gaussian" N(0, scale^2), or "constant", all equal to ``scale``."""
     if initialization == "constant":
         return jnp.full(shape, scale, dtype=jnp.result_type(float))
-    return scale * jax.random.normal(key, shape)
+    return jnp.asarray(scale, dtype=jnp.result_type(float)) * jax.random.normal(key, shape)

@@ -1,0 +1,221 @@
+"""One small instance at least of every public part, and what the tests of laws need to know about it.
+
+A class that undertow exports and that has no row here fails ``test_every_class_has_a_row`` of its file.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from undertow import dynamics, optimizers, parameterizations, probes, problems
+
+P, B, D, M = parameterizations, problems, dynamics, probes
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A row: an instance under a name; ``lift_w`` can be lifted; ``rms`` is the size of w(0) at scale 1, if not 1."""
+
+    id: str
+    instance: Any
+    lift_w: np.ndarray | None = None
+    rms: float = 1.0
+
+
+def exported(package: types.ModuleType, base: type) -> set[type]:
+    """The concrete subclasses of ``base`` that a package exports."""
+    classes = (getattr(package, name) for name in package.__all__)
+    return {c for c in classes if isinstance(c, type) and issubclass(c, base) and not c.__abstractmethods__}
+
+
+def rows(cases: list[Case]) -> Any:
+    """The parametrization of a test over a table."""
+    return pytest.mark.parametrize("case", cases, ids=[case.id for case in cases])
+
+
+def _softplus_init(key: jax.Array, scale: Any) -> jax.Array:
+    return jnp.log(jnp.expm1(scale * jnp.abs(jax.random.normal(key, (3,)))))
+
+
+POSITIVE = np.array([0.5, 1.0, 2.0])
+SIGNED = np.array([0.5, -1.0, 2.0])
+TALL = np.array([[1.0, -2.0, 0.5], [3.0, 0.25, -1.0], [0.0, 1.5, 2.0], [1.0, 1.0, -0.5]])
+RANK_TWO = TALL[:, :2] @ np.array([[1.0, 0.5, 2.0], [-1.0, 1.0, 0.0]])
+
+PARAMETERIZATIONS = [
+    Case("Identity", P.Identity(3), SIGNED),
+    Case("Identity-matrix", P.Identity((4, 3)), TALL),
+    Case("Identity-constant", P.Identity(3, "constant"), SIGNED),
+    Case("Power-1", P.Power(3, 1), SIGNED),
+    Case("Power-2", P.Power(3, 2), POSITIVE),
+    Case("Power-3", P.Power(3, 3), SIGNED),
+    Case("Power-0.5", P.Power(3, 0.5), POSITIVE),
+    Case("Power-2.5-constant", P.Power(3, 2.5, "constant"), POSITIVE),
+    Case("Exponential", P.Exponential(3), POSITIVE),
+    Case("Exponential-constant", P.Exponential(3, "constant"), POSITIVE),
+    Case("Polar", P.Polar(), np.array([-1.0, 2.0])),
+    Case("Polar-constant", P.Polar("constant"), np.array([1.0, -2.0])),
+    Case("SignedPower-1", P.SignedPower(3, 1), SIGNED),
+    Case("SignedPower-2", P.SignedPower(3, 2), SIGNED),
+    Case("SignedPower-2.5", P.SignedPower(3, 2.5), SIGNED),
+    Case("SignedPower-3-constant", P.SignedPower(3, 3, "constant"), SIGNED, rms=0.0),  # w(0) = 0, as it says
+    Case("DeepMatrix-1", P.DeepMatrix((4, 3), 1), TALL),
+    Case("DeepMatrix-2", P.DeepMatrix((4, 3), 2), TALL),
+    Case("DeepMatrix-3-wide", P.DeepMatrix((3, 4), 3, width=6), TALL.T),
+    Case("DeepMatrix-3-bottleneck", P.DeepMatrix((4, 3), 3, width=2), RANK_TWO),
+    Case("DeepMatrix-identity", P.DeepMatrix((4, 3), 2, initialization="identity"), TALL),
+    Case("DeepMatrix-orthogonal", P.DeepMatrix((4, 3), 3, initialization="orthogonal"), TALL),
+    Case("DeepMatrix-orthogonal-wide", P.DeepMatrix((4, 3), 2, width=7, initialization="orthogonal"), TALL),
+    Case("DeepMatrix-balanced", P.DeepMatrix((3, 4), 3, initialization="balanced"), TALL.T),
+    Case("DeepMatrix-balanced-narrow", P.DeepMatrix((4, 3), 2, width=2, initialization="balanced"), RANK_TWO),
+    Case("Function", P.Function(jax.nn.softplus, _softplus_init)),
+]
+
+_rng = np.random.default_rng(0)
+_A = _rng.normal(size=(2, 4))
+_truth = _rng.normal(size=(4, 3))
+_rows, _columns = np.array([3, 0, 0, 2, 1]), np.array([1, 0, 2, 2, 1])
+
+
+def completion(truth: np.ndarray | None = _truth, normalization: str = "mean") -> problems.MatrixCompletion:
+    """Five entries of a 4 x 3 matrix, given out of order."""
+    return B.MatrixCompletion((4, 3), _rows, _columns, _truth[_rows, _columns], truth, normalization)
+
+
+@functools.cache
+def sparse_completion() -> problems.MatrixCompletion:
+    """A matrix large enough that its observed entries are kept in the sparse layout."""
+    rng = np.random.default_rng(1)
+    flat = rng.choice(600 * 500, 40, replace=False)
+    return B.MatrixCompletion((600, 500), flat // 500, flat % 500, rng.normal(size=40))
+
+
+# Each with a w of loss zero.
+PROBLEMS = [
+    Case("PointTarget", B.PointTarget([3.0, 6.0]), np.array([3.0, 6.0])),
+    Case("PointTarget-matrix", B.PointTarget(_truth), _truth),
+    Case("LineTarget", B.LineTarget(-1.0, -2.0, 15.0), np.array([3.0, 6.0])),
+    Case("LeastSquares", B.LeastSquares(_A, _A @ SIGNED[[0, 1, 2, 0]]), SIGNED[[0, 1, 2, 0]]),
+    Case("LeastSquares-mean", B.LeastSquares(_A, _A @ SIGNED[[0, 1, 2, 0]], "mean"), SIGNED[[0, 1, 2, 0]]),
+    Case("MatrixCompletion", completion(), _truth),
+    Case("MatrixCompletion-half_sum", completion(None, "half_sum"), _truth),
+]
+
+
+def _held_out() -> problems.MatrixCompletion:
+    return B.MatrixCompletion((4, 3), [1, 2], [2, 0], [0.5, -0.5])
+
+
+_TARGET = np.ones((4, 3))
+
+
+def _singular(w: np.ndarray) -> np.ndarray:
+    return np.linalg.svd(w, compute_uv=False)
+
+
+def _spectral_entropy(w: np.ndarray) -> float:
+    p = _singular(w) / _singular(w).sum()
+    return float(np.exp(-(p * np.log(p)).sum()))
+
+
+def _gap(factors: list[np.ndarray]) -> float:
+    first, last = factors
+    return float(np.linalg.norm(last.T @ last - first @ first.T))
+
+
+def _gradient_norm(factors: list[np.ndarray]) -> float:
+    first, last = factors
+    gradient = np.zeros((4, 3))
+    gradient[_rows, _columns] = 2 / 5 * (last @ first - _truth)[_rows, _columns]
+    return float(np.hypot(np.linalg.norm(last.T @ gradient), np.linalg.norm(gradient @ first.T)))
+
+
+def _unseen(w: np.ndarray) -> float:
+    mask = np.ones((4, 3), bool)
+    mask[_rows, _columns] = False
+    return float(np.mean((w - _truth)[mask] ** 2))
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbeCase(Case):
+    """A row with the same number by numpy, from (w, [W_1, W_2]) of a depth-2 ``DeepMatrix`` on ``completion()``."""
+
+    oracle: Callable[[np.ndarray, list[np.ndarray]], Any] = lambda w, factors: None
+
+
+PROBES = [
+    ProbeCase("Loss", M.Loss(), oracle=lambda w, f: np.mean((w - _truth)[_rows, _columns] ** 2)),
+    ProbeCase("GradientNorm", M.GradientNorm(), oracle=lambda w, f: _gradient_norm(f)),
+    ProbeCase("TestError", M.TestError(), oracle=lambda w, f: _unseen(w)),
+    ProbeCase(
+        "TestError-held-out",
+        M.TestError(_held_out(), label="held_out"),
+        oracle=lambda w, f: np.mean((w[[1, 2], [2, 0]] - [0.5, -0.5]) ** 2),
+    ),
+    ProbeCase("ReconstructionError", M.ReconstructionError(), oracle=lambda w, f: np.mean((w - _truth) ** 2)),
+    ProbeCase("SingularValues", M.SingularValues(), oracle=lambda w, f: _singular(w)),
+    ProbeCase("SingularValues-2", M.SingularValues(count=2), oracle=lambda w, f: _singular(w)[:2]),
+    ProbeCase("EffectiveRank", M.EffectiveRank(), oracle=lambda w, f: _spectral_entropy(w)),
+    ProbeCase(
+        "StableRank", M.StableRank(), oracle=lambda w, f: np.linalg.norm(w) ** 2 / np.linalg.norm(w, ord=2) ** 2
+    ),
+    ProbeCase("NuclearNorm", M.NuclearNorm(), oracle=lambda w, f: np.linalg.norm(w, ord="nuc")),
+    ProbeCase("SchattenNorm", M.SchattenNorm(0.5), oracle=lambda w, f: np.sqrt(_singular(w)).sum() ** 2),
+    ProbeCase("FrobeniusNorm", M.FrobeniusNorm(), oracle=lambda w, f: np.linalg.norm(w)),
+    ProbeCase("Entry", M.Entry(3, 2), oracle=lambda w, f: w[3, 2]),
+    ProbeCase("Balancedness", M.Balancedness(), oracle=lambda w, f: _gap(f)),
+    ProbeCase("DistanceTo", M.DistanceTo(_TARGET), oracle=lambda w, f: np.linalg.norm(w - _TARGET)),
+    ProbeCase("Function", M.Function("trace", jnp.trace), oracle=lambda w, f: np.trace(w)),
+]
+
+DYNAMICS = [
+    Case("GradientFlow", D.GradientFlow()),
+    Case("GradientFlow-implicit", D.GradientFlow("implicit")),
+    Case("GradientDescent", D.GradientDescent(optimizers.make("sgd", 0.02, momentum=0.5))),
+    Case("GradientDescent-adam", D.GradientDescent(optimizers.make("adam", 0.01))),
+]
+
+
+_compiled = 0
+
+
+def _on_event(event: str, seconds: float, **details: Any) -> None:
+    global _compiled  # noqa: PLW0603 (jax keeps the listener for good)
+    _compiled += event == "/jax/core/compile/backend_compile_duration"
+
+
+jax.monitoring.register_event_duration_secs_listener(_on_event)
+
+
+@dataclasses.dataclass
+class Count:
+    """How many programs were compiled."""
+
+    programs: int = 0
+
+
+@contextlib.contextmanager
+def compilations() -> Iterator[Count]:
+    """Count what XLA compiles inside."""
+    count, before = Count(), _compiled
+    yield count
+    count.programs = _compiled - before
+
+
+def assert_same_bits(a: Any, b: Any) -> None:
+    """Two PyTrees of the same structure with the same bits in all arrays."""
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        if eqx.is_array(x):
+            np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
+        else:
+            assert x == y

@@ -1,0 +1,344 @@
+"""The laws of parameterizations over the whole table, and what is particular to each."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from contract import PARAMETERIZATIONS, assert_same_bits, exported, rows
+from jax.test_util import check_grads
+
+from undertow import parameterizations as P
+from undertow.linalg import EntryPattern
+
+INVERTIBLE = [case for case in PARAMETERIZATIONS if case.lift_w is not None]
+MATRICES = [case for case in PARAMETERIZATIONS if len(case.instance.shape) == 2]
+
+
+def test_every_class_has_a_row():
+    assert exported(P, P.Parameterization) == {type(case.instance) for case in PARAMETERIZATIONS}
+
+
+# Laws ------------------------------------------------------------------------------------------
+
+
+@rows(PARAMETERIZATIONS)
+def test_init_gives_w_of_the_shape(case, getkey):
+    phi = case.instance
+    params = phi.init(getkey(), 0.1)
+    w = phi(params)
+    assert w.shape == phi.shape
+    assert w.dtype == jnp.float64
+    assert all(jnp.isfinite(x).all() for x in jax.tree.leaves((params, w)))
+
+
+@rows(PARAMETERIZATIONS)
+def test_scale_is_the_root_mean_square_of_w0(case, getkey):
+    phi, scale = case.instance, 0.03
+    draws = jax.jit(jax.vmap(lambda key: jnp.mean(phi(phi.init(key, scale)) ** 2)))(
+        jax.random.split(getkey(), 20_000)
+    )
+    squares = np.asarray(draws) / scale**2
+    error = np.std(squares) / np.sqrt(squares.size)
+    # Four standard errors, and rounding where nothing is random.
+    assert abs(squares.mean() - case.rms**2) <= 4 * error + 1e-12
+
+
+@rows(PARAMETERIZATIONS)
+def test_init_depends_on_the_key_alone(case, getkey):
+    phi, key = case.instance, getkey()
+    assert_same_bits(phi.init(key, 0.1), phi.init(key, 0.1))
+    drawn = getattr(phi, "initialization", "gaussian") not in ("constant", "identity")
+    different = jax.tree.map(lambda x, y: bool((x != y).any()), phi.init(key, 0.1), phi.init(getkey(), 0.1))
+    assert any(jax.tree.leaves(different)) == drawn
+
+
+@rows(INVERTIBLE)
+def test_lift_inverts(case):
+    np.testing.assert_allclose(
+        case.instance(case.instance.lift(case.lift_w)), case.lift_w, rtol=1e-12, atol=1e-12
+    )
+
+
+@rows(INVERTIBLE)
+def test_lift_takes_lists_and_goes_through_jit(case):
+    phi = case.instance
+    assert_same_bits(phi.lift(case.lift_w.tolist()), phi.lift(jnp.asarray(case.lift_w)))
+    jitted = jax.jit(phi.lift)(jnp.asarray(case.lift_w))
+    np.testing.assert_allclose(phi(jitted), case.lift_w, rtol=1e-12, atol=1e-12)
+
+
+@rows(INVERTIBLE)
+def test_lift_refuses_another_shape_and_bad_numbers(case):
+    phi = case.instance
+    with pytest.raises(ValueError, match=r"w: expected shape"):
+        phi.lift(np.ones((7, 5)))
+    for bad in (np.nan, np.inf):
+        with pytest.raises(ValueError, match=r"w: expected finite numbers"):
+            phi.lift(np.full(phi.shape, bad))
+    with pytest.raises(TypeError, match=r"w: expected an array of real numbers"):
+        phi.lift(np.full(phi.shape, 1j))
+
+
+@rows(PARAMETERIZATIONS)
+def test_jit_and_vmap_agree_with_plain_calls(case, getkey):
+    phi, keys = case.instance, jax.random.split(getkey(), 3)
+    scales = jnp.array([0.1, 1.0, 2.0])
+    batch = jax.vmap(phi.init)(keys, scales)
+    for i in range(3):
+        params = phi.init(keys[i], scales[i])
+        expected = np.asarray(phi(params))
+        np.testing.assert_allclose(jax.jit(phi)(params), expected, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(jax.vmap(phi)(batch)[i], expected, rtol=1e-9, atol=1e-12)
+
+
+@rows(PARAMETERIZATIONS)
+def test_derivatives_are_those_of_finite_differences(case, getkey):
+    phi = case.instance
+    check_grads(phi, (phi.init(getkey(), 1.0),), order=1, modes=("fwd", "rev"), eps=1e-6, rtol=1e-6)
+
+
+@rows(PARAMETERIZATIONS)
+def test_float32_stays_float32(case, getkey):
+    phi = case.instance
+    params = jax.tree.map(lambda x: x.astype(jnp.float32), phi.init(getkey(), 1.0))
+    w = phi(params)
+    assert w.dtype == jnp.float32
+    exact = phi(jax.tree.map(lambda x: x.astype(jnp.float64), params))
+    np.testing.assert_allclose(w, exact, rtol=1e-5, atol=1e-5)
+
+
+@rows(PARAMETERIZATIONS)
+def test_an_equal_instance_shares_the_compiled_program(case, getkey):
+    phi = case.instance
+    params = phi.init(getkey(), 1.0)
+    call = eqx.filter_jit(eqx.debug.assert_max_traces(lambda phi, params: phi(params), max_traces=1))
+    call(phi, params)
+    call(jax.tree.unflatten(*reversed(jax.tree.flatten(phi))), params)
+
+
+@rows(PARAMETERIZATIONS)
+@pytest.mark.parametrize("scale", [0, -1e-3, float("nan"), float("inf")])
+def test_init_refuses_a_scale_that_is_not_positive(case, scale, getkey):
+    with pytest.raises(ValueError, match=r"scale: expected a finite number above 0"):
+        case.instance.init(getkey(), scale)
+
+
+@rows(MATRICES)
+def test_entries_are_those_of_w(case, getkey):
+    phi = case.instance
+    params = phi.init(getkey(), 1.0)
+    n, d = phi.shape
+    i, j = (x.ravel() for x in np.meshgrid(np.arange(n), np.arange(d), indexing="ij"))
+    expected = np.asarray(phi(params)).ravel()
+    for indices in ((jnp.asarray(i), jnp.asarray(j)), EntryPattern(i, j, (n, d))):
+        np.testing.assert_allclose(phi.entries(params, indices), expected, rtol=1e-12)
+
+
+@rows([case for case in PARAMETERIZATIONS if case.instance.shape == (3,)])
+def test_entries_of_a_vector(case, getkey):
+    params = case.instance.init(getkey(), 1.0)
+    found = case.instance.entries(params, (jnp.array([2, 0]),))
+    np.testing.assert_array_equal(found, np.asarray(case.instance(params))[[2, 0]])
+
+
+# DeepMatrix ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("shape", "depth", "width"), [((30, 20), 3, 4), ((20, 30), 2, None), ((30, 20), 1, None)])
+def test_few_entries_of_a_deep_matrix_and_their_gradient(shape, depth, width, getkey):
+    """Both ways to the entries, the whole product and the chosen ones, with the gradient through each."""
+    phi = P.DeepMatrix(shape, depth, width)
+    params = phi.init(getkey(), 1.0)
+    i, j = np.array([0, 0, 5, 19]), np.array([1, 7, 3, 19])
+    plain = jnp.asarray(i), jnp.asarray(j)
+    many = tuple(jnp.resize(x, 400) for x in plain)  # more than a twentieth of all: the product is formed
+    pattern = EntryPattern(i, j, shape)
+    expected = np.asarray(phi(params))[i, j]
+    np.testing.assert_allclose(phi.entries(params, plain), expected, rtol=1e-12)
+    np.testing.assert_allclose(phi.entries(params, many)[:4], expected, rtol=1e-12)
+    np.testing.assert_allclose(phi.entries(params, pattern), expected, rtol=1e-12)
+    weights = jnp.array([1.0, -2.0, 0.5, 3.0])
+    direct = jax.grad(lambda p: weights @ phi(p)[i, j])(params)
+    for indices in (plain, pattern):
+        found = jax.grad(lambda p, at=indices: weights @ phi.entries(p, at))(params)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12), found, direct)
+
+
+@pytest.mark.parametrize(
+    ("shape", "depth", "width", "expected"),
+    [
+        ((5, 3), 1, None, [(5, 3)]),
+        ((5, 3), 2, None, [(3, 3), (5, 3)]),
+        ((3, 5), 3, None, [(3, 5), (3, 3), (3, 3)]),
+        ((5, 3), 3, 2, [(2, 3), (2, 2), (5, 2)]),
+        ((5, 3), 4, 7, [(7, 3), (7, 7), (7, 7), (5, 7)]),
+    ],
+)
+def test_factor_shapes(shape, depth, width, expected, getkey):
+    for initialization in ("gaussian", "identity", "orthogonal", "balanced"):
+        phi = P.DeepMatrix(shape, depth, width, initialization)
+        assert [factor.shape for factor in phi.init(getkey(), 0.1)] == expected
+        assert list(phi.factor_shapes) == expected
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_the_first_factor_is_applied_first(depth, getkey):
+    for shape in ((5, 3), (3, 5)):
+        factors = P.DeepMatrix(shape, depth).init(getkey(), 1.0)
+        product = np.eye(shape[1])
+        for factor in factors:
+            product = np.asarray(factor) @ product
+        np.testing.assert_allclose(P.DeepMatrix(shape, depth)(factors), product, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("shape", "depth", "width", "initialization"),
+    [
+        ((5, 3), 2, None, "balanced"),
+        ((3, 5), 4, None, "balanced"),
+        ((5, 3), 3, 2, "balanced"),
+        ((5, 3), 3, 8, "balanced"),
+        ((4, 4), 3, None, "identity"),
+    ],
+)
+def test_balanced_factors(shape, depth, width, initialization, getkey):
+    factors = P.DeepMatrix(shape, depth, width, initialization).init(getkey(), 0.5)
+    for before, after in zip(factors[:-1], factors[1:], strict=True):
+        np.testing.assert_allclose(after.T @ after, before @ before.T, atol=1e-13)
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_lifted_factors_are_balanced(depth):
+    w = np.arange(12.0).reshape(4, 3)
+    factors = P.DeepMatrix((4, 3), depth).lift(w)
+    for before, after in zip(factors[:-1], factors[1:], strict=True):
+        np.testing.assert_allclose(after.T @ after, before @ before.T, atol=1e-12)
+    singular = np.linalg.svd(w, compute_uv=False)
+    np.testing.assert_allclose(
+        np.linalg.svd(factors[0], compute_uv=False), singular ** (1 / depth), atol=1e-7, rtol=1e-7
+    )
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5])
+def test_identity_initialization_of_a_square_matrix(depth, getkey):
+    phi = P.DeepMatrix((4, 4), depth, initialization="identity")
+    np.testing.assert_allclose(phi(phi.init(getkey(), 0.01)), 0.01 * 2 * np.eye(4), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("shape", "width"), [((6, 4), 4), ((4, 6), 9), ((6, 4), 2), ((5, 5), 5)])
+def test_orthogonal_factors_have_equal_singular_values(shape, width, getkey):
+    factors = P.DeepMatrix(shape, 3, width, "orthogonal").init(getkey(), 0.1)
+    singular = np.concatenate([np.linalg.svd(factor, compute_uv=False) for factor in factors])
+    np.testing.assert_allclose(singular, singular[0], rtol=1e-12)
+
+
+def test_gaussian_factors_have_one_standard_deviation(getkey):
+    """The convention of Arora et al.: (scale * width^(-(N-1)/2))^(1/N) in every factor."""
+    factors = P.DeepMatrix((300, 200), 3).init(getkey(), 1e-3)
+    expected = (1e-3 / 200) ** (1 / 3)
+    for factor in factors:
+        # 40,000 draws at least: a relative error of 1 / sqrt(2 * 40,000) = 0.0035; four of them.
+        assert abs(float(factor.std()) / expected - 1) < 0.015
+
+
+def test_rank_of_a_bottleneck(getkey):
+    for initialization in ("gaussian", "identity", "orthogonal", "balanced"):
+        phi = P.DeepMatrix((6, 5), 3, width=2, initialization=initialization)
+        assert np.linalg.matrix_rank(phi(phi.init(getkey(), 1.0))) == 2
+    with pytest.raises(ValueError, match=r"w: expected rank at most the width 2, found rank 3"):
+        P.DeepMatrix((4, 4), 2, width=2).lift(np.diag([1.0, 1, 1, 0]))
+
+
+# The others ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("depth", [2, 4, 0.5, 1.5, 2.5])
+def test_power_refuses_signs_that_its_depth_cannot_carry(depth):
+    with pytest.raises(ValueError, match=r"w: expected nonnegative entries .* found -1"):
+        P.Power(3, depth).lift([1.0, -1.0, 2.0])
+
+
+@pytest.mark.parametrize("depth", [1, 3, 5.0])
+def test_power_of_odd_depth_carries_signs(depth):
+    phi = P.Power(2, depth)
+    np.testing.assert_allclose(phi.lift([-8.0, 27.0]), np.cbrt([-8.0, 27.0]) ** (3 / depth), rtol=1e-12)
+
+
+def test_power_near_infinity_is_the_exponential():
+    """(1 + u/N)^N tends to exp(u): the two maps agree to O(1/N)."""
+    u, depth = np.array([-1.0, 0.3, 1.0]), 10_000_000
+    np.testing.assert_allclose(P.Power(3, depth)(1 + jnp.asarray(u) / depth), P.Exponential(3)(jnp.asarray(u)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("w", [[0.0, 1.0], [-1.0, 1.0]])
+def test_exponential_lifts_positive_entries_only(w):
+    with pytest.raises(ValueError, match=r"w: expected positive entries"):
+        P.Exponential(2).lift(w)
+
+
+def test_signed_power_of_constant_halves(getkey):
+    u, v = P.SignedPower(3, 2, "constant").init(getkey(), 0.04)
+    np.testing.assert_allclose([u, v], np.full((2, 3), 0.2), rtol=1e-12)
+
+
+def test_signed_power_lifts_to_the_smallest_preimage():
+    u, v = P.SignedPower(3, 2).lift([4.0, -9.0, 0.0])
+    np.testing.assert_allclose([u, v], [[2, 0, 0], [0, 3, 0]], rtol=1e-12)
+
+
+def test_polar_lift_is_radius_and_angle():
+    np.testing.assert_allclose(P.Polar().lift([-1.0, 1.0]), [np.sqrt(2), 3 * np.pi / 4], rtol=1e-12)
+
+
+def test_function_finds_its_shape_and_takes_any_tree(getkey):
+    phi = P.Function(
+        lambda p: jnp.outer(p["u"], p["v"]),
+        lambda key, scale: {"u": jnp.sqrt(scale) * jnp.ones(2), "v": jnp.sqrt(scale) * jnp.ones(3)},
+    )
+    assert phi.shape == (2, 3)
+    np.testing.assert_allclose(phi(phi.init(getkey(), 0.25)), np.full((2, 3), 0.25), rtol=1e-12)
+    with pytest.raises(NotImplementedError, match="lift"):
+        phi.lift(np.ones((2, 3)))
+
+
+def test_function_without_init(getkey):
+    phi = P.Function(jnp.exp, shape=2)
+    assert phi.shape == (2,)
+    with pytest.raises(ValueError, match="init: this Function was made without one"):
+        phi.init(getkey(), 1.0)
+
+
+def test_functions_with_the_same_code_are_equal():
+    def make(factor):
+        return P.Function(lambda p: factor * p, shape=2)
+
+    one, two = 1.5, 2.5
+    assert make(one) == make(one)
+    assert make(one) != make(two)
+
+
+BAD = [
+    (lambda: P.Identity(0), ValueError, r"shape: expected positive integers, found \(0,\)"),
+    (lambda: P.Identity((2, -1)), ValueError, r"shape: expected positive integers"),
+    (lambda: P.Power(2, 0), ValueError, r"depth: expected a finite number above 0, found 0"),
+    (lambda: P.Power(2, -1.0), ValueError, r"depth: expected a finite number above 0"),
+    (lambda: P.Power(2, float("nan")), ValueError, r"depth"),
+    (lambda: P.Power(2, 10**400), ValueError, r"depth: .* no float can hold"),
+    (lambda: P.SignedPower(2, 0.5), ValueError, r"depth: expected a finite number of at least 1, found 0.5"),
+    (lambda: P.DeepMatrix((2, 2), 0), ValueError, r"depth: expected an integer of at least 1, found 0"),
+    (lambda: P.DeepMatrix((2, 2), 2, width=0), ValueError, r"width: expected an integer of at least 1"),
+    (lambda: P.DeepMatrix((2, 0), 2), ValueError, r"shape: expected 2 positive integers"),
+    (lambda: P.Power(2, 2, "gausian"), ValueError, r"initialization: .*did you mean 'gaussian'"),
+    (lambda: P.DeepMatrix((2, 2), 2, None, "balance"), ValueError, r"initialization: .*did you mean 'balanced'"),
+    (lambda: P.Polar("const"), ValueError, r"initialization: unknown choice 'const'.*expected one of gaussian"),
+    (lambda: P.Function(jnp.exp), ValueError, r"shape: expected the shape of w"),
+    (lambda: P.Function(jnp.exp, lambda k, s: jnp.ones(2), shape=3), ValueError, r"shape: phi returns shape \(2,\)"),
+    (lambda: P.Function(lambda p: (p, p), lambda k, s: jnp.ones(2)), TypeError, r"phi: expected one array"),
+]
+
+
+@pytest.mark.parametrize(("make", "error", "message"), BAD, ids=[message for _, _, message in BAD])
+def test_bad_arguments_are_named(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
