@@ -159,7 +159,9 @@ def _dataset(axes: dict[str, list[Any]], trajectories: Sequence[Trajectory]) -> 
         records = [t[name] for t in trajectories]
         extra = [f"{name}_{axis}" for axis in range(records[0].ndim - 1)]
         variables[name] = gather([padded(r) for r in records], ["sample", *extra])
-        variables[f"final_{name}"] = gather([r[t.chosen] for r, t in zip(records, trajectories, strict=True)], extra)
+        variables[f"final_{name}"] = gather(
+            [np.asarray(r[t.chosen]) for r, t in zip(records, trajectories, strict=True)], extra
+        )
     variables["time"] = gather([padded(t.times) for t in trajectories], ["sample"])
     variables["step"] = gather([padded(t.steps) for t in trajectories], ["sample"])
     variables["samples"] = gather([np.array(len(t.times)) for t in trajectories], [])

@@ -271,8 +271,7 @@ def _table_of(errors: "HeldOutErrors", is_ratings: bool) -> str:
     effects = "user + item biases" if is_ratings else "row + column effects"
     form = ".4f" if 0.01 <= errors.mean < 1e5 else ".3e"
     lines = [
-        f"error on {errors.test_size:,} held-out entries "
-        f"(root mean square; all fitted on the same {errors.train_size:,}):",
+        f"error on {errors.test_size:,} held-out entries (root mean square; all fitted on {errors.train_size:,}):",
         f"  {'mean':<24}{errors.mean:{form}}",
         f"  {effects:<24}{errors.effects:{form}}",
         f"  {'early-stopped descent':<24}{errors.completion:{form}}   ({errors.n_iter} steps)",

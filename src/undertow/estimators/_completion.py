@@ -261,7 +261,9 @@ def _descend(
             left, right = trajectory.params[-1], trajectory.params[0].T
             for factor in trajectory.params[-2:0:-1]:
                 left = left @ factor
-            return _Descent(trajectory, (np.asarray(left) * unit, np.asarray(right)), speed)
+            # In double precision, where a unit of 1e50 is a number too.
+            factors = np.asarray(left, np.float64) * unit, np.asarray(right, np.float64)
+            return _Descent(trajectory, factors, speed)
         speed /= 2
     raise ValueError(f"values: descent diverged at {HALVINGS} rates; are there extreme outliers?")
 

@@ -1,6 +1,6 @@
 """Matrices with holes."""
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -80,7 +80,7 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
         """
         return check_settings(self)
 
-    def fit(self, X: Any, y: Any = None, *, progress: bool | Report | None = None) -> Self:
+    def fit(self, X: Any, y: Any = None, *, progress: bool | Report | None = None) -> "LowRankImputer":
         """Fit the observed entries of ``X`` (rows x columns, NaN in the holes).
 
         Raises

@@ -1,7 +1,7 @@
 """Ratings: pairs of a user and an item, and a number for each."""
 
 import numbers
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -115,7 +115,7 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
         """
         return check_settings(self)
 
-    def fit(self, X: Any, y: Any, *, progress: bool | Report | None = None) -> Self:
+    def fit(self, X: Any, y: Any, *, progress: bool | Report | None = None) -> "RatingPredictor":
         """Fit ratings ``y`` (n) of the pairs ``X`` (n x 2: user, item).
 
         The ids of a column are all text or all numbers; one column may have text and the other numbers.

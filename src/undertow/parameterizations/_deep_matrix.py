@@ -126,7 +126,7 @@ class DeepMatrix(Parameterization):
         padding = self.width - kept
         root = s[:kept] ** (1 / self.depth)
         first = jnp.pad(root[:, None] * vt[:kept], ((0, padding), (0, 0)))
-        last = jnp.pad(u[:, :kept] * root, ((0, 0), (0, padding)))
+        last = jnp.pad(u[:, :kept] * root[None, :], ((0, 0), (0, padding)))
         middle = jnp.diag(jnp.pad(root, (0, padding)))
         return (first, *[middle] * (self.depth - 2), last)
 

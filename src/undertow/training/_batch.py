@@ -48,7 +48,7 @@ class Batch:
         self.state = state
         return jax.tree.map(lambda x: x[None], samples) if self.size == 1 else samples
 
-    def measure(self, params: Any, runs: Sequence[int], slots: Sequence[int]) -> list[tuple[np.ndarray, ...]]:
+    def measure(self, params: Any, runs: Sequence[int], slots: Sequence[int]) -> list[tuple[Any, ...]]:
         """The probes at the given (run, slot) pairs of ``params``, whose leaves lead with runs and slots."""
         # Padded to a power of two, so that few programs serve all numbers of samples.
         padded = 1 << (len(runs) - 1).bit_length()

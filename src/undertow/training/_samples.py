@@ -67,12 +67,12 @@ class Records:
     names: tuple[str, ...]
     times: list[float] = dataclasses.field(default_factory=list)
     steps: list[int] = dataclasses.field(default_factory=list)
-    values: list[tuple[np.ndarray, ...]] = dataclasses.field(default_factory=list)
+    values: list[tuple[Any, ...]] = dataclasses.field(default_factory=list)
     best: int = 0
     best_params: Any = None
     closed: bool = False  # early stopping has ended the run
 
-    def add(self, time: float, step: int, values: tuple[np.ndarray, ...]) -> None:
+    def add(self, time: float, step: int, values: tuple[Any, ...]) -> None:
         self.times.append(time)
         self.steps.append(step)
         self.values.append(values)
