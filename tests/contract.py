@@ -165,9 +165,7 @@ PROBES = [
     ProbeCase("SingularValues", M.SingularValues(), oracle=lambda w, f: _singular(w)),
     ProbeCase("SingularValues-2", M.SingularValues(count=2), oracle=lambda w, f: _singular(w)[:2]),
     ProbeCase("EffectiveRank", M.EffectiveRank(), oracle=lambda w, f: _spectral_entropy(w)),
-    ProbeCase(
-        "StableRank", M.StableRank(), oracle=lambda w, f: np.linalg.norm(w) ** 2 / np.linalg.norm(w, ord=2) ** 2
-    ),
+    ProbeCase("StableRank", M.StableRank(), oracle=lambda w, f: np.linalg.norm(w) ** 2 / np.linalg.norm(w, ord=2) ** 2),
     ProbeCase("NuclearNorm", M.NuclearNorm(), oracle=lambda w, f: np.linalg.norm(w, ord="nuc")),
     ProbeCase("SchattenNorm", M.SchattenNorm(0.5), oracle=lambda w, f: np.sqrt(_singular(w)).sum() ** 2),
     ProbeCase("FrobeniusNorm", M.FrobeniusNorm(), oracle=lambda w, f: np.linalg.norm(w)),

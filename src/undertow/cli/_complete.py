@@ -1,9 +1,11 @@
 """``undertow complete``: a table of ratings, or a matrix with holes, from a file to a file."""
 
+import contextlib
 import json
 import math
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -83,10 +85,11 @@ def complete(
     and item (row and column) effects. Then all entries are fitted, and the completed table is written.
     """
     began = time.perf_counter()
-    with usage_errors(ValueError, TypeError, OSError):
+    with _in_one_line():
         from undertow import datasets
         from undertow.estimators import complete as complete_entries
         from undertow.estimators import held_out_errors
+        from undertow.estimators._completion import check_size
 
         _check_fraction(test_fraction)
         data = datasets.read_table(
@@ -116,13 +119,14 @@ def complete(
         if too_long and output is not None:
             raise ValueError(f"--output: {refusal}")
         _check_count(len(values), test_fraction)
+        check_size(values)
     _say(as_json, f"read {data.source}")
     _say(
         as_json,
         f"{len(values):,} entries of {shape[0]:,} x {shape[1]:,} ({len(values) / (shape[0] * shape[1]):.2%})",
     )
     options: dict[str, Any] = {"clip": model.clip}
-    with usage_errors(ValueError, OSError), _progress() as progress:
+    with _in_one_line(), _progress() as progress:
         errors = held_out_errors(
             i,
             j,
@@ -139,7 +143,7 @@ def complete(
         sys.stderr.write(f"undertow: not written: {refusal}\n")
         target = None
     else:
-        with usage_errors(ValueError, OSError), _progress() as progress:
+        with _in_one_line(), _progress() as progress:
             # The stopping point is known: it was chosen without the entries that were held out.
             options |= {"stopping_point": errors.stopping_point, "progress": progress}
             _write(target, data, complete_entries(i, j, values, shape, settings, **options), asked)
@@ -149,6 +153,17 @@ def complete(
     elif target is not None:
         typer.echo(f"wrote {target} ({seconds:.1f} s in all)")
     return 0
+
+
+@contextlib.contextmanager
+def _in_one_line() -> Iterator[None]:
+    """Whatever is wrong with the files, and Ctrl-C, without a traceback."""
+    try:
+        with usage_errors(ValueError, TypeError, OSError):
+            yield
+    except KeyboardInterrupt:
+        # On its own, typer would leave with the same status, but without a word.
+        raise typer.Abort from None
 
 
 def _check_fraction(value: float) -> None:

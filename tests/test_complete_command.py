@@ -1,0 +1,490 @@
+"""``undertow complete``: from a file to a file, and what it says where it cannot."""
+
+import csv
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from table_files import parquet, write
+
+from undertow import cli, estimators
+from undertow.cli import _complete
+from undertow.estimators import HeldOutErrors, StoppingPoint
+
+Output = pytest.CaptureFixture[str]
+
+# u3 has not rated "007", nor "u1" the item "7"; ids look like numbers, holes, and text with a comma.
+RATINGS = [
+    *[("NA", "007", 4.0), ("NA", "7", 3.5), ("u1", "007", 1.0), ("u1", "x,y", 2.0), ("u3", "7", 5.0)],
+    *[("u3", "x,y", 4.5), ("null", "007", 2.0), ("null", "7", 1.5)],
+]
+USERS, ITEMS = ["NA", "u1", "u3", "null"], ["007", "7", "x,y"]
+
+
+@pytest.fixture
+def no_descent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row and column effects only, where the fit is not the point: nothing is compiled."""
+    complete = estimators.complete
+
+    def effects_only(*arguments: Any, **options: Any) -> estimators.Completion:
+        return complete(*arguments, **{**options, "stopping_point": StoppingPoint(1.0, 0)})
+
+    monkeypatch.setattr(estimators, "complete", effects_only)
+    monkeypatch.setattr("undertow.estimators._hold_out.complete", effects_only)
+
+
+def undertow(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as left:
+        cli.main([str(argument) for argument in arguments])
+    assert isinstance(left.value.code, int)
+    return left.value.code
+
+
+def delimited(rows: list[tuple[str, str, float]], delimiter: str = ",", header: bool = True) -> str:
+    lines = [("user", "item", "rating")] * header + [tuple(map(str, row)) for row in rows]
+    return "".join(delimiter.join(f'"{cell}"' if "," in cell else cell for cell in line) + "\n" for line in lines)
+
+
+def rows_of(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
+    text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
+    return list(csv.DictReader(text.splitlines(), delimiter=delimiter))
+
+
+def check_complete(rows: list[dict[str, Any]], names: tuple[str, str, str] = ("user", "item", "rating")) -> None:
+    """Every pair exactly once, observed ones as they were, the others within the range of the ratings."""
+    user, item, rating = names
+    assert [(row[user], row[item]) for row in rows] == [(u, i) for u in USERS for i in ITEMS]
+    given = {(u, i): r for u, i, r in RATINGS}
+    for row in rows:
+        pair = row[user], row[item]
+        assert str(row["observed"]).lower() == ("true" if pair in given else "false")
+        if pair in given:
+            assert float(row[rating]) == given[pair]
+        assert 1.0 <= float(row[rating]) <= 5.0
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# Ratings ----------------------------------------------------------------------------------------
+
+
+def test_ratings_end_to_end(folder: Path, capsys: Output) -> None:
+    write(folder, delimited(RATINGS), "ratings.csv")
+    assert undertow("complete", "ratings.csv", "--max-iter", 20) == 0
+    check_complete(rows_of(folder / "ratings-completed.csv"))
+    out, err = capsys.readouterr()
+    assert err == ""  # no terminal, no progress
+    assert "ratings.csv: ratings, delimiter ',', header, user / item / rating" in out
+    assert "8 entries of 4 x 3 (66.67%)" in out
+    assert "error on 1 held-out entries" in out
+    for name in ("mean", "user + item biases", "early-stopped descent"):
+        assert name in out
+    assert "wrote ratings-completed.csv" in out
+    # What is held out, and what begins, depends on the seed alone.
+    assert undertow("complete", "ratings.csv", "--max-iter", 20, "-o", "again.csv") == 0
+    assert (folder / "again.csv").read_bytes() == (folder / "ratings-completed.csv").read_bytes()
+
+
+@pytest.mark.usefixtures("no_descent")
+@pytest.mark.parametrize("output", ["o.csv", "o.tsv", "o.csv.gz", "o.tsv.gz", "o.parquet", "O.CSV"])
+@pytest.mark.parametrize("source", ["csv", "tsv", "parquet", "no-header", "gz"])
+def test_formats(folder: Path, source: str, output: str) -> None:
+    if source == "parquet":
+        users, items, ratings = zip(*RATINGS, strict=True)
+        path = parquet(folder, user=list(users), item=list(items), rating=list(ratings))
+    elif source == "gz":
+        path = write(folder, gzip.compress(delimited(RATINGS).encode()), "t.csv.gz")
+    else:
+        text = delimited(RATINGS, "\t" if source == "tsv" else ",", header=source != "no-header")
+        path = write(folder, text, "t.tsv" if source == "tsv" else "t.csv")
+    assert undertow("complete", path, "-o", output) == 0
+    if output == "o.parquet":
+        check_complete(pq.read_table(folder / output).to_pylist())
+    else:
+        check_complete(rows_of(folder / output, "\t" if "tsv" in output else ","))
+
+
+@pytest.mark.usefixtures("no_descent")
+def test_columns_by_option(folder: Path) -> None:
+    rows = "".join(f'{k};{r};"{i}";{u}\n' for k, (u, i, r) in enumerate(RATINGS))
+    path = write(folder, "n;how good;what;who\n" + rows)
+    assert undertow("complete", path, "--user", "who", "--item", "what", "--rating", "how good", "-o", "a.csv") == 0
+    check_complete(rows_of(folder / "a.csv"), ("who", "what", "how good"))
+    assert undertow("complete", path, "--user", 4, "--item", 3, "--rating", 2, "-o", "b.csv") == 0
+    assert (folder / "a.csv").read_bytes() == (folder / "b.csv").read_bytes()
+    bare = write(folder, rows, "bare.csv")
+    assert undertow("complete", bare, "--user", 4, "--item", 3, "--rating", 2, "--no-header", "-o", "c.csv") == 0
+    check_complete(rows_of(folder / "c.csv"))
+
+
+@pytest.mark.usefixtures("no_descent")
+def test_pairs(folder: Path) -> None:
+    rows = "".join(f'{r},"{i}",{u}\n' for u, i, r in RATINGS)
+    table = write(folder, "stars,film,who\n" + rows)
+    asked = [("u3", "007"), ("NA", "7"), ("new", "7"), ("u1", "unheard of"), ("new", "new"), ("u3", "007")]
+    options = ("--user", 3, "--item", 2, "--rating", 1)
+    for name, header in (("p.csv", "user,item\n"), ("q.csv", "")):
+        pairs = write(folder, header + "".join(f"{u},{i}\n" for u, i in asked), name)
+        assert undertow("complete", table, *options, "--pairs", pairs, "-o", f"out-{name}") == 0
+    assert (folder / "out-p.csv").read_bytes() == (folder / "out-q.csv").read_bytes()
+    # Columns called as in the table may stand in any order.
+    write(folder, "film,n,who\n" + "".join(f"{i},0,{u}\n" for u, i in asked), "r.csv")
+    assert undertow("complete", table, *options, "--pairs", "r.csv", "-o", "out-r.csv") == 0
+    assert (folder / "out-p.csv").read_bytes() == (folder / "out-r.csv").read_bytes()
+    found = rows_of(folder / "out-p.csv")
+    assert [(row["who"], row["film"]) for row in found] == asked
+    assert [row["observed"] for row in found] == ["false", "true", "false", "false", "false", "false"]
+    assert found[1]["stars"] == "3.5"
+    ratings = np.array([r for _, _, r in RATINGS])
+    codes = np.array([(USERS.index(u), ITEMS.index(i)) for u, i, _ in RATINGS]).T
+    effects = estimators.fit_effects(*codes, ratings, (4, 3), estimators.RatingPredictor().ridge)
+    expected = [effects.at(np.array([u]), np.array([i]))[0] for u, i in [(2, 0), (-1, 1), (1, -1), (-1, -1), (2, 0)]]
+    predicted = [float(row["stars"]) for k, row in enumerate(found) if k != 1]
+    np.testing.assert_allclose(predicted, expected, rtol=0, atol=0.5e-4)  # four decimals
+
+
+@pytest.mark.usefixtures("no_descent")
+def test_json_is_all_of_the_output(folder: Path, capsys: Output) -> None:
+    path = write(folder, delimited(RATINGS))
+    assert undertow("complete", path, "--json", "-o", "o.csv", "--test-fraction", 0.25) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    found = json.loads(out)
+    assert found["test_size"] == 2
+    assert found["train_size"] == 6
+    assert found["output"] == "o.csv"
+    assert found.keys() == {*HeldOutErrors.__dataclass_fields__, "output", "seconds"}
+
+
+@pytest.mark.usefixtures("no_descent")
+@pytest.mark.parametrize("factor", [1e-9, 1e-120, 1e90])
+def test_predictions_are_rounded_by_their_unit(folder: Path, factor: float, capsys: Output) -> None:
+    """Four decimals tell ratings from 1 to 5 apart, but none of a billionth of these."""
+    assert undertow("complete", write(folder, delimited(RATINGS)), "-o", "a.csv", "--json") == 0
+    scaled = write(folder, delimited([(u, i, factor * r) for u, i, r in RATINGS]), "scaled.csv")
+    assert undertow("complete", scaled, "-o", "b.csv", "--json") == 0
+    ratings = [[float(row["rating"]) for row in rows_of(folder / name)] for name in ("a.csv", "b.csv")]
+    np.testing.assert_allclose(np.array(ratings[1]) / factor, ratings[0], rtol=0, atol=1e-4)
+    plain, small = map(json.loads, capsys.readouterr().out.splitlines())
+    assert small["effects"] == pytest.approx(factor * plain["effects"])
+    # Errors are shown with digits that say something.
+    assert undertow("complete", scaled, "-o", "c.csv") == 0
+    assert f"{small['effects']:.3e}" in capsys.readouterr().out
+
+
+def test_clipping_is_for_ratings() -> None:
+    assert _complete._model(True).clip
+    assert not _complete._model(False).clip
+
+
+@pytest.mark.usefixtures("no_descent")
+def test_clip_can_be_chosen(folder: Path) -> None:
+    # Two users and two items far from the rest: where they meet, the effects lead beyond what was seen.
+    high, low = {0, 1}, {28, 29}
+    rows = [
+        (f"u{i}", f"x{j}", 5.0 + 4 * ((i in high) + (j in high)) - 4 * ((i in low) + (j in low)))
+        for i in range(30)
+        for j in range(30)
+        if not ({i, j} <= high or {i, j} <= low)
+    ]
+    path = write(folder, delimited(rows))
+    for option in ("--clip", "--no-clip"):
+        assert undertow("complete", path, option, "-o", "o.csv", "--force") == 0
+        holes = [float(row["rating"]) for row in rows_of(folder / "o.csv") if row["observed"] == "false"]
+        assert len(holes) == 8
+        assert (min(holes) < 1.0) == (max(holes) > 9.0) == (option == "--no-clip")
+
+
+# Matrices ---------------------------------------------------------------------------------------
+
+LABELLED = ",a,b,c,d,e\np,1,,3,4,5\nq,2,3,,5,6\nNA,,4,5,6,7\ns,4,5,6,7,\n"
+
+
+@pytest.mark.usefixtures("no_descent")
+def test_matrix_with_labels(folder: Path, capsys: Output) -> None:
+    path = write(folder, LABELLED)
+    assert undertow("complete", path) == 0
+    assert "row + column effects" in capsys.readouterr().out
+    read = list(csv.reader((folder / "table-completed.csv").read_text().splitlines()))
+    given = list(csv.reader(LABELLED.splitlines()))
+    assert read[0] == given[0]
+    assert [row[0] for row in read] == ["", "p", "q", "NA", "s"]
+    for row, before in zip(read[1:], given[1:], strict=True):
+        assert all(cell != "" and (was in ("", cell) or float(was) == float(cell))
+                   for cell, was in zip(row[1:], before[1:], strict=True))  # fmt: skip
+
+
+def test_npy_end_to_end(folder: Path) -> None:
+    matrix = np.add.outer(np.arange(8.0), np.arange(6.0)).astype(np.float32)
+    matrix[1, 2] = matrix[5, 0] = np.nan
+    np.save(folder / "m.npy", matrix)
+    assert undertow("complete", "m.npy", "--max-iter", 20) == 0
+    found = np.load(folder / "m-completed.npy")
+    known = ~np.isnan(matrix)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found[known], matrix[known])
+    np.testing.assert_allclose(found[~known], [3, 5], atol=0.5)  # additive: the effects alone have it, but for ridge
+    assert undertow("complete", "m.npy", "--max-iter", 20, "-o", "m.csv") == 0
+    np.testing.assert_allclose(np.loadtxt(folder / "m.csv", delimiter=","), found, rtol=1e-6)
+
+
+# Where it goes ----------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("no_descent")
+@pytest.mark.parametrize(
+    ("name", "output"),
+    [
+        ("t.csv", "t-completed.csv"),
+        ("t.csv.gz", "t-completed.csv"),
+        ("T.CSV", "T-completed.csv"),
+        ("t.tsv", "t-completed.tsv"),
+        ("u.data", "u.data-completed.csv"),
+        ("t.pq", "t-completed.parquet"),
+        ("ratings", "ratings-completed.csv"),
+    ],
+)
+def test_default_output_is_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, output: str
+) -> None:
+    source, here = tmp_path / "source", tmp_path / "here"
+    source.mkdir()
+    here.mkdir()
+    monkeypatch.chdir(here)
+    if name == "t.pq":
+        users, items, ratings = zip(*RATINGS, strict=True)
+        parquet(source, user=list(users), item=list(items), rating=list(ratings)).rename(source / name)
+    else:
+        text = delimited(RATINGS, "\t" if ".tsv" in name else ",").encode()
+        write(source, gzip.compress(text) if name.endswith(".gz") else text, name)
+    assert undertow("complete", source / name) == 0
+    assert [path.name for path in here.iterdir()] == [output]
+    assert [path.name for path in source.iterdir()] == [name]
+
+
+@pytest.mark.usefixtures("no_descent")
+def test_files_are_not_overwritten_unasked(folder: Path, capsys: Output) -> None:
+    path = write(folder, delimited(RATINGS))
+    pairs = write(folder, "u1,7\n", "pairs.csv")
+    taken = write(folder, "mine", "taken.csv")
+    assert undertow("complete", path, "-o", taken) == 2
+    assert "--force to replace it" in one_line(capsys)
+    assert taken.read_text() == "mine"
+    assert undertow("complete", path, "-o", taken, "--force") == 0
+    check_complete(rows_of(taken))
+    capsys.readouterr()
+    (folder / "link.csv").symlink_to(path)
+    for output in (path, folder / "link.csv", pairs):
+        before = output.read_bytes()
+        assert undertow("complete", path, "--pairs", pairs, "-o", output, "--force") == 2
+        assert "is being read" in one_line(capsys)
+        assert output.read_bytes() == before
+    assert undertow("complete", path, "-o", folder / "table-completed.csv") == 0
+    capsys.readouterr()
+    assert undertow("complete", path) == 2  # the default name is taken too
+    assert "table-completed.csv exists" in one_line(capsys)
+
+
+@pytest.mark.usefixtures("no_descent")
+def test_long_tables_on_request(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    monkeypatch.setattr(_complete, "MOST_ROWS", 11)
+    path = write(folder, delimited(RATINGS))
+    assert undertow("complete", path) == 0  # the errors are worth having
+    out, err = capsys.readouterr()
+    assert "early-stopped descent" in out
+    assert "wrote" not in out
+    assert "not written: the completed table would have 12 rows; ask for it with --all" in err
+    assert undertow("complete", path, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["output"] is None
+    assert undertow("complete", path, "-o", "o.csv") == 2  # a file was asked for by name
+    assert "--all" in one_line(capsys)
+    assert [p.name for p in folder.iterdir()] == ["table.csv"]
+    write(folder, "u1,7\n", "pairs.csv")
+    assert undertow("complete", path, "--pairs", "pairs.csv", "-o", "p.csv") == 0
+    assert undertow("complete", path, "--all", "-o", "o.csv") == 0
+    check_complete(rows_of(folder / "o.csv"))
+
+
+# Wrong usage ------------------------------------------------------------------------------------
+
+
+def one_line(capsys: Output) -> str:
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("undertow: ")
+    assert err.count("\n") == 1
+    assert err.endswith("\n")
+    assert "Traceback" not in err
+    return err
+
+
+GOOD = delimited(RATINGS)
+BAD_TABLES = {
+    "truncated": ("t.csv", GOOD[:-8], [], "t.csv, line 9: expected 3 columns"),
+    "truncated-gz": ("t.csv.gz", gzip.compress(GOOD.encode())[:-9], [], "expected gzip data"),
+    "wrong-delimiter": ("t.csv", GOOD, ["--delimiter", ";"], "delimiter ';' gives one column only"),
+    "text-rating": ("t.csv", GOOD.replace("5.0", "five"), [], "'five' on line 6"),
+    "nan-rating": ("t.csv", GOOD.replace("5.0", "nan"), [], "'nan' on line 6"),
+    "no-rows": ("t.csv", "user,item,rating\n", [], "found only a header (0 rows)"),
+    "empty": ("t.csv", "", [], "found an empty file"),
+    "one-user": ("t.csv", "user,item,rating\na,x,1\na,y,2\na,z,3\n", [], "found one user ('a')"),
+    "one-item": ("t.csv", "user,item,rating\na,x,1\nb,x,2\nc,x,3\n", [], "found one item ('x')"),
+    "two-ratings": ("t.csv", "user,item,rating\na,x,1\nb,y,2\n", [], "at least two entries beside"),
+    "duplicates": ("t.csv", GOOD + "u1,007,3\n", [], "user 'u1' and item '007' on line 4 and line 10"),
+    "unknown-column": ("t.csv", GOOD, ["--rating", "ratng"], "did you mean 'rating'?"),
+    "unknown-kind": ("t.csv", GOOD, ["--kind", "rating"], "did you mean 'ratings'?"),
+    "unknown-duplicates": ("t.csv", GOOD, ["--duplicates", "lsat"], "did you mean 'last'?"),
+    "unknown-option": ("t.csv", GOOD, ["--foce"], "--foce"),
+    "not-utf-8": ("t.csv", GOOD.encode() + b"\xff,x,1\n", [], "expected UTF-8 text"),
+    "broken-parquet": ("t.parquet", b"PAR1" + bytes(50) + b"PAR1", [], "t.parquet: "),
+    "text-as-parquet": ("t.parquet", GOOD, [], "t.parquet: "),
+    "text-as-npy": ("t.npy", GOOD, [], "t.npy: "),
+    "full-matrix": ("t.csv", "1,2,3,4,5\n6,7,8,9,1\n", [], "expected holes"),
+    "too-large": ("t.csv", GOOD.replace("5.0", "1e200"), [], "at most 1e+100"),
+    "pairs-of-a-matrix": ("t.csv", LABELLED, ["--pairs", "t.csv"], "--pairs: expected a table of ratings"),
+    "missing-pairs": ("t.csv", GOOD, ["--pairs", "nowhere.csv"], "nowhere.csv: no such file"),
+    "missing-folder": ("t.csv", GOOD, ["-o", "nowhere/o.csv"], "there is no directory nowhere"),
+    "folder-as-output": ("t.csv", GOOD, ["-o", "."], "expected a"),
+    "unknown-ending": ("t.csv", GOOD, ["-o", "o.xlsx"], "expected a name that ends in one of"),
+    "npy-of-ratings": ("t.csv", GOOD, ["-o", "o.npy"], "expected a name that ends in one of"),
+    **{
+        f"{option[2:]}={value}": ("t.csv", GOOD, [option, value], option)
+        for option, values in {
+            "--test-fraction": ["0", "1", "-0.1", "1.5", "nan", "inf", "half", "0.9"],
+            "--depth": ["0", "1", "-2", "2.5", "two"],
+            "--width": ["0", "-1", "wide"],
+            "--max-iter": ["0", "-5", "1000001", "many"],
+            "--seed": ["-1", "1.5", "4294967296", "x"],
+        }.items()
+        for value in values
+    },
+}
+
+
+@pytest.mark.parametrize(("name", "content", "options", "message"), BAD_TABLES.values(), ids=BAD_TABLES.keys())
+def test_wrong_usage(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output, name: str, content, options, message: str
+) -> None:
+    monkeypatch.setattr(estimators, "held_out_errors", never)  # all is checked before any work
+    write(folder, content, name)
+    assert undertow("complete", name, *options) == 2
+    assert message in one_line(capsys)
+    assert [path.name for path in folder.iterdir()] == [name]
+
+
+def never(*_: Any, **__: Any) -> None:
+    raise AssertionError("work began before all was checked")
+
+
+def test_wrong_tables_that_are_no_text(folder: Path, capsys: Output) -> None:
+    np.save(folder / "pickled.npy", np.array([[{}, 1.0]], dtype=object), allow_pickle=True)
+    assert undertow("complete", "pickled.npy") == 2
+    assert "pickled.npy" in one_line(capsys)
+    assert undertow("complete", "nowhere.csv") == 2
+    assert "nowhere.csv: no such file" in one_line(capsys)
+    assert undertow("complete", folder) == 2
+    assert "found a directory" in one_line(capsys)
+    assert undertow("complete") == 2
+    assert "Missing argument" in one_line(capsys)
+    assert [path.name for path in folder.iterdir()] == ["pickled.npy"]
+
+
+@pytest.mark.usefixtures("no_descent")
+def test_failures_of_writing(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    path = write(folder, GOOD)
+    monkeypatch.setattr("undertow.datasets._writing.pa.table", full)
+    assert undertow("complete", path, "-o", "o.csv") == 2
+    err = capsys.readouterr().err
+    assert "No space left on device" in err
+    assert err.count("\n") == 1
+    assert [p.name for p in folder.iterdir()] == ["table.csv"]
+
+
+# As a process -----------------------------------------------------------------------------------
+
+COMMAND = [sys.executable, "-c", "from undertow.cli import main; main()", "complete"]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "NPROC": "1", "JAX_PLATFORMS": "cpu"}
+
+
+def test_a_process_says_what_is_wrong(folder: Path) -> None:
+    write(folder, GOOD.replace("5.0", "five"))
+    done = subprocess.run(
+        [*COMMAND, "table.csv"], capture_output=True, text=True, env=environment(), timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "'five' on line 6" in done.stderr
+
+
+def test_a_process_prints_json_and_nothing_else(folder: Path) -> None:
+    write(folder, GOOD)
+    command = [*COMMAND, "table.csv", "--json", "--max-iter", "20"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=120, check=False)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert json.loads(done.stdout)["output"] == "table-completed.csv"
+    check_complete(rows_of(folder / "table-completed.csv"))
+
+
+# Says when the fit is under way, so that the test need not guess.
+ANNOUNCED = """
+import sys
+from undertow.training import _run
+advance = _run.Run.advance
+def announced(self, limit):
+    advance(self, limit)
+    print("descending", flush=True)
+_run.Run.advance = announced
+from undertow.cli import main
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent otherwise there")
+@pytest.mark.parametrize("force", [False, True])
+def test_interruption_leaves_nothing_behind(folder: Path, force: bool) -> None:
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(size=(60, 3)), rng.normal(size=(3, 50))
+    pairs = [(i, j) for i in range(60) for j in range(50) if rng.random() < 0.7]
+    write(folder, delimited([(f"u{i}", f"x{j}", round(float(left[i] @ right[:, j]), 6)) for i, j in pairs]))
+    if force:
+        write(folder, "mine", "o.csv")
+    options = ["table.csv", "-o", "o.csv", "--max-iter", "1000000", *(["--force"] if force else [])]
+    command = [sys.executable, "-c", ANNOUNCED, "complete", *options]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=environment(), **pipes) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                if "descending" in line:
+                    break
+            process.send_signal(signal.SIGINT)
+            began = time.monotonic()
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert time.monotonic() - began < 30
+    assert err == "undertow: interrupted\n"
+    assert sorted(path.name for path in folder.iterdir()) == (["o.csv"] if force else []) + ["table.csv"]
+    assert not force or (folder / "o.csv").read_text() == "mine"
