@@ -41,7 +41,7 @@ class Setting:
 
 # Arora et al. quote an initialization a = 1e-3 with entries of W(0) of standard deviation a / sqrt(n).
 FULL = Setting(size=100, rank=5, observed=2000, scale=1e-3 / 100**0.5, depths=(2, 3, 4))
-QUICK = Setting(size=30, rank=2, observed=400, scale=1e-3 / 30**0.5, depths=(2, 3))
+QUICK = Setting(size=20, rank=1, observed=200, scale=1e-3 / 20**0.5, depths=(2, 3))
 
 
 @dataclasses.dataclass(frozen=True)

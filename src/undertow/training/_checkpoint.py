@@ -86,7 +86,7 @@ def save(path: Path, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> N
 def load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The header and the arrays of a checkpoint; ValueError if the file is none."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(arrays.pop("header").tobytes())
     except (OSError, EOFError, KeyError, ValueError) as error:

@@ -241,9 +241,9 @@ class Run:
         columns = [
             self.batch.numbers(x) for x in (state.status, state.loss, state.gradient_norm, state.steps, state.time)
         ]
-        for plan, (old, loss, norm, steps, flow_time) in zip(self.plans, zip(*columns, strict=True), strict=True):
+        for plan, (old, *numbers) in zip(self.plans, zip(*columns, strict=True), strict=True):
             limited = old in (RUNNING, STOPPED, CONVERGED)
-            status.append(int(ended(plan.setup.stop, loss, norm, steps, flow_time)) if limited else int(old))
+            status.append(int(ended(plan.setup.stop, *map(jnp.asarray, numbers))) if limited else int(old))
         self._set_status(np.array(status))
         self._stop_early()
 
