@@ -25,18 +25,14 @@ import pytest
 if "undertow" in sys.modules:
     raise RuntimeError("undertow was imported before tests/conftest.py: its shapes would go unchecked")
 # The numeric tower: an int is welcome where the signature says float, as type checkers hold.
-jaxtyping.install_import_hook(
-    "undertow", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
-)
+jaxtyping.install_import_hook("undertow", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # The same examples on every run, few of them, and no deadline, because the first example compiles.
 # HYPOTHESIS_PROFILE=ci looks wider.
-hypothesis.settings.register_profile(
-    "default", derandomize=True, deadline=None, max_examples=20, print_blob=True
-)
+hypothesis.settings.register_profile("default", derandomize=True, deadline=None, max_examples=20, print_blob=True)
 hypothesis.settings.register_profile("ci", deadline=None, max_examples=200, print_blob=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 

@@ -5,17 +5,16 @@ import csv
 import io
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from complete_command import leave_out_descent
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from undertow import cli, datasets, estimators
-from undertow.estimators import StoppingPoint
+from undertow import cli, datasets
 
 IDS = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=6),
@@ -35,14 +34,8 @@ NAMED_ROWS = st.tuples(st.lists(IDS, min_size=3, max_size=3), st.lists(IDS, min_
 @pytest.fixture(scope="module", autouse=True)
 def no_descent():
     """Row and column effects only: the files are the point, and every shape would compile anew."""
-    complete = estimators.complete
-
-    def effects_only(*arguments: Any, **options: Any) -> estimators.Completion:
-        return complete(*arguments, **{**options, "stopping_point": StoppingPoint(1.0, 0)})
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(estimators, "complete", effects_only)
-        patch.setattr("undertow.estimators._hold_out.complete", effects_only)
+        leave_out_descent(patch)
         yield
 
 

@@ -209,5 +209,5 @@ def test_indices_that_are_traced_are_refused():
 
 
 def test_float32_cannot_hold_what_float64_can():
-    with jax.enable_x64(False), pytest.raises(ValueError, match="target: .* which float32 cannot hold"):
+    with jax.enable_x64(False), pytest.raises(ValueError, match=r"target: .* which float32 cannot hold"):
         B.PointTarget([1.0, 1e300])

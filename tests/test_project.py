@@ -28,9 +28,7 @@ def public_modules() -> list[str]:
 def public_names() -> list[tuple[str, str]]:
     """Every name that a public module lists in its ``__all__``."""
     modules = public_modules()
-    return [
-        (name, public) for name in modules for public in getattr(importlib.import_module(name), "__all__", [])
-    ]
+    return [(name, public) for name in modules for public in getattr(importlib.import_module(name), "__all__", [])]
 
 
 def headings(document: pathlib.Path) -> set[str]:
@@ -80,18 +78,14 @@ def test_source_file_is_short(path):
 
 def test_version_is_the_same_everywhere():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    cited = re.search(
-        r'^version: "?([^"\n]+)"?$', (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE
-    )
+    cited = re.search(r'^version: "?([^"\n]+)"?$', (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE)
     assert cited is not None
     assert project["version"] == undertow.__version__ == cited[1]
 
 
 def test_changelog_tells_of_this_version_or_what_comes():
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert re.search(
-        r"^## \[(Unreleased|" + re.escape(undertow.__version__) + r")\]", changelog, re.MULTILINE
-    )
+    assert re.search(r"^## \[(Unreleased|" + re.escape(undertow.__version__) + r")\]", changelog, re.MULTILINE)
 
 
 def test_constraints_pin_every_direct_dependency():
@@ -101,18 +95,14 @@ def test_constraints_pin_every_direct_dependency():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]
-    assert all(re.fullmatch(r"[\w.-]+==[\w.+!-]+( *;.*)?", pin) for pin in pins), (
-        "exact versions, no addresses"
-    )
+    assert all(re.fullmatch(r"[\w.-]+==[\w.+!-]+( *;.*)?", pin) for pin in pins), "exact versions, no addresses"
     wanted = {normalized(each) for each in project["dependencies"] + project["optional-dependencies"]["dev"]}
     assert wanted <= {normalized(pin) for pin in pins}
 
 
 def run_fresh(code: str) -> subprocess.CompletedProcess[str]:
     """Run code in an interpreter that has imported nothing yet."""
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
-    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_help_works_without_the_heavy_imports():
@@ -151,6 +141,4 @@ def test_relative_links_resolve(document):
         linked = (document.parent / path) if path else document
         assert linked.exists(), f"{document.name} links to {target}, which does not exist"
         if anchor and linked.suffix == ".md":
-            assert anchor in headings(linked), (
-                f"{document.name} links to {target}, a heading that does not exist"
-            )
+            assert anchor in headings(linked), f"{document.name} links to {target}, a heading that does not exist"

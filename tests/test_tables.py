@@ -127,9 +127,7 @@ def test_many_rows_keep_order_across_blocks(tmp_path: Path) -> None:
     rows = 120_000  # more than one block of Arrow's reader
     generator = np.random.default_rng(0)
     order = generator.permutation(rows)
-    content = "user,item,rating\n" + "".join(
-        f"user-{k % 9973},item-{k // 9973},{k % 10 / 2}\n" for k in order
-    )
+    content = "user,item,rating\n" + "".join(f"user-{k % 9973},item-{k // 9973},{k % 10 / 2}\n" for k in order)
     table = read_table(write(tmp_path, content))
     assert isinstance(table, Ratings)
     assert table.user_ids[table.users].tolist() == [f"user-{k % 9973}" for k in order]
@@ -184,9 +182,7 @@ def test_matrices(tmp_path: Path, content: str, options, values, rows, columns) 
     matrix = read_table(write(tmp_path, content), **options)
     assert isinstance(matrix, Matrix)
     np.testing.assert_array_equal(matrix.values, values)
-    assert (None if matrix.row_labels is None else matrix.row_labels.tolist()) == (
-        None if rows is None else list(rows)
-    )
+    assert (None if matrix.row_labels is None else matrix.row_labels.tolist()) == (None if rows is None else list(rows))
     found = None if matrix.column_labels is None else matrix.column_labels.tolist()
     assert found == (None if columns is None else list(columns))
 

@@ -89,9 +89,7 @@ def table_of(user_ids: list[str], item_ids: list[str], values: np.ndarray) -> Ra
     name=st.sampled_from(["o.csv", "o.tsv", "o.parquet", "o.csv.gz"]),
     data=st.data(),
 )
-def test_ids_and_ratings_survive(
-    user_ids: list[str], item_ids: list[str], name: str, data: st.DataObject
-) -> None:
+def test_ids_and_ratings_survive(user_ids: list[str], item_ids: list[str], name: str, data: st.DataObject) -> None:
     shape = len(user_ids), len(item_ids)
     numbers = st.floats(allow_nan=False, allow_infinity=False)
     flat = data.draw(st.lists(numbers, min_size=shape[0] * shape[1], max_size=shape[0] * shape[1]))
@@ -147,9 +145,7 @@ def test_matrices_survive(row_ids: list[str], column_ids: list[str], name: str, 
         cut = max(text.rfind(","), text.rfind("\t"))
         path = Path(folder, "again.csv")
         path.write_text(text[: cut + 1] + "\n", encoding="utf-8", newline="")
-        back = read_table(
-            path, kind="matrix", header=True, labels=True, delimiter="\t" if "tsv" in name else ","
-        )
+        back = read_table(path, kind="matrix", header=True, labels=True, delimiter="\t" if "tsv" in name else ",")
     assert isinstance(back, Matrix)
     assert back.row_labels is not None
     assert back.column_labels is not None
@@ -215,8 +211,7 @@ def test_broken_files_are_refused_by_name(name: str, start: int, length: int, pu
 
 @given(
     name=st.sampled_from(sorted(GOOD)),
-    content=st.binary(max_size=60)
-    | st.text(st.sampled_from('a17.,;\t| :\n\r"-eN'), max_size=60).map(str.encode),
+    content=st.binary(max_size=60) | st.text(st.sampled_from('a17.,;\t| :\n\r"-eN'), max_size=60).map(str.encode),
     kind=st.sampled_from(["auto", "ratings", "matrix"]),
 )
 def test_garbage_is_refused_by_name(name: str, content: bytes, kind: str) -> None:

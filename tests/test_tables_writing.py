@@ -16,9 +16,7 @@ from undertow.datasets import Matrix, read_table
 @pytest.mark.parametrize("name", ["o.csv", "o.tsv", "o.csv.gz", "o.parquet"])
 def test_completed_ratings(tmp_path: Path, name: str, block_rows: int | None) -> None:
     table, predictions = two_by_two(), np.array([[7.0, 8.0], [9.0, 10.0]])
-    datasets.write_completed_ratings(
-        tmp_path / name, table, lambda users: predictions[users], block_rows=block_rows
-    )
+    datasets.write_completed_ratings(tmp_path / name, table, lambda users: predictions[users], block_rows=block_rows)
     assert [path.name for path in tmp_path.iterdir()] == [name]
     back = read_table(tmp_path / name)
     assert triples(back) == [("a", "x", 1.0), ("a", "y,z", 8.0), ("b", "x", 0.1), ("b", "y,z", 2.5)]

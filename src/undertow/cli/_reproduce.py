@@ -21,15 +21,11 @@ class BudgetName(enum.StrEnum):
 def reproduce(
     ids: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[ID]...", help="The claims to run, as `undertow studies` lists them; default all."
-        ),
+        typer.Argument(metavar="[ID]...", help="The claims to run, as `undertow studies` lists them; default all."),
     ] = None,
     budget: Annotated[
         BudgetName,
-        typer.Option(
-            help="smoke: seconds, to see that it works; quick: minutes; full: the sources' own scale."
-        ),
+        typer.Option(help="smoke: seconds, to see that it works; quick: minutes; full: the sources' own scale."),
     ] = BudgetName.QUICK,
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write to.")] = Path("gallery-out"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the content of summary.json.")] = False,

@@ -7,9 +7,7 @@ import typer
 
 
 def studies(
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print a list of {id, title, source, claim}.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a list of {id, title, source, claim}.")] = False,
 ) -> None:
     """List the claims that can be reproduced: id, title, source."""
     from undertow.studies import all_studies

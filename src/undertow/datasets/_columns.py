@@ -118,8 +118,7 @@ def choose_columns(
             )
         else:
             raise ValueError(
-                f"{role}: no column {option!r} in {path}{nearest(option, names)}; "
-                f"its columns are {', '.join(names)}"
+                f"{role}: no column {option!r} in {path}{nearest(option, names)}; its columns are {', '.join(names)}"
             )
         for other, taken in chosen.items():
             if other != role and taken == chosen[role]:
@@ -175,9 +174,7 @@ class MatrixLayout:
     numeric: bool
 
 
-def matrix_layout(
-    head: list[list[str]], header: bool | None = None, labels: bool | None = None
-) -> MatrixLayout:
+def matrix_layout(head: list[list[str]], header: bool | None = None, labels: bool | None = None) -> MatrixLayout:
     """Find the line of column labels and the column of row labels, where not given."""
     first, rest = head[0], head[1:]
     top, side = first[1:], [record[0] for record in rest]
@@ -214,9 +211,7 @@ def _are_labels(cells: list[str]) -> bool:
     return all(cell == str(k) for k, cell in enumerate(cells, int(float(cells[0]) == 1)))
 
 
-def decide_kind(
-    path: str, head: list[list[str]], width: int, header: bool | None, labels: bool | None
-) -> str:
+def decide_kind(path: str, head: list[list[str]], width: int, header: bool | None, labels: bool | None) -> str:
     """Whether the leading records are of ``"ratings"`` or of a ``"matrix"``; raise where that is unclear."""
     first = head[0]
     if header is not False and len(recognize(first)) >= 2 and not any(map(is_number, first)):

@@ -53,9 +53,7 @@ def low_rank_matrix(
     rows, columns = check_shape("shape", shape, dimensions=2)
     rank = check_integer("rank", rank, 1)
     if rank > min(rows, columns):
-        raise ValueError(
-            f"rank: expected at most {min(rows, columns)} for shape {(rows, columns)}, found {rank}"
-        )
+        raise ValueError(f"rank: expected at most {min(rows, columns)} for shape {(rows, columns)}, found {rank}")
     if frobenius_norm is None:
         frobenius_norm = math.sqrt(rows * columns)
     check_number("frobenius_norm", frobenius_norm, 0, exclusive=True)

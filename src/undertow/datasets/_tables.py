@@ -197,9 +197,7 @@ def read_pairs(
 
 def _has_pairs_header(head: list[list[str]], options: dict[str, str | int | None], table: Ratings) -> bool:
     first = head[0]
-    if any(
-        option in first for option in options.values() if isinstance(option, str) and not is_number(option)
-    ):
+    if any(option in first for option in options.values() if isinstance(option, str) and not is_number(option)):
         return True
     found = recognize(first, _with_names(table.names))
     ids = {"user": table.user_ids, "item": table.item_ids}
@@ -261,9 +259,7 @@ def _parquet_columns(
             prefix = "" if str(path) in str(error) else f"{path}: "
             raise ValueError(f"{prefix}{error}") from error
     source = Source(str(path), kind, "parquet", tuple(called))
-    return _Columns(
-        [read.column(name) for name in called], called, True, lambda row: f"row {row + 1}", source
-    )
+    return _Columns([read.column(name) for name in called], called, True, lambda row: f"row {row + 1}", source)
 
 
 def _ratings(found: _Columns, duplicates: str) -> Ratings:
@@ -306,14 +302,10 @@ def _encode(column: pa.ChunkedArray, role: str, name: str, found: _Columns) -> t
     if pa.types.is_integer(kind) or pa.types.is_string_view(kind):
         column = column.cast(pa.string())
     elif not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        raise ValueError(
-            f"{found.source.path}, column {name!r}: expected {role} ids as text or integers, found {kind}"
-        )
+        raise ValueError(f"{found.source.path}, column {name!r}: expected {role} ids as text or integers, found {kind}")
     if column.null_count:
         row = int(np.flatnonzero(column.is_null().to_numpy())[0])
-        raise ValueError(
-            f"{found.source.path}, {found.where(row)}: expected a {role} id in {name!r}, found none"
-        )
+        raise ValueError(f"{found.source.path}, {found.where(row)}: expected a {role} id in {name!r}, found none")
     encoded = column.dictionary_encode().combine_chunks()
     codes = encoded.indices.to_numpy(zero_copy_only=False)
     ids = encoded.dictionary.to_numpy(zero_copy_only=False)
@@ -347,9 +339,7 @@ def _numbers(column: pa.ChunkedArray, found: _Columns) -> np.ndarray:
         values = np.append(distinct, np.nan)[codes]
         bad, cell = np.flatnonzero(~np.isfinite(values)), lambda row: column[row].as_py()
     else:
-        raise ValueError(
-            f"{found.source.path}, column {found.names[2]!r}: expected ratings as numbers, found {kind}"
-        )
+        raise ValueError(f"{found.source.path}, column {found.names[2]!r}: expected ratings as numbers, found {kind}")
     if bad.size:
         examples = ", ".join(f"{cell(int(row))!r} on {found.where(int(row))}" for row in bad[:3])
         more = f" and {bad.size - 3} more" if bad.size > 3 else ""

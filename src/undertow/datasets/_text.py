@@ -124,9 +124,7 @@ class Text:
         """The line number of a row, counted from 0 after the header."""
         return next(itertools.islice(self.records(), row + header, None))[0]
 
-    def read(
-        self, positions: list[int], types: list[pa.DataType], *, header: bool, nulls: list[str]
-    ) -> pa.Table:
+    def read(self, positions: list[int], types: list[pa.DataType], *, header: bool, nulls: list[str]) -> pa.Table:
         """Read the columns at ``positions``; raises pyarrow.ArrowInvalid where a cell is not of its type."""
         names = [str(position) for position in range(self.width)]
         wanted = [names[position] for position in positions]
@@ -145,9 +143,7 @@ class Text:
         # A line has to fit into a block; Arrow's own default is one MiB.
         block = min(max(1 << 20, 16 * longest), 2**31 - 1)
         while True:
-            options = arrow_csv.ReadOptions(
-                column_names=names, skip_rows_after_names=int(header), block_size=block
-            )
+            options = arrow_csv.ReadOptions(column_names=names, skip_rows_after_names=int(header), block_size=block)
             try:
                 return arrow_csv.read_csv(pa.BufferReader(self.data), options, parse, convert)
             except pa.ArrowInvalid as error:
@@ -195,8 +191,7 @@ def sniff(path: str, data: bytes, delimiter: str | None, least: int) -> Text:
         if splits[chosen][1] < 2:
             more = ", ".join(f"{d!r} ({width})" for d, (_, width, _) in splits.items() if width > 1)
             raise ValueError(
-                f"{path}: delimiter {chosen!r} gives one column only"
-                + (f"; these give more: {more}" if more else "")
+                f"{path}: delimiter {chosen!r} gives one column only" + (f"; these give more: {more}" if more else "")
             )
     records, width, _ = splits[chosen]
     converted, separator = _replace_delimiter(stripped, chosen)

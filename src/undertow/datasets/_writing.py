@@ -180,9 +180,7 @@ def _predictions(name: str, values: np.ndarray, shape: tuple[int, ...]) -> np.nd
         raise ValueError(f"{name}: expected predictions of shape {shape}, found {values.shape}")
     if not np.isfinite(values).all():
         where = np.argwhere(~np.isfinite(values))[0].tolist()
-        raise ValueError(
-            f"{name}: expected finite predictions, found {values[tuple(where)]} at index {where}"
-        )
+        raise ValueError(f"{name}: expected finite predictions, found {values[tuple(where)]} at index {where}")
     return values
 
 
@@ -203,9 +201,7 @@ def _long_form(
         else:
             sink = stack.enter_context(_text_sink(path, beside))
             _write_line(sink, schema.names, suffix)
-            writer = stack.enter_context(
-                arrow_csv.CSVWriter(sink, schema, write_options=_options(suffix, ids))
-            )
+            writer = stack.enter_context(arrow_csv.CSVWriter(sink, schema, write_options=_options(suffix, ids)))
         yield lambda *columns: writer.write_table(pa.table(list(columns), schema=schema))
 
 
@@ -234,9 +230,7 @@ def _options(suffix: str, texts: tuple[np.ndarray, ...]) -> arrow_csv.WriteOptio
     )
 
 
-def write_matrix(
-    path: str | os.PathLike[str], matrix: Matrix, completed: Num[np.ndarray, "rows columns"]
-) -> None:
+def write_matrix(path: str | os.PathLike[str], matrix: Matrix, completed: Num[np.ndarray, "rows columns"]) -> None:
     """Write a matrix with its holes filled; observed entries keep their values, labels their places.
 
     Parameters

@@ -42,6 +42,8 @@ class Batch:
     def advance(self, mode: str, targets: np.ndarray, passed: np.ndarray, limit: int) -> Snapshots:
         """Go on, and give the samples on the way with a leading axis of runs; parameters stay on the device."""
         dtype = self.state.time.dtype if self.dynamics.samples_by == "time" else jnp.int32
+        if self.dynamics.samples_by == "time":
+            targets = np.minimum(targets, np.finfo(dtype).max)  # far targets of a coarse grid are never reached
         arguments = jnp.asarray(targets, dtype), jnp.asarray(passed, jnp.int32), jnp.asarray(limit, jnp.int32)
         state, samples = _advance(self.varied, self.shared, self.state, mode, *arguments)
         jax.block_until_ready(state.loss)
