@@ -258,6 +258,7 @@ def _summary(depth: int, runs: list[dict[str, Any]], seeds: int, way: Way) -> di
         "undertow_descent_seconds": of("descent in undertow", "seconds"),
         "undertow_descent_test_error": of("descent in undertow", "test_error"),
         "ratio_without_compilation": pytorch / flow,
+        "ratio_of_processor_time": of("descent in PyTorch", "processor_seconds") / of("flow", "processor_seconds"),
         "ratio_with_compilation": pytorch / first,
         "ratio_of_all_seeds_with_compilation": seeds * pytorch / (first + (seeds - 1) * flow),
         "ratio_float64_without_compilation": pytorch / of("flow", "seconds", "float64"),
@@ -277,6 +278,7 @@ COLUMNS = {
     "test error ": lambda row: f"{row['flow_test_error']:.2e}",
     "with compiling": lambda row: f"{row['flow_first_call_seconds']:.2f} s",
     "ratio": lambda row: f"{row['ratio_without_compilation']:.0f}×",
+    "processor time": lambda row: f"{row['ratio_of_processor_time']:.0f}×",
     "with compiling ": lambda row: f"{row['ratio_with_compilation']:.1f}×",
     "in float64": lambda row: f"{row['ratio_float64_without_compilation']:.0f}×",
 }
@@ -290,7 +292,7 @@ def _notes(setting: Setting, runs: list[dict[str, Any]], summary: list[dict[str,
     data = f"{n} x {n}, rank {setting.rank}, {setting.observed} entries, W(0) of entries {setting.scale:.1e} (rms)"
     return (
         f"{data}, until train loss {LOSS:g}; medians over seeds, each with its own data and start.",
-        f"Ratios: one run in PyTorch over one run of the flow. Programs compiled for further seeds: {later}.",
+        f"Ratios: one run in PyTorch over one run of the flow, in wall time but for one column. Programs compiled for further seeds: {later}.",
         f"The same descent in undertow, one seed: {', '.join(own)}.",
         *(f"Not converged: {method}, depth {depth}, seed {seed}." for method, depth, seed in missed),
         *(

@@ -40,7 +40,7 @@ def _run(budget: Budget, key: jax.Array, progress) -> xr.Dataset:
             progress(done, f"gradient flow, tolerance {rtol:g}")
             return train(problem, phi, GradientFlow(rtol=rtol), params=params, probes=probes, stop=Stop(loss=LOSS))
 
-        reference, trajectory = flow(1e-10, 0.0), flow(1e-4, 0.2)
+        reference, trajectory = flow(1e-10, 0.0), flow(1e-5, 0.2)
         end = np.asarray(reference.w)
 
         def descent(rate: float) -> Trajectory:
@@ -84,7 +84,7 @@ def _run(budget: Budget, key: jax.Array, progress) -> xr.Dataset:
                 "stop": f"mean square over observed entries {LOSS:g}",
                 "precision": "float64",
                 "reference": "gradient flow at relative tolerance 1e-10",
-                "flow": "explicit, relative tolerance 1e-4",
+                "flow": "explicit, relative tolerance 1e-5",
             },
         )
 
