@@ -1,4 +1,4 @@
-"""The benchmarks there are. A new one: its file, and a line in each of the two lists below."""
+"""The benchmarks there are. A new one: its file, its import, and its place in the table."""
 
 from ._base import Benchmark
 from .flow_versus_descent import flow_versus_descent

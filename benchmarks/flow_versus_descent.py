@@ -276,11 +276,11 @@ COLUMNS = {
     "flow: gradients": lambda row: f"{row['flow_gradients']:,.0f}",
     "time ": lambda row: f"{row['flow_seconds']:.3f} s",
     "test error ": lambda row: f"{row['flow_test_error']:.2e}",
-    "with compiling": lambda row: f"{row['flow_first_call_seconds']:.2f} s",
+    "first call": lambda row: f"{row['flow_first_call_seconds']:.2f} s",
     "ratio": lambda row: f"{row['ratio_without_compilation']:.0f}×",
-    "processor time": lambda row: f"{row['ratio_of_processor_time']:.0f}×",
-    "with compiling ": lambda row: f"{row['ratio_with_compilation']:.1f}×",
-    "in float64": lambda row: f"{row['ratio_float64_without_compilation']:.0f}×",
+    "ratio, processor time": lambda row: f"{row['ratio_of_processor_time']:.0f}×",
+    "ratio, first call": lambda row: f"{row['ratio_with_compilation']:.1f}×",
+    "ratio, float64": lambda row: f"{row['ratio_float64_without_compilation']:.0f}×",
 }
 
 
@@ -292,7 +292,7 @@ def _notes(setting: Setting, runs: list[dict[str, Any]], summary: list[dict[str,
     data = f"{n} x {n}, rank {setting.rank}, {setting.observed} entries, W(0) of entries {setting.scale:.1e} (rms)"
     return (
         f"{data}, until train loss {LOSS:g}; medians over seeds, each with its own data and start.",
-        f"Ratios: one run in PyTorch over one run of the flow, in wall time but for one column. Programs compiled for further seeds: {later}.",
+        f"Ratios: a run in PyTorch over a run of the flow, wall time. Programs compiled for further seeds: {later}.",
         f"The same descent in undertow, one seed: {', '.join(own)}.",
         *(f"Not converged: {method}, depth {depth}, seed {seed}." for method, depth, seed in missed),
         *(
