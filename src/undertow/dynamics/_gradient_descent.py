@@ -39,6 +39,7 @@ class GradientDescentState(State):
     time: Float[Array, "..."]
     steps: Int[Array, "..."]
     gradient_evaluations: Int[Array, "..."]
+    total: Float[Array, "..."]
     loss: Float[Array, "..."]
     gradient_norm: Float[Array, "..."]
     ceiling: Float[Array, "..."]
@@ -116,6 +117,7 @@ class GradientDescent(Dynamics):
             time=time,
             steps=count,
             gradient_evaluations=count + 1,
+            total=total,
             loss=loss,
             gradient_norm=norm,
             ceiling=RUNAWAY * jnp.maximum(1, jnp.abs(total)),
@@ -129,7 +131,7 @@ class GradientDescent(Dynamics):
             state.gradient,
             state.optimizer,
             state.params,
-            value=state.loss,
+            value=state.total,
             grad=state.gradient,
             value_fn=lambda params: objective(params)[0],
         )
@@ -150,6 +152,7 @@ class GradientDescent(Dynamics):
             time=time,
             steps=steps,
             gradient_evaluations=state.gradient_evaluations + 1,
+            total=total,
             loss=loss,
             gradient_norm=norm,
             ceiling=state.ceiling,

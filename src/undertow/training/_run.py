@@ -266,7 +266,7 @@ def execute(plans: Sequence[Plan], report: Report, checkpoint: Path | None = Non
             if checkpoint is not None and time.perf_counter() - saved > CHECKPOINT_SECONDS:
                 run.save(checkpoint)
                 saved = time.perf_counter()
-        run.interrupted = run.running
+        run.interrupted = pressed.is_set()
         if checkpoint is not None:
             run.save(checkpoint)  # before the end is measured: a longer run does not sample it
     return run.end()
