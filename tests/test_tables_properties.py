@@ -218,15 +218,18 @@ def test_garbage_is_refused_by_name(name: str, content: bytes, kind: str) -> Non
     read_or_refuse(name, content, kind=kind)
 
 
+# Ids that need no quotes: what would end a cell or a line is taken out.
+UNQUOTED = (AWKWARD | TEXT).map(lambda text: "".join(c for c in text if c not in "\r\n :\t\ufeff") or "id")
+
+
 @given(
-    rows=st.lists(st.tuples(AWKWARD | TEXT, AWKWARD | TEXT, st.integers(-9, 9)), min_size=2, max_size=6),
+    rows=st.lists(
+        st.tuples(UNQUOTED, UNQUOTED, st.integers(-9, 9)), min_size=2, max_size=6, unique_by=lambda row: row[:2]
+    ),
     delimiter=st.sampled_from(["::", " "]),
 )
 def test_delimiters_without_quotes(rows: list[tuple[str, str, int]], delimiter: str) -> None:
-    ids = "".join(a + b for a, b, _ in rows)
-    assume(not set(ids) & set("\r\n :\t\ufeff"))
-    pairs = [row[:2] for row in rows]
-    assume(len(set(pairs)) == len(pairs) and all(len(set(column)) > 1 for column in zip(*pairs, strict=True)))
+    assume(all(len({row[column] for row in rows}) > 1 for column in (0, 1)))
     content = "\n".join(delimiter.join(map(str, row)) for row in rows)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "t.dat")
