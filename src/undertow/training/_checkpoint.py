@@ -93,8 +93,9 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         raise ValueError(f"checkpoint: {path} is not a checkpoint of undertow ({error})") from error
     except Exception as error:  # zipfile.BadZipFile and zlib.error have no common base
         raise ValueError(f"checkpoint: {path} is damaged ({error})") from error
-    if header.get("format") != FORMAT:
-        raise ValueError(f"checkpoint: {path} has format {header.get('format')}, expected {FORMAT}")
+    found = header.get("format") if isinstance(header, dict) else None
+    if found != FORMAT:
+        raise ValueError(f"checkpoint: {path} has format {found}, expected {FORMAT}")
     return header, arrays
 
 
