@@ -1,7 +1,7 @@
 """``sweep``: one experiment over named axes, as few compiled programs as there can be."""
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,7 +18,7 @@ from .training._trajectory import SAMPLED
 
 def sweep(
     run: Callable[..., Trajectory],
-    over: Mapping[str, Sequence[Any]],
+    over: Mapping[str, Iterable[Any]],
     *,
     progress: bool | Report = False,
     batch_size: int | None = None,

@@ -136,10 +136,7 @@ class SchattenNorm(_Spectral):
     'schatten_0.5'
     """
 
-    p: float = eqx.field(static=True)
-
-    def __check_init__(self) -> None:
-        check_number("p", self.p, 0, exclusive=True)
+    p: float = eqx.field(static=True, converter=lambda p: float(check_number("p", p, 0, exclusive=True)))
 
     @property
     def name(self) -> str:

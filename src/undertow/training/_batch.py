@@ -1,5 +1,6 @@
 """Runs that share a compiled program: their setups stacked where they differ, and their common state."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,10 +53,12 @@ class Batch:
 
     def measure(self, params: Any, runs: Sequence[int], slots: Sequence[int]) -> list[tuple[Any, ...]]:
         """The probes at the given (run, slot) pairs of ``params``, whose leaves lead with runs and slots."""
-        # Padded to a power of two, so that few programs serve all numbers of samples.
-        padded = 1 << (len(runs) - 1).bit_length()
-        index = [jnp.asarray(np.resize(np.asarray(x), padded), jnp.int32) for x in (runs, slots)]
-        values = [np.asarray(v) for v in _measure(self.varied, self.shared, params, *index)]
+        # Padded to all pairs that there can be, so that one program serves any number of samples: how many a chunk
+        # takes depends on the clock.
+        size = math.prod(jax.tree.leaves(params)[0].shape[:2])
+        run, slot = (jnp.asarray(np.resize(np.asarray(x), size), jnp.int32) for x in (runs, slots))
+        measured = _measure(self.varied, self.shared, params, run, slot, jnp.asarray(len(runs), jnp.int32))
+        values = [np.asarray(v) for v in measured]
         return [tuple(v[i] for v in values) for i in range(len(runs))]
 
     def present(self) -> Any:
@@ -107,14 +110,19 @@ def _advance(
 
 
 @eqx.filter_jit
-def _measure(varied: Any, shared: Any, params: Any, runs: jax.Array, slots: jax.Array) -> tuple[jax.Array, ...]:
-    """One pair after the other: singular values of many matrices at once gain nothing on a CPU."""
+def _measure(
+    varied: Any, shared: Any, params: Any, runs: jax.Array, slots: jax.Array, count: jax.Array
+) -> tuple[jax.Array, ...]:
+    """The first ``count`` pairs, one after the other: many decompositions at once gain nothing on a CPU."""
 
-    def one(index: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
-        run, slot = index
+    def one(run: jax.Array, slot: jax.Array) -> tuple[jax.Array, ...]:
         setup: Setup = eqx.combine(jax.tree.map(lambda x: x[run], varied), shared)
         sample = jax.tree.map(lambda x: x[run, slot], params)
         problem, parameterization = setup.objective.problem, setup.objective.parameterization
         return tuple(probe(problem, parameterization, sample) for probe in setup.probes)
 
-    return jax.lax.map(one, (runs, slots))
+    def fill(i: jax.Array, values: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        return tuple(v.at[i].set(x) for v, x in zip(values, one(runs[i], slots[i]), strict=True))
+
+    empty = tuple(jnp.zeros((runs.size, *x.shape), x.dtype) for x in jax.eval_shape(one, runs[0], slots[0]))
+    return jax.lax.fori_loop(0, count, fill, empty)

@@ -1,0 +1,243 @@
+"""Sweeps: the same runs as one by one, in as few programs as there can be, as one dataset."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+from contract import compilations
+
+import undertow as ut
+
+B, P, M = ut.problems, ut.parameterizations, ut.probes
+LINE = B.LineTarget(-1.0, -2.0, 15.0)
+PHI = P.Power(2, 2)
+FLOW = ut.dynamics.GradientFlow("explicit")
+
+
+def line_run(key=0, scale=0.1, loss_limit=1e-6, probes=(), **options):
+    stop = options.pop("stop", ut.Stop(loss=loss_limit))
+    return ut.train(LINE, PHI, options.pop("dynamics", FLOW), key=key, scale=scale, stop=stop, probes=probes, **options)
+
+
+# The same runs -----------------------------------------------------------------------------------
+
+
+def test_limits_and_scales_and_keys_side_by_side_are_the_runs_one_by_one():
+    axes = {"key": range(2), "scale": [0.1, 1.0], "loss_limit": [1e-2, 1e-8]}
+    run = lambda **point: line_run(probes=[M.Function("w", lambda w: w)], **point)
+    data = ut.sweep(run, over=axes)
+    assert data["w"].dims == ("key", "scale", "loss_limit", "sample", "w_0")
+    assert data["final_loss"].dims == ("key", "scale", "loss_limit")
+    assert data.scale.values.tolist() == [0.1, 1.0]
+    assert data.key.values.tolist() == [0, 1]
+    for key, scale, limit in [(0, 0.1, 1e-2), (1, 1.0, 1e-8), (1, 0.1, 1e-8)]:
+        alone = run(key=key, scale=scale, loss_limit=limit)
+        point = data.sel(key=key, scale=scale, loss_limit=limit)
+        count = int(point.samples)
+        assert str(point.status.values) == alone.status == "converged"
+        assert 0.99 * limit <= point.final_loss <= limit
+        np.testing.assert_allclose(point.final_w, alone.w, rtol=1e-6)
+        np.testing.assert_allclose(point.time[:count], alone.times, rtol=1e-6)
+        np.testing.assert_allclose(point.w[:count], alone["w"], rtol=1e-5)
+        assert np.isnan(point.time[count:]).all()
+        assert np.isnan(point.w[count:]).all()
+        assert (point.step[count:] == -1).all()
+    assert len(np.unique(data.samples)) > 1
+
+
+def test_masks_targets_and_learning_rates_are_axes_too():
+    truth = np.outer([1.0, 2.0, 3.0], [1.0, -1.0, 0.5])
+    masks = [np.array([[0, 0], [1, 1], [2, 2], [0, 1]]), np.array([[0, 1], [1, 2], [2, 0], [2, 2]])]
+
+    def run(mask, rate):
+        problem = B.MatrixCompletion((3, 3), *mask.T, truth[tuple(mask.T)], truth)
+        dynamics = ut.dynamics.GradientDescent(ut.optimizers.make("sgd", rate))
+        phi = P.DeepMatrix((3, 3), 2)
+        stop = ut.Stop(loss=None, steps=60)
+        return ut.train(problem, phi, dynamics, key=1, scale=0.5, stop=stop, probes=[M.TestError()], samples=8)
+
+    run(masks[0], 0.05)
+    with compilations() as first:
+        data = ut.sweep(run, over={"mask": masks, "rate": [0.05, 0.1, 0.2]})
+    assert data.mask.values.tolist() == [0, 1]  # arrays are known by their positions
+    assert first.programs > 0
+    with compilations() as second:
+        ut.sweep(run, over={"mask": masks[::-1], "rate": [0.01, 0.02, 0.03]})
+    assert second.programs == 0
+    for i, mask in enumerate(masks):
+        for rate in (0.05, 0.2):
+            alone, point = run(mask, rate), data.isel(mask=i).sel(rate=rate)
+            np.testing.assert_allclose(point.final_test_error, alone["test_error"][-1], rtol=1e-9)
+            np.testing.assert_allclose(point.time[: int(point.samples)], alone.times, rtol=1e-12)
+
+
+def test_structure_and_arrays_mixed():
+    """Two solvers are two programs, two scales are one; at the same loss the solvers are at the same time."""
+
+    def run(scale, solver):
+        return line_run(0, scale, 1e-4, dynamics=ut.dynamics.GradientFlow(solver), samples=4)
+
+    data = ut.sweep(run, over={"scale": [0.1, 0.5], "solver": ["explicit", "implicit"]})
+    assert dict(data.sizes) == {"scale": 2, "solver": 2, "sample": data.sizes["sample"]}
+    assert data.solver.values.tolist() == ["explicit", "implicit"]
+    by_solver = data.time.max("sample")
+    np.testing.assert_allclose(by_solver.sel(solver="explicit"), by_solver.sel(solver="implicit"), rtol=1e-3)
+    alone = run(0.1, "implicit")
+    np.testing.assert_allclose(by_solver.sel(scale=0.1, solver="implicit"), alone.times[-1], rtol=1e-6)
+
+
+def test_statuses_of_each_kind():
+    rates = [1e-12, 1e-3, 1e-2, 1e4]
+
+    def run(rate):
+        dynamics = ut.dynamics.GradientDescent(ut.optimizers.make("sgd", rate))
+        return line_run(dynamics=dynamics, stop=ut.Stop(loss=1e-6, steps=1_500), samples=8)
+
+    data = ut.sweep(run, over={"rate": rates})
+    assert data.status.values.tolist() == [run(rate).status for rate in rates]
+    assert {"converged", "diverged"} <= set(data.status.values)
+    assert np.isfinite(data.final_loss).all()
+
+
+def test_early_stopping_in_a_sweep_keeps_each_best_sample():
+    def run(scale):
+        dynamics = ut.dynamics.GradientDescent(ut.optimizers.make("sgd", 1e-3))
+        early = ut.EarlyStopping("distance", patience=5)
+        stop = ut.Stop(loss=None, steps=3_000)
+        probes = [M.DistanceTo([0.5, 3.0])]
+        return line_run(0, scale, dynamics=dynamics, stop=stop, probes=probes, early_stopping=early, samples=64)
+
+    data = ut.sweep(run, over={"scale": [0.05, 0.2]})
+    np.testing.assert_allclose(data.final_distance, data.distance.min("sample"), rtol=1e-12)
+    for scale in (0.05, 0.2):
+        alone = run(scale)
+        np.testing.assert_allclose(data.sel(scale=scale).final_distance, alone["distance"].min(), rtol=1e-9)
+        assert int(data.sel(scale=scale).samples) == len(alone.times)
+
+
+# One program -------------------------------------------------------------------------------------
+
+
+def test_a_group_is_one_program_whatever_its_values():
+    run = lambda key, scale: line_run(key, scale, samples=8)
+    ut.sweep(run, over={"key": [0, 1], "scale": [0.1, 0.2]})
+    with compilations() as count:
+        ut.sweep(run, over={"key": [5, 6], "scale": [0.3, 1.5]})
+    assert count.programs == 0
+
+
+def test_a_batch_size_splits_a_group():
+    run = lambda scale: line_run(0, scale, samples=8)
+    scales = [0.1, 0.2, 0.4, 0.8]
+    whole, halves = (ut.sweep(run, over={"scale": scales}, batch_size=size) for size in (None, 2))
+    np.testing.assert_allclose(whole.final_loss, halves.final_loss, rtol=1e-6)
+    with compilations() as count:
+        ut.sweep(run, over={"scale": [*scales, 1.0, 2.0]}, batch_size=2)
+    assert count.programs == 0
+
+
+# Axes and results --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keys", [jax.random.split(jax.random.key(3), 2), jax.random.split(jax.random.PRNGKey(3), 2)])
+def test_random_keys_as_an_axis(keys):
+    data = ut.sweep(lambda key: line_run(key, samples=4), over={"key": keys})
+    assert data.key.values.tolist() == [0, 1]
+    np.testing.assert_allclose(data.final_loss[1], line_run(keys[1], samples=4)["loss"][-1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("scales", [np.array([0.1, 0.2]), jnp.array([0.1, 0.2]), (0.1, 0.2)])
+def test_arrays_as_an_axis(scales):
+    data = ut.sweep(lambda scale: line_run(0, scale, samples=4), over={"scale": scales})
+    np.testing.assert_allclose(data.scale, [0.1, 0.2])
+
+
+def test_one_point():
+    data = ut.sweep(lambda scale: line_run(0, scale, samples=4), over={"scale": [0.1]})
+    assert data.final_loss.shape == (1,)
+
+
+def test_a_dataset_goes_to_disk_and_back(tmp_path):
+    data = ut.sweep(lambda scale: line_run(0, scale, samples=4), over={"scale": [0.1, 0.2]})
+    data.to_netcdf(tmp_path / "sweep.nc", engine="scipy")
+    with xr.open_dataset(tmp_path / "sweep.nc", engine="scipy") as back:
+        xr.testing.assert_allclose(back.drop_vars("status"), data.drop_vars("status"))
+        assert back.status.values.astype(str).tolist() == ["converged", "converged"]
+        assert back.attrs["run_seconds_total"] > 0
+
+
+def test_progress_rises_to_one():
+    seen = []
+    ut.sweep(
+        lambda scale: line_run(0, scale, samples=4),
+        over={"scale": [0.1, 0.2]},
+        batch_size=1,
+        progress=lambda fraction, message: seen.append(fraction),
+    )
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
+
+
+# Wrong input -------------------------------------------------------------------------------------
+
+
+def never(**point):
+    raise AssertionError("nothing should run")
+
+
+@pytest.mark.parametrize(
+    ("over", "error", "message"),
+    [
+        ({}, TypeError, "over"),
+        ([("a", [1])], TypeError, "over"),
+        ({"a": []}, ValueError, r"over\['a'\]: expected at least one value"),
+        ({"a": "abc"}, TypeError, r"over\['a'\]: expected a sequence of values, found 'abc'"),
+        ({"a": 3}, TypeError, r"over"),
+        ({"a": np.array(3.0)}, TypeError, "over"),
+        ({"": [1]}, ValueError, "over: expected names of axes"),
+    ],
+)
+def test_bad_axes_are_named(over, error, message):
+    with pytest.raises(error, match=message):
+        ut.sweep(never, over=over)
+
+
+@pytest.mark.parametrize("name", ["sample", "time", "step", "status", "samples", "loss", "final_loss"])
+def test_an_axis_must_not_be_called_as_a_result(name):
+    with pytest.raises(ValueError, match=f"over: '{name}' is what the dataset calls a result"):
+        ut.sweep(lambda **point: line_run(scale=point[name]), over={name: [0.1]})
+
+
+def test_a_run_that_does_not_train_is_refused():
+    with pytest.raises(TypeError, match=r"run: expected a function that ends in undertow\.train"):
+        ut.sweep(lambda a: a, over={"a": [1]})
+    with pytest.raises(TypeError, match="run"):
+        ut.sweep("train", over={"a": [1]})  # pyright: ignore[reportArgumentType]
+
+
+def test_what_train_raises_comes_through_before_any_run():
+    with pytest.raises(ValueError, match="scale: expected a finite number above 0"), compilations() as count:
+        ut.sweep(lambda scale: line_run(0, scale, samples=16), over={"scale": [0.1, -1.0]})
+    assert count.programs == 0
+
+
+def test_probes_must_be_the_same_at_every_point():
+    def run(probe):
+        return line_run(probes=[probe])
+
+    with pytest.raises(ValueError, match="probes: expected the same at every point"):
+        ut.sweep(run, over={"probe": [M.FrobeniusNorm(), M.Entry(0)]})
+
+    def sized(size):
+        problem, phi = B.PointTarget(np.ones((2, size))), P.Identity((2, size))
+        return ut.train(problem, phi, FLOW, key=0, scale=0.1, probes=[M.Function("w", lambda w: w)])
+
+    with pytest.raises(ValueError, match="probes: expected the same at every point"):
+        ut.sweep(sized, over={"size": [2, 3]})
+
+
+@pytest.mark.parametrize(("size", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError)])
+def test_bad_batch_sizes_are_named(size, error):
+    with pytest.raises(error, match="batch_size"):
+        ut.sweep(never, over={"a": [1]}, batch_size=size)
