@@ -5,9 +5,11 @@ import itertools
 import hypothesis
 import hypothesis.strategies as st
 import matplotlib as mpl
+import matplotlib.style
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from undertow import plotting
@@ -148,4 +150,47 @@ def test_a_save_that_fails_leaves_nothing(tmp_path):
 
 def test_unknown_theme_is_refused():
     with pytest.raises(ValueError, match="unknown theme 'sepia'"):
-        plotting._check_theme("sepia")
+        plotting._theme.check_theme("sepia")
+
+
+def test_style_files_serve_pyplot_too():
+    """By their dotted names, and the dark one on top of the light one."""
+    for names, background in (
+        (["undertow.plotting.light"], "#ffffff"),
+        (["undertow.plotting.light", "undertow.plotting.dark"], "#14181d"),
+    ):
+        with matplotlib.style.context(names):
+            assert to_hex(mpl.rcParams["figure.facecolor"]) == background
+            assert mpl.rcParams["font.size"] == 15.0
+
+
+def test_stream_draws_curves_of_the_field_with_arrows_along_it():
+    x = np.linspace(0, 1, 20)
+    field = 0.5 - np.stack(np.meshgrid(x, x), axis=-1)
+    with plotting.figure() as (made, ax):
+        lines = plotting.stream(ax, x, x, field, color="#000000", density=0.5).get_segments()
+        (arrows,) = [c for c in ax.collections if isinstance(c, PolyCollection)]
+    assert len(lines) > 10
+    for line in lines:  # all run to the middle
+        assert np.all(np.diff(np.linalg.norm(line - 0.5, axis=1)) < 1e-9)
+    for triangle in arrows.get_paths():
+        tip, *base = triangle.vertices[:3]
+        middle = np.mean(base, axis=0)
+        assert (tip - middle) @ (0.5 - middle) > 0.99 * np.linalg.norm(tip - middle) * np.linalg.norm(0.5 - middle)
+
+
+def test_stream_refuses_what_does_not_fit():
+    x = np.linspace(0, 1, 5)
+    with plotting.figure() as (made, ax):
+        with pytest.raises(ValueError, match=r"velocity: expected shape \(5, 5, 2\), found \(5, 4, 2\)"):
+            plotting.stream(ax, x, x, np.zeros((5, 4, 2)), color="#000000")
+        with pytest.raises(ValueError, match="velocity: expected finite numbers"):
+            plotting.stream(ax, x, x, np.full((5, 5, 2), np.nan), color="#000000")
+
+
+def test_a_path_has_a_rim_of_the_background():
+    with plotting.theme("dark"), plotting.figure() as (made, ax):
+        line = plotting.path(ax, [[0.0, 0.0], [1.0, 1.0]], color="#ffffff", linewidth=2.0)
+        (rim,) = line.get_path_effects()
+        assert rim._gc["foreground"] == plotting.style()["axes.facecolor"]
+        assert rim._gc["linewidth"] > line.get_linewidth()

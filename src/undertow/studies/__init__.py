@@ -19,9 +19,15 @@ from undertow.studies._base import (
 from undertow.studies._flow_versus_descent import flow_versus_descent
 from undertow.studies._image_completion import image_completion
 from undertow.studies._movielens import movielens
+from undertow.studies._primer_exponential import primer_exponential
+from undertow.studies._primer_fields import primer_fields
+from undertow.studies._primer_incremental import primer_incremental
+from undertow.studies._primer_line import primer_line
+from undertow.studies._primer_rich import primer_rich
 from undertow.studies._registry import all_studies, find
 
-__all__ = [
+# The studies in the order in which the gallery shows them: from what one sees in a plane to what it is good for.
+__all__ = [  # noqa: RUF022
     "BUDGETS",
     "AbstractCheck",
     "AtLeast",
@@ -35,6 +41,11 @@ __all__ = [
     "Verdict",
     "all_studies",
     "find",
+    "primer_line",
+    "primer_fields",
+    "primer_exponential",
+    "primer_rich",
+    "primer_incremental",
     "flow_versus_descent",
     "image_completion",
     "movielens",

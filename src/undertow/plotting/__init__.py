@@ -1,0 +1,26 @@
+"""One design for every figure: colors that mean the same thing everywhere, labels beside the lines.
+
+A plot function opens `figure` and draws; it never touches `matplotlib.pyplot`, so that nothing outside it changes and
+nothing needs a window. The same function gives the light and the dark variant of a figure: `theme` says which, and
+`color_of` and the style follow it.
+"""
+
+from undertow.plotting._colors import color_of
+from undertow.plotting._fields import path, stream
+from undertow.plotting._figure import figure, save
+from undertow.plotting._labels import label_lines, spread
+from undertow.plotting._theme import Theme, current_theme, style, theme
+
+__all__ = [
+    "Theme",
+    "color_of",
+    "current_theme",
+    "figure",
+    "label_lines",
+    "path",
+    "save",
+    "spread",
+    "stream",
+    "style",
+    "theme",
+]
