@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from . import optimizers as optimizers
     from . import parameterizations as parameterizations
     from . import plotting as plotting
+    from . import potentials as potentials
     from . import probes as probes
     from . import problems as problems
     from . import studies as studies
+    from . import theory as theory
     from .dynamics import Stop as Stop
     from .objective import velocity as velocity
     from .sweeps import sweep as sweep
@@ -42,9 +44,11 @@ _ROOMS = (
     "optimizers",
     "parameterizations",
     "plotting",
+    "potentials",
     "probes",
     "problems",
     "studies",
+    "theory",
 )
 _NAMES = {
     "EarlyStopping": "training",

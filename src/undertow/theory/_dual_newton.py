@@ -1,0 +1,162 @@
+"""Bregman projection onto an affine set, by Newton's method in as many unknowns as there are equations."""
+
+from collections.abc import Callable
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse
+from jaxtyping import Float
+
+from ._affine_set import SOLVABLE, AffineSet
+from ._errors import Infeasible
+
+Vector = Float[np.ndarray, " d"]
+Rows = Float[np.ndarray, "r d"] | scipy.sparse.csr_array
+
+ITERATIONS = 500
+TRIALS = 200
+"""Most evaluations of one line search; a step may have to shrink or grow by hundreds of orders of magnitude."""
+ACCURACY = 1e-13
+"""Aim of the relative residual of the equations."""
+ACCEPTED = 1e-10
+"""Relative residual that is good enough where rounding allows no better."""
+
+
+def independent_rows(equations: AffineSet) -> tuple[Rows, Float[np.ndarray, " r"]]:
+    """Equations with orthonormal rows that say the same; raises Infeasible where they contradict each other."""
+    if not isinstance(equations.matrix, np.ndarray):
+        return equations.matrix, equations.b
+    # Rows of very different size are equally good equations.
+    sizes = np.linalg.norm(equations.matrix, axis=1)
+    sizes = np.where(sizes > 0, sizes, 1)
+    b = equations.b / sizes
+    left, singular, right = np.linalg.svd(equations.matrix / sizes[:, None], full_matrices=False)
+    rank = int(np.sum(singular > max(equations.matrix.shape) * np.finfo(float).eps * singular[0]))
+    coordinates = left[:, :rank].T @ b
+    gap = np.linalg.norm(b - left[:, :rank] @ coordinates)
+    if gap > SOLVABLE * np.linalg.norm(b):
+        raise Infeasible(
+            f"problem: its {equations.b.size} equations A w = b, of rank {rank}, contradict each other; no w has an "
+            f"error below {gap:.3g} (rows of A scaled to norm 1)"
+        )
+    return right[:rank], coordinates / singular[:rank]
+
+
+@np.errstate(over="ignore", under="ignore", invalid="ignore")  # a step that is too long is seen as such
+def project(
+    point: Callable[[Vector], Vector],
+    curvature: Callable[[Vector, Rows], np.ndarray],
+    rows: Rows,
+    b: Float[np.ndarray, " r"],
+    z: Vector,
+) -> Vector:
+    r"""The point ``w = point(z + rows.T @ nu)`` with ``rows @ w = b``.
+
+    It minimizes the convex dual objective :math:`R^*(z + Q^T \nu) - b^T \nu` over :math:`\nu`, of gradient
+    :math:`Q w - b` and Hessian :math:`Q\, \nabla^2 R^*\, Q^T`.
+
+    Parameters
+    ----------
+    point
+        The inverse gradient of the potential R, from dual variables to w; not finite outside of its domain.
+    curvature
+        The Hessian of the conjugate: at z, its diagonal where it is diagonal, else its product with ``rows.T``.
+    rows, b
+        Equations with orthonormal rows.
+    z
+        Dual variables of the start.
+
+    Raises
+    ------
+    Infeasible
+        If no such point is found: no w within the domain solves the equations.
+    """
+    w = point(z)
+    scale = max(np.linalg.norm(b), np.linalg.norm(rows @ w), np.finfo(float).tiny)
+    best = np.inf
+    stuck = 0
+    for _ in range(ITERATIONS):
+        residual = b - rows @ w
+        size = np.linalg.norm(residual) / scale
+        stuck = 0 if size < 0.99 * best else stuck + 1
+        best = min(best, size)
+        if size <= ACCURACY or (size <= ACCEPTED and stuck > 2) or stuck > 60:
+            break
+        noise = 4 * np.finfo(float).eps * (scale + np.linalg.norm(w))
+        step = rows.T @ _newton_direction(curvature(z, rows), rows, residual, noise)
+        z, w, moved = _line_search(point, z, w, step, rows, b)
+        if not (moved and np.all(np.isfinite(z))):
+            break
+    size = np.linalg.norm(b - rows @ w) / scale
+    if not size <= ACCEPTED:
+        raise Infeasible(
+            "problem: no point with zero error was found within the domain of the potential; the smallest relative "
+            f"residual is {size:.3g}"
+        )
+    return w
+
+
+def _newton_direction(
+    curvature: np.ndarray, rows: Rows, residual: Float[np.ndarray, " r"], noise: float
+) -> Float[np.ndarray, " r"]:
+    """The step of nu. What of the residual is mere rounding is left alone: flat directions would blow it up."""
+    if curvature.ndim == 1 and not isinstance(rows, np.ndarray):
+        # Rows that pick entries: every equation has its own curvature.
+        values, vectors = rows @ curvature, None
+    elif curvature.ndim == 1:
+        # Through the square root: the curvatures of sparse solutions span more than float64 has digits.
+        half = np.sqrt(curvature)[:, None] * rows.T
+        _, singular, vt = scipy.linalg.svd(half, full_matrices=False, lapack_driver="gesvd")
+        values, vectors = singular**2, vt.T
+    else:
+        product = rows @ curvature
+        values, vectors = np.linalg.eigh((product + product.T) / 2)
+    values = np.maximum(values, max(1e-30 * values.max(), 1e-280))
+    coordinates = residual if vectors is None else vectors.T @ residual
+    steps = np.where(np.abs(coordinates) > noise, coordinates, 0) / values
+    return steps if vectors is None else vectors @ steps
+
+
+def _line_search(
+    point: Callable[[Vector], Vector], z: Vector, w: Vector, step: Vector, rows: Rows, b: Float[np.ndarray, " r"]
+) -> tuple[Vector, Vector, bool]:
+    """Along ``step`` to where the derivative of the dual objective has fallen to half: it grows with the way gone.
+
+    Derivatives, not values: the values of a potential differ by less than their rounding long before the end.
+    """
+    direction = rows @ step  # the step of nu, since the rows are orthonormal
+
+    def slope(w: Vector) -> float:
+        value = float(direction @ (rows @ w - b)) if np.all(np.isfinite(w)) else np.inf
+        return value if np.isfinite(value) else np.inf
+
+    start = slope(w)
+    if not start < 0:
+        return z, w, False
+    low, high, low_slope, high_slope = 0.0, np.inf, start, np.inf
+    best_z, best_w = z, w
+    length = 1.0
+    for trial in range(TRIALS):
+        new_z = z + length * step
+        new_w = point(new_z)
+        new = slope(new_w)
+        if abs(new) <= 0.5 * abs(start):
+            return new_z, new_w, True
+        if new < 0:
+            low, low_slope, best_z, best_w = length, new, new_z, new_w
+        else:
+            high, high_slope = length, new
+        if not np.isfinite(high):
+            length = 4 * length
+        elif low == 0:
+            length = length / (4 if trial < 4 else 100)
+        elif high > 2 * low:
+            length = np.sqrt(low * high)
+        elif np.isfinite(high_slope):
+            share = low_slope / (low_slope - high_slope)
+            length = low + min(max(share, 0.1), 0.9) * (high - low)
+        else:
+            length = (low + high) / 2
+        if not low < length < high:
+            break
+    return best_z, best_w, low > 0
