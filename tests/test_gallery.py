@@ -14,7 +14,6 @@ import xarray as xr
 from undertow import gallery, plotting
 from undertow.datasets import DataNotFound
 from undertow.gallery import _files
-from undertow.gallery._illustration import path
 from undertow.gallery._words import duration
 from undertow.studies import AtLeast, AtMost, Study
 
@@ -470,18 +469,6 @@ def test_pictures_have_words_and_both_themes(page):
     sources = [attributes for tag, attributes in tags if tag == "source"]
     assert len(sources) == len(images)
     assert all("prefers-color-scheme: dark" in source["media"] for source in sources)
-
-
-@pytest.mark.parametrize("depth", [0.5, 1.0, 2.0, 6.0])
-def test_the_illustration_is_the_flow_it_says(depth):
-    points = path(depth)
-    np.testing.assert_allclose(points[0], 0.3)
-    assert points[-1] @ [1.0, 2.0] == pytest.approx(15.0, abs=1e-6)
-    # The direction of w' = w^(2 - 2/N) a, by central differences where steps are even enough.
-    middle = len(points) // 4
-    step = points[middle + 1] - points[middle - 1]
-    field = points[middle] ** (2 - 2 / depth) * [1.0, 2.0]
-    assert step @ field / np.linalg.norm(step) / np.linalg.norm(field) == pytest.approx(1.0, abs=1e-3)
 
 
 def test_times_in_words():

@@ -167,7 +167,7 @@ def test_style_files_serve_pyplot_too():
 def test_stream_draws_curves_of_the_field_with_arrows_along_it():
     x = np.linspace(0, 1, 20)
     field = 0.5 - np.stack(np.meshgrid(x, x), axis=-1)
-    with plotting.figure() as (made, ax):
+    with plotting.figure() as (_, ax):
         lines = plotting.stream(ax, x, x, field, color="#000000", density=0.5).get_segments()
         (arrows,) = [c for c in ax.collections if isinstance(c, PolyCollection)]
     assert len(lines) > 10
@@ -181,7 +181,7 @@ def test_stream_draws_curves_of_the_field_with_arrows_along_it():
 
 def test_stream_refuses_what_does_not_fit():
     x = np.linspace(0, 1, 5)
-    with plotting.figure() as (made, ax):
+    with plotting.figure() as (_, ax):
         with pytest.raises(ValueError, match=r"velocity: expected shape \(5, 5, 2\), found \(5, 4, 2\)"):
             plotting.stream(ax, x, x, np.zeros((5, 4, 2)), color="#000000")
         with pytest.raises(ValueError, match="velocity: expected finite numbers"):
@@ -189,7 +189,7 @@ def test_stream_refuses_what_does_not_fit():
 
 
 def test_a_path_has_a_rim_of_the_background():
-    with plotting.theme("dark"), plotting.figure() as (made, ax):
+    with plotting.theme("dark"), plotting.figure() as (_, ax):
         line = plotting.path(ax, [[0.0, 0.0], [1.0, 1.0]], color="#ffffff", linewidth=2.0)
         (rim,) = line.get_path_effects()
         assert rim._gc["foreground"] == plotting.style()["axes.facecolor"]

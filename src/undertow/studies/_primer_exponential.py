@@ -134,7 +134,7 @@ primer_exponential = Study(
     id="primer-deep-tends-to-exponential",
     title="Infinitely deep is exponential",
     source=f"{SOURCE}: the exponential as the limit of deep models",
-    claim="As the depth N grows, the field of w = u^N divided by N^2 tends to that of w = exp(u), and so does the "
+    claim="As the depth N grows, the field of w = uᴺ divided by N² tends to that of w = exp(u), and so does the "
     "end point on the line.",
     run=_run,
     checks=(

@@ -238,7 +238,7 @@ primer_line = Study(
     source=f"{SOURCE}: the line loss; S. Gunasekar, J. Lee, D. Soudry, N. Srebro, Characterizing Implicit Bias in "
     "Terms of Optimization Geometry, ICML 2018",
     claim="From the same small start, different parameterizations end at different points of the line: fractional "
-    "powers at low l-infinity norm, the identity at least l2 norm, deep ones at least l1 norm, a sparse point.",
+    "powers at low ℓ∞ norm, the identity at least ℓ₂ norm, deep ones at least ℓ₁ norm, a sparse point.",
     run=_run,
     checks=(
         AtMost(
@@ -247,12 +247,12 @@ primer_line = Study(
             bound=1e-6,
         ),
         AtMost(
-            "anti-deep and identity: excess of the end point over the least l_{2/N} norm, alpha 0.01",
+            "anti-deep and identity: excess of the end point over the least ℓ(2/N) norm, alpha 0.01",
             _own_norm,
             bound=1e-5,
         ),
         AtMost(
-            "deep 6 and exponential: excess over the least l1 norm, alpha 0.01",
+            "deep 6 and exponential: excess over the least ℓ₁ norm, alpha 0.01",
             lambda data: float(_excess(data).sel(model=["deep 6", "exponential"], norm_name="l1").max(skipna=False)),
             bound=2e-3,
         ),
@@ -292,9 +292,9 @@ primer_line = Study(
         ),
     ),
     plot=_plot,
-    note="The primer says that fractional powers find low l-infinity norm. Exactly: w = u^N with N < 2 ends at the "
-    "least sum of w^(2/N), so N = 1/4 at the least l8 norm, and the l-infinity norm is reached only as N tends to 0. "
-    "For every N >= 2 the limit of vanishing starts is the least l1 norm; what depth changes is how fast it is "
+    note="The primer says that fractional powers find low ℓ∞ norm. Exactly: w = uᴺ with N < 2 ends at the "
+    "least sum of w^(2/N), so N = 1/4 at the least ℓ₈ norm, and the ℓ∞ norm is reached only as N tends to 0. "
+    "For every N ≥ 2 the limit of vanishing starts is the least ℓ₁ norm; what depth changes is how fast it is "
     "approached. Polar coordinates imply no regularizer at all: their end points are compared with the field "
     "integrated by other means.",
 )
