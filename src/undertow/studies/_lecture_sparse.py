@@ -1,0 +1,191 @@
+"""The square parameterizations end at least l1 norm as the start vanishes: nonnegative, and with signs."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from scipy.optimize import linprog
+
+from .. import plotting
+from ..parameterizations import Power, SignedPower
+from ..problems import LeastSquares
+from ..theory import basis_pursuit, limit
+from ._base import AtMost, Budget, Study
+from ._lecture import gaussian_problem, generator, train_from
+
+SIZES = {"smoke": (8, 16, 2), "quick": (15, 40, 4), "full": (40, 120, 10)}
+ALPHAS = {
+    "smoke": (1e-1, 1e-3, 1e-5),
+    "quick": (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5),
+    "full": tuple(10.0 ** (-k / 2) for k in range(13)),
+}
+MODELS = ("square", "difference of squares")
+# Every feasible point of this instance has the same l1 norm: the limit is the one of maximal entropy.
+TIED = (np.array([[1.0, 1.0, 1.0, 1.0], [0.0, 1.0, 2.0, 3.0]]), np.array([1.0, 1.2]))
+MAXIMAL_ENTROPY = np.array([0.34743961, 0.27220765, 0.21326586, 0.16708688])
+
+
+def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None]) -> xr.Dataset:
+    equations, unknowns, nonzero = SIZES[budget]
+    alphas = ALPHAS[budget]
+    rng = generator(key)
+    ends, predicted = np.zeros((2, len(MODELS), len(alphas), unknowns))
+    sparse, order = np.zeros((len(MODELS), unknowns)), np.zeros(len(MODELS))
+    with jax.enable_x64(True):
+        for i, model in enumerate(MODELS):
+            progress(i / 3, model)
+            problem, _ = gaussian_problem(rng, equations, unknowns, nonzero, nonnegative=model == "square")
+            phi = Power(unknowns, 2) if model == "square" else SignedPower(unknowns, 2)
+            even = [jnp.full(unknowns, alpha) for alpha in alphas]
+            params = even if model == "square" else [(u, u) for u in even]
+            ends[i] = train_from(problem, phi, params, samples=2)["end"].values
+            predicted[i] = [limit(problem, phi, start) for start in params]
+            sparse[i] = basis_pursuit(problem, nonnegative=model == "square")
+            order[i] = _predicted_order(problem, sparse[i], signed=model != "square")
+        progress(2 / 3, "a tie")
+        tied = train_from(LeastSquares(*TIED), Power(4, 2), [jnp.full(4, 1e-3)], samples=2)["end"].values[0]
+    return xr.Dataset(
+        {
+            "end": (("model", "alpha", "entry"), ends),
+            "predicted": (("model", "alpha", "entry"), predicted),
+            "basis_pursuit": (("model", "entry"), sparse),
+            "predicted_order": ("model", order),
+            "tied_end": ("tied_entry", tied),
+        },
+        coords={"model": list(MODELS), "alpha": list(alphas)},
+        attrs={
+            "problems": f"{equations} equations, {unknowns} unknowns, Gaussian; solution with {nonzero} entries",
+            "start": "every parameter alpha: w is alpha squared for the square, 0 for the difference",
+            "tie": "4 weights with sum 1 and mean 1.2 of 0 to 3, from w = 1e-6",
+            "flow": "automatic solver, relative tolerance 1e-9",
+            "stop": "loss 1e-20",
+            "precision": "float64",
+        },
+    )
+
+
+def _predicted_order(problem: LeastSquares, w: np.ndarray, *, signed: bool) -> float:
+    """The power of alpha by which the distance falls, 2 (1 - rho).
+
+    An entry off the support tends to zero like alpha^(2 (1 - rho_i)), where rho = A^T nu and nu is the limit of the
+    duals. These satisfy A_S^T nu = sign(w_S); among all that do, the limit has the smallest largest rho_i, because it
+    minimizes the sum of what is left off the support: a linear program in nu and rho.
+    """
+    A = np.asarray(problem.A)
+    support = np.abs(w) > 1e-9
+    off = A[:, ~support].T
+    above = np.concatenate([off, -off]) if signed else off
+    found = linprog(
+        np.append(np.zeros(A.shape[0]), 1.0),
+        A_ub=np.column_stack([above, -np.ones(len(above))]),
+        b_ub=np.zeros(len(above)),
+        A_eq=np.column_stack([A[:, support].T, np.zeros(support.sum())]),
+        b_eq=np.sign(w[support]),
+        bounds=(None, None),
+    )
+    return float(2 * (1 - found.fun))
+
+
+def _distance(data: xr.Dataset, name: str = "end") -> xr.DataArray:
+    """Of end points from basis pursuit, over the norm of the latter."""
+    norm = lambda x: np.sqrt((x**2).sum("entry", skipna=False))  # noqa: E731
+    return norm(data[name] - data["basis_pursuit"]) / norm(data["basis_pursuit"])
+
+
+def _order_gap(data: xr.Dataset, model: str) -> float:
+    """Measured over predicted order, less one, at the two smallest alphas."""
+    distance = np.log(_distance(data).sel(model=model).values[-2:])
+    alpha = np.log(data["alpha"].values[-2:])
+    order = (distance[1] - distance[0]) / (alpha[1] - alpha[0])
+    return float(abs(order / data["predicted_order"].sel(model=model) - 1))
+
+
+def _gap(data: xr.Dataset) -> float:
+    distance = np.linalg.norm(data["end"] - data["predicted"], axis=-1)
+    return float((distance / np.linalg.norm(data["predicted"], axis=-1)).max())
+
+
+def _plot(data: xr.Dataset) -> dict[str, Figure]:
+    colors = {"square": plotting.color_of(2), "difference of squares": plotting.color_of("exponential")}
+    with plotting.figure(
+        width=9.6,
+        height=5.8,
+        caption="Distance of the end point from the solution of least l1 norm, which a linear program finds, as the "
+        "start shrinks. Dots: trained; lines: predicted by the potential; the slope follows from the dual "
+        "certificate.",
+    ) as (distance, ax):
+        for model in MODELS:
+            chosen = data.sel(model=model)
+            ax.loglog(data["alpha"], _distance(chosen, "predicted"), color=colors[model])
+            ax.loglog(data["alpha"], _distance(chosen), "o", color=colors[model])
+            end = float(_distance(chosen)[-1])
+            sign = "$w = u^2$" if model == "square" else "$w = u^2 - v^2$"
+            words = f"{sign}\nslope {float(chosen['predicted_order']):.2f}"
+            ax.annotate(
+                words, (float(data["alpha"][-1]), end), xytext=(12, 0), textcoords="offset points", va="center",
+                color=colors[model], fontweight="bold", annotation_clip=False,
+            )  # fmt: skip
+        ax.invert_xaxis()
+        ax.set(xlabel="start alpha", ylabel="distance from least $\\ell_1$ norm")
+    with plotting.figure(
+        1,
+        2,
+        width=13.8,
+        height=5.6,
+        caption="The entries of the end point against the start: from spread out to sparse. Rings: basis pursuit.",
+    ) as (entries, axes):
+        for ax, model in zip(axes, MODELS, strict=True):
+            chosen = data.sel(model=model)
+            ax.semilogx(data["alpha"], chosen["end"], color=colors[model], linewidth=1.8)
+            last = np.full(data.sizes["entry"], float(data["alpha"][-1]))
+            ax.plot(last, chosen["basis_pursuit"], "o", color=plotting.color_of("ink"), fillstyle="none", markersize=10)
+            ax.invert_xaxis()
+            ax.set(xlabel="start alpha", title="$w = u^2$" if model == "square" else "$w = u^2 - v^2$")
+        axes[0].set_ylabel("entries of w")
+    return {"distance": distance, "entries": entries}
+
+
+lecture_sparse = Study(
+    id="square-map-is-least-l1",
+    title="Square the weights, and small starts end sparse",
+    source="S. Gunasekar, B. Woodworth, S. Bhojanapalli, B. Neyshabur, N. Srebro, Implicit Regularization in Matrix "
+    "Factorization, NeurIPS 2017 (commuting case); B. Woodworth et al., Kernel and Rich Regimes in Overparametrized "
+    "Models, COLT 2020",
+    claim="As the start vanishes, gradient flow on w = u^2 ends at the nonnegative solution of least l1 norm, and on "
+    "w = u^2 - v^2 at the solution of basis pursuit.",
+    run=_run,
+    checks=(
+        AtMost("trained end points against predicted ones, largest relative distance", _gap, bound=1e-6),
+        AtMost(
+            "square: distance from the least nonnegative l1 norm at the smallest alpha",
+            lambda data: float(_distance(data).sel(model="square")[-1]),
+            bound=1e-2,
+        ),
+        AtMost(
+            "difference of squares: distance from basis pursuit at the smallest alpha",
+            lambda data: float(_distance(data).sel(model="difference of squares")[-1]),
+            bound=1e-2,
+        ),
+        AtMost(
+            "square: order of the distance in alpha against the predicted one, relative",
+            lambda data: _order_gap(data, "square"),
+            bound=0.1,
+        ),
+        AtMost(
+            "difference of squares: order of the distance in alpha against the predicted one, relative",
+            lambda data: _order_gap(data, "difference of squares"),
+            bound=0.1,
+        ),
+        AtMost(
+            "tie: distance from the distribution of maximal entropy",
+            lambda data: float(np.abs(data["tied_end"] - MAXIMAL_ENTROPY).max(skipna=False)),
+            bound=1e-6,
+        ),
+    ),
+    plot=_plot,
+    note="Two things are easily lost in a lecture. Training from y = alpha starts w at alpha squared, not at alpha. "
+    "And where the solution of least l1 norm is not unique, the limit is the one of maximal entropy (last check).",
+)
