@@ -11,7 +11,7 @@ from scipy.optimize import linprog
 from .._validation import check_choice
 from ..problems import Problem
 from ._affine_set import AffineSet, affine_set
-from ._dual_newton import independent_rows, project
+from ._dual_newton import check_solved, independent_rows, project
 from ._errors import Infeasible, NotUnique
 
 TIGHT = 1e-7
@@ -161,7 +161,8 @@ def _most_entropy(A: Any, b: Float[np.ndarray, " m"]) -> Float[np.ndarray, " n"]
         raise RuntimeError("the linear program contradicts the one before it")
     positive = np.flatnonzero(solution[0][:n] > 0.5)
     rows, coordinates = independent_rows(AffineSet(A[:, positive].toarray(), b, (positive.size,), 1.0))
-    x = project(np.exp, lambda z, rows: np.exp(z), rows, coordinates, np.zeros(positive.size))
+    _, x, residual = project(np.exp, lambda z, rows: np.exp(z), rows, coordinates, np.zeros(positive.size))
+    check_solved(residual)
     return _fill(n, positive, x)
 
 

@@ -1,5 +1,6 @@
 """Where mirror descent ends: the Bregman projection of its start on the points of zero error."""
 
+import functools
 from typing import Any
 
 import equinox as eqx
@@ -12,7 +13,8 @@ from .._validation import Numbers, check_array
 from ..potentials import Potential
 from ..problems import Problem
 from ._affine_set import AffineSet, affine_set
-from ._dual_newton import Rows, Vector, independent_rows, project
+from ._dual_newton import ACCEPTED, Rows, Vector, check_solved, independent_rows, project
+from ._implied_potential import ImpliedPotential
 
 
 def bregman_projection(problem: Problem, potential: Potential, start: Numbers) -> Float[np.ndarray, "..."]:
@@ -79,15 +81,24 @@ def project_from_dual(
     equations: AffineSet, potential: Potential, dual: Float[np.ndarray, "..."]
 ) -> Float[np.ndarray, "..."]:
     """The projection of the point whose gradient is ``dual``; 64-bit JAX is on."""
-
-    def point(z: Vector) -> Vector:
-        return np.asarray(_inverse_gradient(potential, z.reshape(dual.shape))).ravel()
-
-    def curvature(z: Vector, rows: Rows) -> np.ndarray:
-        return _curvature(potential, z.reshape(dual.shape), rows)
-
     rows, b = independent_rows(equations)
-    return project(point, curvature, rows, b, dual.ravel()).reshape(dual.shape)
+    residual = np.inf
+    while True:
+        before = residual
+        point = functools.partial(_flat_point, potential, dual.shape)
+        curvature = functools.partial(_curvature, potential, dual.shape)
+        z, w, residual = project(point, curvature, rows, b, dual.ravel())
+        if residual <= ACCEPTED or not isinstance(potential, ImpliedPotential) or residual > 0.1 * before:
+            break
+        # Where duals are bounded, and w is far from where they are counted from, all of them round to the same end.
+        # Counted from the point that was found they have their digits again.
+        potential, dual = potential.counted_from(jnp.asarray(z.reshape(dual.shape))), np.zeros_like(dual)
+    check_solved(residual)
+    return w.reshape(dual.shape)
+
+
+def _flat_point(potential: Potential, shape: tuple[int, ...], z: Vector) -> Vector:
+    return np.asarray(_inverse_gradient(potential, z.reshape(shape))).ravel()
 
 
 @eqx.filter_jit
@@ -107,13 +118,14 @@ def _responses(potential: Potential, dual: Any, steps: Any) -> Array:
     return jax.vmap(response)(jnp.asarray(steps))
 
 
-def _curvature(potential: Potential, z: Float[np.ndarray, "..."], rows: Rows) -> np.ndarray:
+def _curvature(potential: Potential, shape: tuple[int, ...], z: Vector, rows: Rows) -> np.ndarray:
     """The Hessian of the conjugate at z: its diagonal where it is diagonal, else its product with ``rows.T``."""
+    dual = z.reshape(shape)
     # Two steps tell: a diagonal matrix answers both entry by entry.
-    probe = np.random.default_rng(0).uniform(1, 2, z.shape)
-    diagonal, response = np.asarray(_responses(potential, z, np.stack([np.ones(z.shape), probe])))
+    probe = np.random.default_rng(0).uniform(1, 2, shape)
+    diagonal, response = np.asarray(_responses(potential, dual, np.stack([np.ones(shape), probe])))
     if np.all(np.abs(response - probe * diagonal) <= 1e-12 * np.abs(response)):
         return diagonal.ravel()
     dense = rows if isinstance(rows, np.ndarray) else rows.toarray()
-    steps = dense.reshape(-1, *z.shape)
-    return np.asarray(_responses(potential, z, steps)).reshape(len(steps), -1).T
+    steps = dense.reshape(-1, *shape)
+    return np.asarray(_responses(potential, dual, steps)).reshape(len(steps), -1).T

@@ -1,5 +1,6 @@
 """Bregman projection onto an affine set, by Newton's method in as many unknowns as there are equations."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -16,6 +17,10 @@ Rows = Float[np.ndarray, "r d"] | scipy.sparse.csr_array
 ITERATIONS = 500
 TRIALS = 200
 """Most evaluations of one line search; a step may have to shrink or grow by hundreds of orders of magnitude."""
+BLOCKED = 2
+"""So many steps in a row that end at the edge of the duals, and the dual objective falls for ever: no solution."""
+EDGE = 1e-12
+"""How near the edge of the duals, relative to the step, the end of a step is looked for."""
 ACCURACY = 1e-13
 """Aim of the relative residual of the equations."""
 ACCEPTED = 1e-10
@@ -49,8 +54,8 @@ def project(
     rows: Rows,
     b: Float[np.ndarray, " r"],
     z: Vector,
-) -> Vector:
-    r"""The point ``w = point(z + rows.T @ nu)`` with ``rows @ w = b``.
+) -> tuple[Vector, Vector, float]:
+    r"""The point ``w = point(z + rows.T @ nu)`` with ``rows @ w = b``, or the nearest to it that is found.
 
     It minimizes the convex dual objective :math:`R^*(z + Q^T \nu) - b^T \nu` over :math:`\nu`, of gradient
     :math:`Q w - b` and Hessian :math:`Q\, \nabla^2 R^*\, Q^T`.
@@ -66,34 +71,38 @@ def project(
     z
         Dual variables of the start.
 
-    Raises
-    ------
-    Infeasible
-        If no such point is found: no w within the domain solves the equations.
+    Returns
+    -------
+    The dual variables, w, and the relative residual of the equations, which ``check_solved`` judges.
     """
     w = point(z)
-    scale = max(np.linalg.norm(b), np.linalg.norm(rows @ w), np.finfo(float).tiny)
+    scale = float(np.linalg.norm(b) or np.linalg.norm(rows @ w) or 1)
     best = np.inf
-    stuck = 0
+    stuck = blocked = 0
     for _ in range(ITERATIONS):
         residual = b - rows @ w
-        size = np.linalg.norm(residual) / scale
+        size = float(np.linalg.norm(residual)) / scale
         stuck = 0 if size < 0.99 * best else stuck + 1
         best = min(best, size)
-        if size <= ACCURACY or (size <= ACCEPTED and stuck > 2) or stuck > 60:
+        if size <= ACCURACY or (size <= ACCEPTED and stuck > 2) or stuck > 30 or blocked == BLOCKED:
             break
         noise = 4 * np.finfo(float).eps * (scale + np.linalg.norm(w))
         step = rows.T @ _newton_direction(curvature(z, rows), rows, residual, noise)
-        z, w, moved = _line_search(point, z, w, step, rows, b)
-        if not (moved and np.all(np.isfinite(z))):
+        new_z, w, arrived = _line_search(point, z, w, step, rows, b)
+        blocked = 0 if arrived else blocked + 1
+        if np.array_equal(new_z, z) or not np.all(np.isfinite(new_z)):
             break
-    size = np.linalg.norm(b - rows @ w) / scale
-    if not size <= ACCEPTED:
+        z = new_z
+    return z, w, float(np.linalg.norm(b - rows @ w)) / scale
+
+
+def check_solved(residual: float) -> None:
+    """Raise Infeasible where a residual that ``project`` came to is none of rounding."""
+    if not residual <= ACCEPTED:
         raise Infeasible(
             "problem: no point with zero error was found within the domain of the potential; the smallest relative "
-            f"residual is {size:.3g}"
+            f"residual is {residual:.3g}"
         )
-    return w
 
 
 def _newton_direction(
@@ -122,7 +131,8 @@ def _line_search(
 ) -> tuple[Vector, Vector, bool]:
     """Along ``step`` to where the derivative of the dual objective has fallen to half: it grows with the way gone.
 
-    Derivatives, not values: the values of a potential differ by less than their rounding long before the end.
+    The dual, w, and whether it came so far: not where w stops to be finite before. By derivatives, not values: the
+    values of a potential differ by less than their rounding long before the end.
     """
     direction = rows @ step  # the step of nu, since the rows are orthonormal
 
@@ -132,7 +142,7 @@ def _line_search(
 
     start = slope(w)
     if not start < 0:
-        return z, w, False
+        return z, w, True
     low, high, low_slope, high_slope = 0.0, np.inf, start, np.inf
     best_z, best_w = z, w
     length = 1.0
@@ -151,12 +161,14 @@ def _line_search(
         elif low == 0:
             length = length / (4 if trial < 4 else 100)
         elif high > 2 * low:
-            length = np.sqrt(low * high)
+            length = math.sqrt(low * high)
         elif np.isfinite(high_slope):
             share = low_slope / (low_slope - high_slope)
             length = low + min(max(share, 0.1), 0.9) * (high - low)
-        else:
+        elif high - low > EDGE * high:
             length = (low + high) / 2
+        else:
+            break
         if not low < length < high:
             break
-    return best_z, best_w, low > 0
+    return best_z, best_w, False

@@ -52,6 +52,13 @@ class ImpliedPotential(Potential):
         there, _, _ = towards(phi, p, z.ravel(), self.entrywise)
         return ImpliedPotential(self.parameterization, phi.tree(there), self.entrywise)(x)
 
+    def counted_from(self, dual: Float[Array, "*shape"]) -> "ImpliedPotential":
+        """The same potential, but for a linear function: zero with gradient zero at the w of this dual."""
+        phi, p = self._map(dual)
+        return ImpliedPotential(
+            self.parameterization, phi.tree(along(phi, p, dual.ravel(), self.entrywise)), self.entrywise
+        )
+
     def _map(self, w: Float[Array, "..."]) -> tuple[VectorMap, Float[Array, " k"]]:
         if w.shape != self.parameterization.shape:
             raise ValueError(

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 
 RTOL = 1e-12
 """Relative error of a step, in float64; a hundred roundings where the precision is lower."""
-MAX_STEPS = 2000
+MAX_STEPS = 1000
 """A solution that takes more steps counts as none."""
 
 _TABLEAU = diffrax.Dopri8.tableau
