@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from undertow import dynamics, optimizers, parameterizations, probes, problems
+from undertow import dynamics, optimizers, parameterizations, potentials, probes, problems
 
 P, B, D, M = parameterizations, problems, dynamics, probes
 
@@ -77,6 +77,10 @@ PARAMETERIZATIONS = [
     Case("DeepMatrix-orthogonal-wide", P.DeepMatrix((4, 3), 2, width=7, initialization="orthogonal"), TALL),
     Case("DeepMatrix-balanced", P.DeepMatrix((3, 4), 3, initialization="balanced"), TALL.T),
     Case("DeepMatrix-balanced-narrow", P.DeepMatrix((4, 3), 2, width=2, initialization="balanced"), RANK_TWO),
+    Case("Hadamard-1", P.Hadamard(3, 1), SIGNED),
+    Case("Hadamard-3", P.Hadamard(3, 3), SIGNED),
+    Case("Hadamard-2-balanced", P.Hadamard((4, 3), 2, "balanced"), TALL),
+    Case("Hadamard-3-constant", P.Hadamard(3, 3, "constant"), SIGNED),
     Case("Function", P.Function(jax.nn.softplus, _softplus_init)),
 ]
 
@@ -180,6 +184,9 @@ DYNAMICS = [
     Case("GradientFlow-implicit", D.GradientFlow("implicit")),
     Case("GradientDescent", D.GradientDescent(optimizers.make("sgd", 0.02, momentum=0.5))),
     Case("GradientDescent-adam", D.GradientDescent(optimizers.make("adam", 0.01))),
+    Case("GradientFlow-stabilized", D.GradientFlow("stabilized")),
+    Case("MirrorDescent", D.MirrorDescent(potentials.Euclidean(), 0.02)),
+    Case("MirrorFlow", D.MirrorFlow(potentials.HyperbolicEntropy(0.3))),
 ]
 
 

@@ -105,6 +105,9 @@ class Dynamics(eqx.Module):
     def samples_by(self) -> str:
         """What sample targets are counted in: "time" or "steps"."""
 
+    def check(self, objective: Objective, params: Params) -> None:
+        """Raise ValueError where a run cannot start at ``params``; called before any work."""
+
     @abc.abstractmethod
     def start(self, objective: Objective, params: Params, stop: Stop) -> State:
         """The state before the first step; its loss decides whether there is anything to do."""

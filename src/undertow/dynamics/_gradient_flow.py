@@ -25,10 +25,12 @@ from ._base import (
     tree_norm,
     tree_where,
 )
+from ._rkc import Rkc
 from ._stiffness import EXPLICIT_EDGE, explicit_stiffness, spectral_radius
 from ._tsit5 import Tsit5
 
-SOLVERS = {"explicit": ("explicit",), "implicit": ("implicit",), "auto": ("explicit", "implicit")}
+MODES = ("explicit", "stabilized", "implicit")  # in the order of the stiffness they are for
+SOLVERS = {"auto": MODES} | {mode: (mode,) for mode in MODES}
 IMPLICIT_SIZE = 400
 """Most parameters for which the dense linear algebra of an implicit step is an option."""
 NEWTON = 60
@@ -37,8 +39,10 @@ EXPLICIT_COST = 6
 """Gradients of one explicit step."""
 LANDING = 0.999
 """A run that stops at a loss ends between this share of it and the loss itself."""
+PATIENCE = 5
+"""Stiff steps in a row after which a run changes to the next solver; doubled by every return."""
 SETTLING = 12
-"""Implicit steps in a row that must look cheap for explicit ones before the run goes back; steps need time to grow."""
+"""Steps in a row that must look cheap for the solver before, until the run goes back; steps need time to grow."""
 WINDOW = 256
 """Accepted steps over which a run must get somewhere, or it has stalled."""
 
@@ -53,8 +57,8 @@ class GradientFlowState(State):
     atol: Float[Array, "..."]
     solvers: tuple[Any, ...]
     controller: Any
-    stiff: Int[Array, "..."]  # steps in a row that speak for the other mode
-    patience: Int[Array, "..."]  # how many it takes
+    votes: Int[Array, "..."]  # steps in a row that speak for the next mode; negative: for the one before
+    patience: Int[Array, "..."]  # how many it takes to go on to the next
     direction: Params | None
     steps: Int[Array, "..."]
     gradient_evaluations: Int[Array, "..."]
@@ -73,13 +77,16 @@ class GradientFlow(Dynamics):
     Parameters
     ----------
     solver
-        "explicit" (Tsitouras 5(4)), "implicit" (Kvaerno 5(4), L-stable, with the dense Hessian), or "auto": explicit
-        until stability and not accuracy holds the steps back, then implicit, and back when that no longer pays. With
-        more than 400 parameters "auto" stays explicit.
+        "explicit" (Tsitouras 5(4)), "stabilized" (Runge-Kutta-Chebyshev 2, explicit, with as many stages as stability
+        asks for), "implicit" (Kvaerno 5(4), L-stable, with the dense Hessian), or "auto": explicit until stability and
+        not accuracy holds the steps back, then stabilized, and implicit where that takes longer than the linear
+        algebra of an implicit step; back when it no longer pays. With more than 400 parameters "auto" is never
+        implicit.
     rtol, atol
         Tolerances of the local error, relative and absolute, as a root mean square over the parameters. The default
         ``atol`` is ``rtol`` / 1000 times the root-mean-square size of the initial parameters, so that a small
-        initialization is resolved.
+        initialization is resolved. For stabilized steps both count three times, since the stiff part of a path
+        forgets its errors (measured: the end point is then within ``rtol``).
 
     Raises
     ------
@@ -91,8 +98,8 @@ class GradientFlow(Dynamics):
     -----
     A step that raises the objective is never accepted, since no gradient flow does that. A run that stops at a loss
     lands on it: its last step is shortened until the loss is at most 0.1% below. ``gradient_evaluations`` is exact for
-    explicit steps; an implicit step counts as two for each parameter (its Hessian) and 60 (the most that its root
-    finding takes).
+    explicit and stabilized steps, with what estimates the spectral radius; an implicit step counts as two for each
+    parameter (its Hessian) and 60 (the most that its root finding takes).
 
     "stalled": over 256 accepted steps the parameters moved less than the tolerance, and the loss fell by less than a
     ten-thousandth. "diverged": the step size has run out, as where a solution leaves its domain or blows up in finite
@@ -127,12 +134,15 @@ class GradientFlow(Dynamics):
         pace = state.gradient_norm / tree_norm(state.params)
         return 0.01 / jnp.where(jnp.isfinite(pace) & (pace > 0), pace, 1)
 
-    def _switches(self, params: Params) -> bool:
-        return self.solver == "auto" and _size(params) <= IMPLICIT_SIZE
+    def _modes_for(self, params: Params) -> tuple[str, ...]:
+        """The modes that a run with so many parameters may take."""
+        return tuple(m for m in self.modes if m != "implicit" or _size(params) <= IMPLICIT_SIZE)
 
     def _solver(self, mode: str, params: Params, atol: Any) -> Any:
         if mode == "explicit":
             return Tsit5()
+        if mode == "stabilized":
+            return Rkc()
         # The root finding stops at a hundredth of what it is told, so that a hundred times the tolerance makes the
         # increments of a step as exact as the step is asked to be; more would only make it fail and the step smaller
         # (measured: three times as many steps). Nor can it get below some roundings, in float32 above all.
@@ -151,7 +161,8 @@ class GradientFlow(Dynamics):
         size = _size(params)
         if self.solver == "implicit" and size > IMPLICIT_SIZE:
             raise ValueError(
-                f"solver: expected at most {IMPLICIT_SIZE} parameters for 'implicit', found {size}; use 'auto'"
+                f"solver: expected at most {IMPLICIT_SIZE} parameters for 'implicit', found {size}; "
+                "use 'auto' or 'stabilized'"
             )
         term = _term(objective)
         total, loss = objective(params)
@@ -162,11 +173,12 @@ class GradientFlow(Dynamics):
         count, zero = jnp.zeros((), jnp.int32), jnp.zeros((), dtype)
         rms = tree_norm(params) / math.sqrt(size)
         atol = jnp.where(rms > 0, rms, 1) * self.rtol * 1e-3 if self.atol is None else zero + self.atol
-        modes = self.modes if self.solver != "auto" or self._switches(params) else self.modes[:1]
-        solvers = [self._solver(mode, params, atol) for mode in modes]
+        modes = self._modes_for(params)
+        solvers = {mode: self._solver(mode, params, atol) for mode in modes}
+        first = solvers[modes[0]]
         # The first step by Hairer's rule, which the controller of diffrax knows.
         step_size, controller = self._controller(atol).init(
-            term, zero, zero + 1, params, None, None, solvers[0].func, solvers[0].error_order(term)
+            term, zero, zero + 1, params, None, None, first.func, first.error_order(term)
         )
         return GradientFlowState(
             params=params,
@@ -174,11 +186,13 @@ class GradientFlow(Dynamics):
             time_lost=zero,
             step_size=jnp.where(jnp.isfinite(step_size), step_size, 1).astype(dtype),
             atol=atol,
-            solvers=tuple(s.init(term, zero, zero + 1, params, None) for s in solvers),
+            solvers=tuple(
+                solvers[mode].init(term, zero, zero + 1, params, None) if mode in modes else None for mode in self.modes
+            ),
             controller=jax.tree.map(jnp.asarray, controller),
-            stiff=count,
-            patience=count + 5 + _implicit_cost(size) // EXPLICIT_COST,
-            direction=descent if self._switches(params) else None,
+            votes=count,
+            patience=count + PATIENCE,
+            direction=descent if modes == MODES else None,
             steps=count,
             gradient_evaluations=count + 3,
             total=total,
@@ -241,14 +255,24 @@ class GradientFlow(Dynamics):
         solver = self._solver(mode, state.params, state.atol)
         controller = self._controller(state.atol)
         term = _term(objective)
+        number = self.modes.index(mode)
+        step_size = state.step_size
+        cost = EXPLICIT_COST if mode == "explicit" else _implicit_cost(_size(state.params))
+        ready, spent = state.solvers[number], 0
+        if isinstance(solver, Rkc):
+            ready, spent = solver.refresh(term, state.params, ready)
+            step_size = jnp.minimum(step_size, solver.longest(ready))
+            # What is learnt about the spectral radius outlives a rejected step, but is learnt once more.
+            state = eqx.tree_at(lambda s: s.solvers[number], state, solver.outdated(ready))
         horizon = jnp.minimum(stop.time, last_target).astype(state.time.dtype)
-        clipped = state.time + state.step_size >= horizon
-        h = jnp.where(clipped, horizon - state.time, state.step_size)
+        clipped = state.time + step_size >= horizon
+        h = jnp.where(clipped, horizon - state.time, step_size)
         # The flow is autonomous: every step starts at time 0, so that nothing is lost where time is long.
         zero = jnp.zeros_like(h)
-        number = self.modes.index(mode)
+        if isinstance(solver, Rkc):
+            cost = spent + solver.stages(h, ready)
         params, error, dense, solver_state, result = solver.step(
-            term, zero, h, state.params, None, state.solvers[number], made_jump=False
+            term, zero, h, state.params, None, ready, made_jump=False
         )
         total, loss = objective(params)
         norm = tree_norm(jax.tree.map(lambda k: k[-1], dense["k"])) / jnp.where(h > 0, h, 1)
@@ -270,6 +294,9 @@ class GradientFlow(Dynamics):
 
         increment = h - state.time_lost
         later = state.time + increment
+        if mode == "implicit":
+            # Where a run has arrived, time would outgrow all numbers before that shows.
+            next_h = jnp.minimum(next_h, jnp.maximum(h, 2 * later))
         time = jnp.where(clipped, horizon, later)
         time_lost = jnp.where(clipped, 0, (later - state.time) - increment)
         steps = state.steps + 1
@@ -301,11 +328,10 @@ class GradientFlow(Dynamics):
         )
         new = eqx.tree_at(lambda s: s.controller, new, jax.tree.map(jnp.asarray, controller_state))
         new = self._watch_progress(new)
-        new = self._choose_mode(mode, objective, new, dense, h)
+        new = self._choose_mode(mode, objective, new, dense, h, next_h)
         new = tree_where(jnp.asarray(keep), new, state)
         smallest = 1e-3 * jnp.finfo(h.dtype).eps * state.time + jnp.finfo(h.dtype).tiny
         lost = ~keep & (next_h <= smallest)
-        cost = EXPLICIT_COST if mode == "explicit" else _implicit_cost(_size(params))
         new = eqx.tree_at(
             lambda s: (s.step_size, s.landings, s.gradient_evaluations, s.status),
             new,
@@ -335,47 +361,72 @@ class GradientFlow(Dynamics):
         )
 
     def _choose_mode(
-        self, mode: str, objective: Objective, state: GradientFlowState, dense: Any, h: Array
+        self, mode: str, objective: Objective, state: GradientFlowState, dense: Any, h: Array, next_h: Array
     ) -> GradientFlowState:
-        """Explicit where steps are held back by accuracy, implicit where stability would hold them back.
+        """Explicit where accuracy holds the steps back, stabilized where stability does, implicit where that is dear.
 
-        An implicit step costs as much as ``ratio`` explicit ones; the switch is tried after stiff steps worth one, and
-        after each return twice as late, so that a wrong guess costs little.
+        Stabilized steps must get further for each gradient than explicit ones at their edge. The step after which the
+        run goes on to the next solver comes twice as late after each return, so that a wrong guess costs little.
         """
-        if not self._switches(state.params):
+        if self.solver != "auto":
             return state
-        ratio = _implicit_cost(_size(state.params)) / EXPLICIT_COST
+        number, last = self.modes.index(mode), len(self._modes_for(state.params)) - 1
+        effort, stabilized = _implicit_effort(_size(state.params)), Rkc()
+        stiffer = milder = jnp.asarray(False)
         if mode == "explicit":
-            other = 1
+            derivative, direction = state.solvers[number], jax.tree.map(lambda k: k[-1] - k[-2], dense["k"])
             stiffness = explicit_stiffness(Tsit5.tableau, dense["k"])
-            wants = stiffness > EXPLICIT_EDGE
-            direction = jax.tree.map(lambda k: k[-1] - k[-2], dense["k"])
-            patience = state.patience
+            radius, stiffer = stiffness / h, stiffness > EXPLICIT_EDGE
+        elif mode == "stabilized":
+            ready = state.solvers[number]
+            derivative, direction, radius = ready.derivative, ready.direction, ready.radius
+            if number < last:
+                stiffer = stabilized.effort(next_h * radius) > effort
+            milder = h * radius < EXPLICIT_EDGE / EXPLICIT_COST * stabilized.effort(h * radius)
         else:
-            other = 0
             gradient = jax.grad(lambda p: objective(p)[0])
+            derivative = jax.tree.map(jnp.negative, gradient(state.params))
             radius, direction = spectral_radius(gradient, state.params, state.direction)
-            wants = h * radius < ratio * EXPLICIT_EDGE / 2
-            patience = jnp.asarray(SETTLING, jnp.int32)
-        stiff = jnp.where(wants, state.stiff + 1, 0)
-        switch = (stiff >= patience) & (state.status == RUNNING)
-        fresh = self._solver(self.modes[other], state.params, state.atol).init(
-            _term(objective), jnp.zeros_like(h), h, state.params, None
-        )
+            milder = stabilized.effort(h * radius) < effort / 2
+        against = jnp.where(milder, jnp.minimum(state.votes, 0) - 1, 0)
+        votes = jnp.where(stiffer, jnp.maximum(state.votes, 0) + 1, against)
+        running = state.status == RUNNING
+        up, down = running & (votes >= state.patience), running & (votes <= -SETTLING)
         solvers = list(state.solvers)
-        solvers[other] = tree_where(switch, fresh, solvers[other])
-        back = switch & (other == 0)
+        for other, chosen in ((number + 1, up), (number - 1, down)):
+            if 0 <= other <= last:
+                fresh = self._enter(self.modes[other], objective, state, derivative, direction, radius)
+                solvers[other] = tree_where(chosen, fresh, solvers[other])
         return eqx.tree_at(
-            lambda s: (s.stiff, s.patience, s.mode, s.solvers, s.direction),
+            lambda s: (s.votes, s.patience, s.mode, s.solvers, s.direction),
             state,
             (
-                jnp.where(switch, 0, stiff).astype(jnp.int32),
-                jnp.where(back, 2 * state.patience, state.patience).astype(jnp.int32),
-                jnp.where(switch, other, state.mode).astype(jnp.int32),
+                jnp.where(up | down, 0, votes).astype(jnp.int32),
+                jnp.where(down, 2 * state.patience, state.patience).astype(jnp.int32),
+                (state.mode + up - down).astype(jnp.int32),
                 tuple(solvers),
-                direction,
+                None if state.direction is None else direction,
             ),
+            is_leaf=lambda x: x is None,
         )
+
+    def _enter(
+        self,
+        mode: str,
+        objective: Objective,
+        state: GradientFlowState,
+        derivative: Params,
+        direction: Params,
+        radius: Array,
+    ) -> Any:
+        """What the solver of a mode needs for its first step."""
+        if mode == "explicit":
+            return derivative
+        if mode == "stabilized":
+            return Rkc().enter(derivative, direction, radius)
+        zero = jnp.zeros_like(state.time)
+        solver = self._solver(mode, state.params, state.atol)
+        return solver.init(_term(objective), zero, zero, state.params, None)
 
 
 def _term(objective: Objective) -> diffrax.ODETerm:
@@ -390,3 +441,8 @@ def _size(params: Params) -> int:
 def _implicit_cost(size: int) -> int:
     """Gradients of one implicit step: the dense Hessian, and its root finding at most."""
     return 2 * size + NEWTON
+
+
+def _implicit_effort(size: int) -> float:
+    """Time of one implicit step in times of a gradient, its linear algebra included (measured on two cores)."""
+    return 10 + size**2 / 100

@@ -5,10 +5,10 @@ from typing import Any
 import diffrax
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from ..parameterizations._base import Params
-from ._base import tree_norm
+from ._base import tree_norm, tree_where
 
 EXPLICIT_EDGE = 2.4
 """Step size times spectral radius above which stability, not accuracy, holds an explicit step back."""
@@ -40,3 +40,35 @@ def spectral_radius(gradient: Any, params: Params, direction: Params) -> tuple[F
     unit = jax.tree.map(lambda x: x / jnp.where(length > 0, length, 1), direction)
     image = jax.jvp(gradient, (params,), (unit,))[1]
     return tree_norm(image), image
+
+
+def power_method(
+    field: Any, params: Params, value: Params, direction: Params, radius: Array, due: Array
+) -> tuple[Float[Array, ""], Params, Int[Array, ""]]:
+    """The spectral radius of the derivative of a field where its ``value`` is known, if it is ``due``.
+
+    By differences of the field, since not every problem can be differentiated forward over reverse. It starts from an
+    earlier direction and estimate, and ends once that changes by less than a tenth: the estimate, the direction to go
+    on with, and how often the field was evaluated.
+    """
+    size = tree_norm(params)
+    step = jnp.sqrt(jnp.finfo(radius.dtype).eps) * jnp.where(size > 0, size, 1)
+
+    def going(carry: tuple) -> Bool[Array, ""]:
+        new, old, _, count = carry
+        return due & (count < 50) & ((count == 0) | (jnp.abs(new - old) > 0.1 * new))
+
+    def iterate(carry: tuple) -> tuple:
+        old, _, direction, count = carry
+        length = tree_norm(direction)
+        along = jax.tree.map(lambda x: step / jnp.where(length > 0, length, 1) * x, direction)
+        moved = field(jax.tree.map(jnp.add, params, along))
+        image = jax.tree.map(lambda a, b: (a - b) / step, moved, value)
+        new = tree_norm(image)
+        # Beyond the domain of the field nothing is learnt.
+        sound = jnp.isfinite(new) & (new > 0)
+        return jnp.where(sound, new, old), old, tree_where(sound, image, direction), count + 1
+
+    zero = jnp.zeros((), jnp.int32)
+    new, _, direction, count = jax.lax.while_loop(going, iterate, (radius, radius, direction, zero))
+    return new, direction, count

@@ -10,6 +10,7 @@ from ._hold_out import HeldOutErrors as HeldOutErrors
 from ._hold_out import held_out_errors as held_out_errors
 from ._imputer import LowRankImputer as LowRankImputer
 from ._ratings import RatingPredictor as RatingPredictor
+from ._sparse_regressor import SparseRegressor as SparseRegressor
 
 __all__ = [
     "Completion",
@@ -18,6 +19,7 @@ __all__ = [
     "LowRankImputer",
     "RatingPredictor",
     "Settings",
+    "SparseRegressor",
     "StoppingPoint",
     "complete",
     "fit_effects",

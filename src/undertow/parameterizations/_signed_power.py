@@ -39,7 +39,8 @@ class SignedPower(Parameterization):
     Notes
     -----
     ``lift`` gives the smallest preimage, with one half zero in each entry. For N > 1 that half is at rest and stays
-    zero along a gradient flow.
+    zero along a gradient flow. For 1 < N < 2 a half can reach zero in finite time, where a flow with non-integer N
+    ends as diverged.
 
     References
     ----------

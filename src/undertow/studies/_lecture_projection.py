@@ -1,4 +1,4 @@
-"""Mirror descent ends at the Bregman projection of its start on the perfect fits, whatever the potential and the steps."""
+"""Mirror descent ends at the Bregman projection of its start on the perfect fits, whatever the potential."""
 
 from collections.abc import Callable
 

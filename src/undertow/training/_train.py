@@ -153,6 +153,7 @@ def _plan(
     for leaf in jax.tree.leaves(params):
         if not bool(jnp.all(jnp.isfinite(leaf))):
             raise ValueError("params: expected finite initial parameters, found NaN or infinity")
+    dynamics.check(objective, params)
     setup = Setup(objective, dynamics, stop, params, watched)
     plan = Plan(setup, _check_samples(samples, dynamics.samples_by), early_stopping)
     if early_stopping is not None and (shape := plan.probe_shapes()[early_stopping.monitor]):

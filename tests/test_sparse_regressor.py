@@ -1,0 +1,396 @@
+"""SparseRegressor: the flow it claims to be, the problems it should solve, and the manners of an estimator."""
+
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+from scipy.optimize import linprog
+from scipy.sparse import coo_array, csc_array, csr_array, csr_matrix
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.linear_model import LassoCV
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
+
+from undertow.estimators import SparseRegressor
+from undertow.estimators._diagonal_flow import Design, FlowState, Folds, dual_pace, flow, last_column, weights
+
+
+def draw(seed: int, n: int, p: int, k: int, rho: float, ratio: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows with correlation rho^|i - j|, k coefficients of 1 or -1, signal-to-noise ratio of variances."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, p))
+    for j in range(1, p):
+        X[:, j] = rho * X[:, j - 1] + np.sqrt(1 - rho**2) * X[:, j]
+    truth = np.zeros(p)
+    truth[rng.choice(p, k, replace=False)] = rng.choice([-1.0, 1.0], k)
+    signal = X @ truth
+    return X, signal + signal.std() / np.sqrt(ratio) * rng.standard_normal(n), truth
+
+
+def f1(found: np.ndarray, truth: np.ndarray) -> float:
+    return 2 * ((found != 0) & (truth != 0)).sum() / ((found != 0).sum() + (truth != 0).sum())
+
+
+# The flow ---------------------------------------------------------------------------------------
+
+
+def run_on_all(
+    X: np.ndarray, y: np.ndarray, scale: float, depth: int = 2, change: float = 0.3
+) -> tuple[FlowState, np.ndarray, np.ndarray]:
+    """The flow on all rows, to the end: its times and its coefficients."""
+    n = len(y)
+    design, folds = Design(X), Folds(jnp.ones((n, 1)), jnp.zeros((n, 0)))
+    state = flow(design, jnp.asarray(y), folds, jnp.asarray(scale), depth, jnp.asarray(20_000), change)
+    count = int(state.path.count)
+    times = np.asarray(state.path.times)[:count] / dual_pace(scale, depth)
+    return state, times, np.asarray(last_column(design, state.path, jnp.asarray(scale), depth))[:count]
+
+
+def basis_pursuit(X: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Smallest l1 norm with X w + c = y, as a linear program."""
+    n, p = X.shape
+    equal = np.hstack([X, -X, np.ones((n, 1))])
+    bounds = [(0, None)] * (2 * p) + [(None, None)]
+    halves = linprog(np.append(np.ones(2 * p), 0), A_eq=equal, b_eq=y, bounds=bounds).x[:-1]
+    return halves[:p] - halves[p:]
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_it_is_the_flow_of_the_network(depth: int) -> None:
+    # Against the flow of u and v themselves, by an integrator of scipy's.
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((20, 4)) @ np.diag([1.0, 1.0, 0.7, 0.7])
+    y = X @ [1.0, 0.0, -0.5, 0.2] + 3
+    scale = 1e-3
+    centered, target = X - X.mean(0), y - y.mean()
+
+    def velocity(t: float, params: np.ndarray) -> np.ndarray:
+        u, v = params[:4], params[4:]
+        gradient = centered.T @ (centered @ (u**depth - v**depth) - target) / len(y)
+        return np.concatenate([-depth * u ** (depth - 1) * gradient, depth * v ** (depth - 1) * gradient])
+
+    start, errors = np.full(8, scale ** (1 / depth)), []
+    for change in (0.3, 0.03, 0.003):
+        _, times, w = run_on_all(X, y, scale, depth, change)
+        exact = solve_ivp(velocity, (0, times[-1]), start, "LSODA", times, rtol=1e-9, atol=1e-12).y
+        exact = (exact[:4] ** depth - exact[4:] ** depth).T
+        np.testing.assert_array_equal(w[0], 0)
+        np.testing.assert_allclose(w[-1], exact[-1], atol=2e-3)
+        errors.append(np.abs(w - exact).max())
+    # Euler's method in the dual variable: of first order in the size of the steps.
+    assert errors[0] < 0.2
+    assert errors[1] < errors[0] / 4
+    assert errors[2] < errors[1] / 4
+
+
+@pytest.mark.parametrize("depth", [2, 3, 4])
+def test_laws_of_the_path(depth: int) -> None:
+    X, y, _ = draw(1, 15, 40, 3, 0.5, 4.0)
+    scale = 1e-4
+    state, times, w = run_on_all(X, y, scale, depth)
+    assert (np.diff(times) > 0).all()
+    losses = np.asarray(state.path.fitted)[: len(times), 0]
+    assert (np.diff(losses) <= 1e-12).all()
+    assert losses[-1] < 1e-7 * losses[0]
+    # The dual variable stays in the span of the rows: here, by the integral of the residual.
+    z = X.T @ np.asarray(state.integral)
+    np.testing.assert_allclose(z, np.asarray(state.z), atol=1e-10 * np.abs(z).max())
+    # A sample is the state at its time; the last one precedes the end by less than a spacing.
+    np.testing.assert_allclose(np.asarray(weights(state.z, scale, depth))[:, 0], w[-1], atol=0.05)
+
+
+def test_it_ends_at_the_smallest_l1_norm() -> None:
+    rng = np.random.default_rng(3)
+    X, y = rng.standard_normal((10, 25)), rng.standard_normal(10)
+    exact = basis_pursuit(X, y)
+    excess = []
+    for scale in (1e-2, 1e-6, 1e-24):
+        state, _, _ = run_on_all(X, y, scale)
+        w = np.asarray(weights(state.z, scale, 2))[:, 0]
+        excess.append(np.abs(w).sum() / np.abs(exact).sum() - 1)
+    assert excess[0] > 5 * abs(excess[1])
+    assert excess[1] > 2 * abs(excess[2])
+    assert abs(excess[2]) < 1e-3
+
+
+def test_without_noise_the_sparse_truth_is_found() -> None:
+    rng = np.random.default_rng(4)
+    X = rng.standard_normal((60, 150)) * np.exp(rng.standard_normal(150))
+    truth = np.zeros(150)
+    truth[[3, 77, 140]] = [2.0, -1.0, 0.5] / X.std(0)[[3, 77, 140]]
+    y = X @ truth - 7
+    exact = basis_pursuit(X / X.std(0), y) / X.std(0)  # the flow runs in units of the columns' deviations
+    np.testing.assert_allclose(exact, truth, atol=1e-8 * np.abs(truth).max())
+    model = SparseRegressor().fit(X, y)
+    np.testing.assert_allclose(model.coef_, exact, atol=1e-3 * np.abs(truth).max())
+    assert np.flatnonzero(model.coef_).tolist() == [3, 77, 140]
+    assert abs(model.intercept_ + 7) < 1e-2
+    assert model.score(X, y) > 1 - 1e-6
+
+
+# The estimator ----------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:Objective did not converge")  # at the end of the path of Lasso
+@pytest.mark.parametrize(("rho", "ratio"), [(0.5, 3.0), (0.5, 10.0)])
+def test_closer_to_the_truth_than_cross_validated_lasso(rho: float, ratio: float) -> None:
+    errors, scores = [], []
+    for seed in range(6):
+        X, y, truth = draw(seed, 100, 120, 5, rho, ratio)
+        both = SparseRegressor().fit(X, y).coef_, LassoCV(cv=5).fit(X, y).coef_
+        errors.append([np.linalg.norm(coef - truth) for coef in both])
+        scores.append([f1(coef, truth) for coef in both])
+    flow_error, lasso_error = np.mean(errors, 0)
+    flow_f1, lasso_f1 = np.mean(scores, 0)
+    assert flow_error < 0.8 * lasso_error
+    assert flow_f1 > max(0.85, lasso_f1)
+
+
+def test_noise_alone() -> None:
+    # A chance correlation or two may pay on the held-out rows, not many.
+    found = []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        coef = SparseRegressor(scales=1e-6).fit(rng.standard_normal((100, 120)), rng.standard_normal(100)).coef_
+        found.append((coef != 0).sum())
+    assert np.mean(found) <= 2
+
+
+def test_attributes() -> None:
+    X, y, _ = draw(6, 70, 90, 3, 0.5, 5.0)
+    X = 4 * X + 100
+    before = X.copy(), y.copy()
+    model = SparseRegressor(cv=4, repeats=1)
+    assert model.fit(X, y) is model
+    np.testing.assert_array_equal(X, before[0])
+    np.testing.assert_array_equal(y, before[1])
+    assert model.n_features_in_ == 90
+    assert model.n_iter_ > 10
+    assert model.scale_ in (1e-6, 1e-24)
+    samples = len(model.path_times_)
+    assert model.path_times_[0] == 0
+    assert (np.diff(model.path_times_) > 0).all()
+    assert model.path_coefs_.shape == (samples, 90)
+    np.testing.assert_array_equal(model.path_coefs_[0], 0)
+    assert (np.diff(model.path_train_errors_) <= 1e-12 * model.path_train_errors_[0]).all()
+    np.testing.assert_allclose(model.path_train_errors_[0], y.var())
+    # The errors on record are those of the coefficients on record.
+    residual = y[:, None] - X @ model.path_coefs_.T
+    np.testing.assert_allclose(residual.var(0), model.path_train_errors_, rtol=1e-6)
+    assert model.path_validation_errors_.shape == (samples, 4)
+    best = model.path_validation_errors_.mean(1).argmin()
+    assert model.stopping_time_ == model.path_times_[best] > 0
+    assert 0 < model.threshold_ < 1
+    np.testing.assert_allclose(model.predict(X), X @ model.coef_ + model.intercept_)
+    np.testing.assert_allclose(model.predict(X).mean(), y.mean())
+    kept = np.abs(model.coef_[model.coef_ != 0] * X.std(0)[model.coef_ != 0])
+    assert kept.min() > model.threshold_ * kept.max()
+
+
+def test_units_do_not_matter() -> None:
+    X, y, _ = draw(7, 60, 50, 3, 0.5, 5.0)
+    plain = SparseRegressor(cv=4, repeats=1).fit(X, y)
+    factors = np.exp(np.random.default_rng(0).standard_normal(50))
+    scaled = SparseRegressor(cv=4, repeats=1).fit(X * factors + 10, 1e4 * y - 3)
+    np.testing.assert_allclose(scaled.coef_ * factors, 1e4 * plain.coef_, rtol=1e-5, atol=1e-6)
+    # In one unit for all columns, those of large entries come first.
+    common = SparseRegressor(cv=4, repeats=1, standardize=False).fit(X * factors, y)
+    assert np.abs(common.coef_ * factors - plain.coef_).max() > 1e-3
+
+
+@pytest.mark.parametrize("kind", [csr_array, csc_array, coo_array, csr_matrix])
+def test_sparse_equals_dense(kind) -> None:
+    rng = np.random.default_rng(8)
+    X = rng.standard_normal((50, 30)) * (rng.random((50, 30)) < 0.3) + 0.0
+    y = X[:, 2] - X[:, 5] + 0.3 * rng.standard_normal(50) + 2
+    dense = SparseRegressor(cv=4, repeats=1).fit(X, y)
+    model = SparseRegressor(cv=4, repeats=1).fit(kind(X), y)
+    np.testing.assert_allclose(model.coef_, dense.coef_, atol=1e-7)
+    np.testing.assert_allclose(model.intercept_, dense.intercept_, atol=1e-7)
+    np.testing.assert_allclose(model.predict(kind(X)), dense.predict(X), atol=1e-6)
+
+
+def test_a_wide_sparse_table_is_never_dense() -> None:
+    # Dense it would take 8 GB.
+    rng = np.random.default_rng(9)
+    entries = 20 * 10_000
+    rows, columns = rng.integers(10_000, size=entries), rng.integers(100_000, size=entries)
+    rows[:30_000], columns[:30_000] = np.tile(np.arange(10_000), 3), np.repeat([5, 6, 7], 10_000)
+    X = csr_array((rng.standard_normal(entries), (rows, columns)), shape=(10_000, 100_000))
+    y = X @ np.eye(1, 100_000, 5)[0] + 0.5 * rng.standard_normal(10_000)
+    model = SparseRegressor(cv=2, repeats=1, scales=1e-6, max_iter=60)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, y)
+    assert np.abs(model.path_coefs_[-1] * np.sqrt(X.power(2).mean(0))).argmax() == 5
+    assert model.path_validation_errors_.mean(1).min() < 0.6 * y.var()
+
+
+def test_one_program_for_tables_of_about_the_same_shape() -> None:
+    compiled = []
+
+    def count(event: str, duration: float, **_: object) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(duration)
+
+    model = SparseRegressor(cv=3, repeats=1)
+    model.fit(*draw(10, 70, 140, 3, 0.0, 3.0)[:2])
+    jax.monitoring.register_event_duration_secs_listener(count)
+    model.fit(*draw(11, 75, 150, 3, 0.5, 3.0)[:2])
+    assert not compiled
+
+
+def test_random_state() -> None:
+    X, y, _ = draw(12, 60, 80, 4, 0.5, 1.0)
+    first, again, other = (SparseRegressor(cv=3, repeats=1, random_state=s).fit(X, y) for s in (0, 0, 1))
+    np.testing.assert_array_equal(first.coef_, again.coef_)
+    assert not np.array_equal(first.path_validation_errors_[:5], other.path_validation_errors_[:5])
+
+
+def test_real_data() -> None:
+    # Diabetes with squares and products, 442 x 65: on a par with Lasso, from fewer coefficients.
+    X, y = load_diabetes(return_X_y=True)
+    X = PolynomialFeatures(2, include_bias=False).fit_transform(X)
+    folds = KFold(3, shuffle=True, random_state=0)
+    scores = cross_val_score(SparseRegressor(threshold=0.01), X, y, cv=folds)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        lasso = cross_val_score(make_pipeline(StandardScaler(), LassoCV(cv=5)), X, y, cv=folds)
+    assert scores.mean() > 0.45
+    assert scores.mean() > lasso.mean() - 0.02
+
+
+def test_grid_search_and_pipeline() -> None:
+    X, y, truth = draw(13, 60, 40, 3, 0.0, 10.0)
+    model = make_pipeline(StandardScaler(), SparseRegressor(cv=3, repeats=1))
+    search = GridSearchCV(model, {"sparseregressor__scales": [0.5, (1e-6, 1e-24)]}, cv=3).fit(X, y)
+    assert search.best_params_ == {"sparseregressor__scales": (1e-6, 1e-24)}
+    assert search.best_score_ > 0.8
+    assert f1(search.best_estimator_[-1].coef_, truth) > 0.8
+
+
+def test_splits_of_ones_own() -> None:
+    X, y, _ = draw(14, 60, 40, 3, 0.0, 5.0)
+    by_splitter = SparseRegressor(cv=KFold(3)).fit(X, y)
+    by_list = SparseRegressor(cv=list(KFold(3).split(X))).fit(X, y)
+    np.testing.assert_array_equal(by_splitter.coef_, by_list.coef_)
+    assert by_list.path_validation_errors_.shape[1] == 3
+    held_out = [(np.arange(40), np.arange(40, 60))]  # rows that are never held out are fitted all the same
+    assert SparseRegressor(cv=held_out).fit(X, y).score(X, y) > 0.6
+    with pytest.raises(ValueError, match=r"^cv: expected splits with rows"):
+        SparseRegressor(cv=[(np.arange(60), np.arange(0))]).fit(X, y)
+    with pytest.raises(ValueError, match="groups"):
+        SparseRegressor(cv=GroupKFold(3)).fit(X, y)
+
+
+def test_too_few_steps_are_told() -> None:
+    X, y, _ = draw(15, 60, 40, 3, 0.0, 5.0)
+    with pytest.warns(ConvergenceWarning, match="^max_iter: .* after 15 steps"):
+        SparseRegressor(cv=3, repeats=1, max_iter=15).fit(X, y)
+
+
+def test_degenerate_tables() -> None:
+    X, y, _ = draw(16, 40, 20, 2, 0.0, 5.0)
+    constant = SparseRegressor(cv=3, repeats=1).fit(X, np.full(40, 2.5))
+    np.testing.assert_array_equal(constant.coef_, 0)
+    np.testing.assert_array_equal(constant.predict(X), 2.5)
+    X[:, 3], X[:, 4] = 1e6 + 0.1, 0
+    model = SparseRegressor(cv=3, repeats=1).fit(X, y)
+    np.testing.assert_array_equal(model.coef_[[3, 4]], 0)
+    assert model.score(X, y) > 0.5
+    two = SparseRegressor().fit([[0.0], [1.0]], [1.0, 3.0])
+    assert np.isfinite(two.predict([[0.5]])).all()
+
+
+def test_single_precision() -> None:
+    X, y, truth = draw(17, 100, 120, 4, 0.5, 5.0)
+    double = SparseRegressor().fit(X, y)
+    with jax.enable_x64(False):
+        single = SparseRegressor().fit(X.astype(np.float32), y)
+    np.testing.assert_array_equal(np.flatnonzero(single.coef_), np.flatnonzero(double.coef_))
+    np.testing.assert_allclose(single.coef_, double.coef_, atol=2e-2)
+    assert np.linalg.norm(single.coef_ - truth) < 0.7
+
+
+@pytest.mark.parametrize("depth", [3, 4])
+def test_deeper_networks(depth: int) -> None:
+    X, y, truth = draw(18, 80, 60, 3, 0.0, 10.0)
+    model = SparseRegressor(depth=depth, scales=1e-4, cv=4, repeats=1).fit(X, y)
+    assert f1(model.coef_, truth) == 1
+    assert np.linalg.norm(model.coef_ - truth) < 0.4
+
+
+BAD_PARAMETERS = [
+    *[("depth", value) for value in (1, 2.0, "2", None, True)],
+    *[("scales", value) for value in (0, -1, 1e-40, 2.0, np.nan, np.inf, "1", (), (1e-6, 0), (1e-6, None))],
+    *[("threshold", value) for value in (-0.1, 1, 1.5, np.nan, "0")],
+    *[("standardize", value) for value in (None, 1, "yes")],
+    *[("cv", value) for value in (1, 0, -3, "10")],
+    *[(name, value) for name in ("repeats", "max_iter") for value in (0, 1.5, None)],
+    *[("random_state", value) for value in (-1, None, 0.5, 2**32)],
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD_PARAMETERS)
+def test_bad_parameters_are_refused_by_fit(name: str, value) -> None:
+    X, y, _ = draw(19, 20, 10, 2, 0.0, 5.0)
+    model = SparseRegressor().set_params(**{name: value})
+    with pytest.raises((ValueError, TypeError), match=f"^{name}: |^Expected `cv`"):
+        model.fit(X, y)
+    assert not hasattr(model, "coef_")
+
+
+def test_scales_that_floats_cannot_follow_are_refused() -> None:
+    X, y, _ = draw(19, 20, 10, 2, 0.0, 5.0)
+    with jax.enable_x64(False), pytest.raises(ValueError, match=r"^scales: expected a finite number of at least"):
+        SparseRegressor(depth=3, scales=1e-20).fit(X, y)
+
+
+BAD_DATA = [
+    (np.full((4, 2), np.nan), np.ones(4), "Input X contains NaN"),
+    (np.ones((4, 2)), [1, 2, np.inf, 3], "Input y contains infinity"),
+    (np.ones((4, 2)), np.ones(3), "inconsistent numbers of samples"),
+    (np.ones((1, 2)), np.ones(1), "minimum of 2 is required"),
+    (np.ones(4), np.ones(4), "Expected 2D array"),
+    (np.ones((4, 2)), np.ones((4, 2)), "y should be a 1d array"),
+    (np.ones((4, 2)), None, "requires y to be passed"),
+    (np.diag([1e200, 1, 1, 1]), np.arange(4.0), "^X, y: expected numbers that can be squared"),
+    (np.eye(4), [1e200, 0, 0, 0], "^X, y: expected numbers that can be squared"),
+]
+
+
+@pytest.mark.parametrize(("X", "y", "message"), BAD_DATA)
+def test_bad_data_are_refused(X, y, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SparseRegressor().fit(X, y)
+
+
+def test_before_fit_and_with_other_columns() -> None:
+    model = SparseRegressor(cv=3, repeats=1)
+    with pytest.raises(NotFittedError):
+        model.predict(np.eye(3))
+    assert clone(model).get_params() == model.get_params()
+    X, y, _ = draw(20, 40, 10, 2, 0.0, 5.0)
+    with pytest.raises(ValueError, match="X has 9 features"):
+        model.fit(X, y).predict(X[:, 1:])
+
+
+# It gives the constructor arguments of every kind, which only the run-time type checks of these tests object to.
+TYPED = {"check_do_not_raise_errors_in_init_or_set_params"}
+
+
+@pytest.mark.filterwarnings("ignore:Skipping check check_array_api_input")
+@pytest.mark.filterwarnings("ignore:max_iter")
+def test_scikit_learn_checks() -> None:
+    results = check_estimator(SparseRegressor(cv=3, repeats=1, scales=1e-6, max_iter=200), on_fail=None)
+    failed = {result["check_name"]: str(result["exception"]) for result in results if result["status"] == "failed"}
+    assert failed.keys() == TYPED
+    assert "Type-check error" in failed[TYPED.copy().pop()]
+    assert sum(result["status"] == "passed" for result in results) > 45
