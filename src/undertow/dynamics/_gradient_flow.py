@@ -86,7 +86,8 @@ class GradientFlow(Dynamics):
         Tolerances of the local error, relative and absolute, as a root mean square over the parameters. The default
         ``atol`` is ``rtol`` / 1000 times the root-mean-square size of the initial parameters, so that a small
         initialization is resolved. For stabilized steps both count three times, since the stiff part of a path
-        forgets its errors (measured: the end point is then within ``rtol``).
+        forgets its errors (measured: the end point of "auto" is then within ``rtol``, of "stabilized" from the start on
+        within five times it).
 
     Raises
     ------

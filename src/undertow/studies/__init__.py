@@ -18,7 +18,15 @@ from undertow.studies._base import (
 )
 from undertow.studies._flow_versus_descent import flow_versus_descent
 from undertow.studies._image_completion import image_completion
+from undertow.studies._lecture_implied import lecture_implied
+from undertow.studies._lecture_kernel_rich import lecture_kernel_rich
+from undertow.studies._lecture_minimum_norm import lecture_minimum_norm
+from undertow.studies._lecture_projection import lecture_projection
+from undertow.studies._lecture_same_curve import lecture_same_curve
+from undertow.studies._lecture_sparse import lecture_sparse
+from undertow.studies._lecture_spread import lecture_spread
 from undertow.studies._movielens import movielens
+from undertow.studies._phase_diagram import phase_diagram
 from undertow.studies._primer_exponential import primer_exponential
 from undertow.studies._primer_fields import primer_fields
 from undertow.studies._primer_incremental import primer_incremental
@@ -46,6 +54,14 @@ __all__ = [  # noqa: RUF022
     "primer_exponential",
     "primer_rich",
     "primer_incremental",
+    "lecture_minimum_norm",
+    "lecture_sparse",
+    "lecture_kernel_rich",
+    "lecture_same_curve",
+    "lecture_projection",
+    "lecture_spread",
+    "lecture_implied",
+    "phase_diagram",
     "flow_versus_descent",
     "image_completion",
     "movielens",
