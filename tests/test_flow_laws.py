@@ -305,3 +305,20 @@ def test_samples_do_not_move_the_flow():
 def test_bad_limits_are_named(limits, message):
     with pytest.raises(ValueError, match=message):
         ut.Stop(**limits)
+
+
+def test_a_plateau_near_a_saddle_is_no_end():
+    """From a start of 1e-20 the third jump of this network comes after a thousand steps on which only dust grows."""
+    rng = np.random.default_rng(3)
+    A = rng.standard_normal((6, 4))
+    b, half = A @ rng.standard_normal(4), jnp.full(4, 1e-20)
+    trajectory = ut.train(
+        ut.problems.LeastSquares(A, b),
+        ut.parameterizations.SignedPower(4, 2),
+        ut.dynamics.GradientFlow(rtol=1e-8),
+        params=(half, half),
+        stop=ut.Stop(loss=1e-16),
+        samples=2,
+    )
+    assert trajectory.status == "converged"
+    np.testing.assert_allclose(trajectory.w, np.linalg.lstsq(A, b)[0], rtol=1e-6)

@@ -102,8 +102,8 @@ class GradientFlow(Dynamics):
     explicit and stabilized steps, with what estimates the spectral radius; an implicit step counts as two for each
     parameter (its Hessian) and 60 (the most that its root finding takes).
 
-    "stalled": over 256 accepted steps the parameters moved less than the tolerance, and the loss fell by less than a
-    ten-thousandth. "diverged": the step size has run out, as where a solution leaves its domain or blows up in finite
+    "stalled": over 256 accepted steps the parameters moved less than the tolerance, none grew by a hundredth of its
+    size, and the loss fell by less than a ten-thousandth. "diverged": the step size has run out, as where a solution leaves its domain or blows up in finite
     time; the parameters are the last sound ones.
 
     Examples
@@ -351,7 +351,13 @@ class GradientFlow(Dynamics):
         over = state.steps % WINDOW == 0
         moved = tree_norm(jax.tree.map(jnp.subtract, state.params, params))
         near = moved <= self.rtol * tree_norm(state.params) + state.atol * math.sqrt(_size(params))
-        stalled = over & near & (state.loss > (1 - 1e-4) * loss) & (state.status == RUNNING)
+        # Near a saddle nothing seems to move for long, but something small grows, and will be large one day.
+        grows = [
+            jnp.any((jnp.abs(x) > 1.01 * jnp.abs(old)) & (jnp.abs(x) > 100 * state.atol))
+            for x, old in zip(jax.tree.leaves(state.params), jax.tree.leaves(params), strict=True)
+        ]
+        still = near & ~jnp.any(jnp.stack(grows))
+        stalled = over & still & (state.loss > (1 - 1e-4) * loss) & (state.status == RUNNING)
         return eqx.tree_at(
             lambda s: (s.status, s.window),
             state,

@@ -40,7 +40,7 @@ def train_from(
     params: Sequence[Any],
     *,
     dynamics: Dynamics | None = None,
-    loss: float = 1e-20,
+    loss: float = 1e-18,
     samples: Any = 64,
     progress: Callable[[float, str], None] | bool = False,
 ) -> xr.Dataset:

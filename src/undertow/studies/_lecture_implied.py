@@ -84,7 +84,7 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
             "problems": f"{equations} equations, {unknowns} unknowns, Gaussian; {count} for each map",
             "initial weights": ", ".join(f"{scale:g}" for scale in scales),
             "flow": "automatic solver, relative tolerance 1e-9",
-            "stop": "loss 1e-20",
+            "stop": "loss 1e-18",
             "precision": "float64",
         },
     )

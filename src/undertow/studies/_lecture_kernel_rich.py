@@ -55,7 +55,7 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
             "problem": "3 equations, 8 unknowns (NumPy's generator, seed 0), solution with entries 1 and -1/2",
             "start": "u = v = alpha in every entry, so w = 0",
             "flow": "automatic solver, relative tolerance 1e-9",
-            "stop": "loss 1e-20",
+            "stop": "loss 1e-18",
             "precision": "float64",
         },
     )

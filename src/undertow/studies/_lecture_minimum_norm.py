@@ -60,7 +60,7 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
             "problem": f"{equations} equations, {unknowns} unknowns, Gaussian",
             "flow": "explicit, relative tolerance 1e-10",
             "descent": "learning rates 0.5 and 1.5 over the largest squared singular value",
-            "stop": "loss 1e-20",
+            "stop": "loss 1e-18",
             "precision": "float64",
         },
     )

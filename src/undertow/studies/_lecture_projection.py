@@ -72,7 +72,7 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
             "problem": f"{equations} equations, {unknowns} unknowns, Gaussian; nonnegative sparse solution",
             "starts": "uniform in [0.05, 0.2] and in [0.5, 2]",
             "flow": "automatic solver of the dual, relative tolerance 1e-9",
-            "stop": "loss 1e-20",
+            "stop": "loss 1e-18",
             "precision": "float64",
         },
     )

@@ -61,7 +61,7 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
             "start": "every parameter alpha: w is alpha squared for the square, 0 for the difference",
             "tie": "4 weights with sum 1 and mean 1.2 of 0 to 3, from w = 1e-6",
             "flow": "automatic solver, relative tolerance 1e-9",
-            "stop": "loss 1e-20",
+            "stop": "loss 1e-18",
             "precision": "float64",
         },
     )

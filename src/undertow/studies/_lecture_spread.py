@@ -46,7 +46,7 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
             "problem": f"{equations} equations with positive coefficients, {unknowns} unknowns",
             "start": f"w = {START:g} in every entry",
             "flow": "automatic solver, relative tolerance 1e-9",
-            "stop": "loss 1e-20",
+            "stop": "loss 1e-18",
             "precision": "float64",
         },
     )
