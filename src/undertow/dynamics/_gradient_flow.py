@@ -103,8 +103,8 @@ class GradientFlow(Dynamics):
     parameter (its Hessian) and 60 (the most that its root finding takes).
 
     "stalled": over 256 accepted steps the parameters moved less than the tolerance, none grew by a hundredth of its
-    size, and the loss fell by less than a ten-thousandth. "diverged": the step size has run out, as where a solution leaves its domain or blows up in finite
-    time; the parameters are the last sound ones.
+    size, and the loss fell by less than a ten-thousandth. "diverged": the step size has run out, as where a solution
+    leaves its domain or blows up in finite time; the parameters are the last sound ones.
 
     Examples
     --------

@@ -63,7 +63,7 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
 
 def _ratio(data: xr.Dataset, order: int, name: str = "end") -> xr.DataArray:
     """The norm of end points over the least one: l1 for order 1, the squared l2 norm for order 2."""
-    size = lambda w: (np.abs(w) ** order).sum("entry", skipna=False)  # noqa: E731
+    size = lambda w: (abs(w) ** order).sum("entry", skipna=False)  # noqa: E731
     return size(data[name]) / size(data[f"least_l{order}"])
 
 

@@ -62,7 +62,7 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
                 samples=count * step,
                 probes=[W],
             )
-            gaps.append(float(np.abs(np.asarray(found["w"]) - np.asarray(exact["w"])).max()))
+            gaps.append(float(abs(np.asarray(found["w"]) - np.asarray(exact["w"])).max()))
     return xr.Dataset(
         {
             "square": (("sample", "entry"), square),
@@ -85,7 +85,7 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
 
 def _gap(data: xr.Dataset, one: str, other: str) -> float:
     """Largest distance of two curves, over the largest entry of the first."""
-    return float(np.abs(data[one] - data[other]).max(skipna=False) / np.abs(data[one]).max(skipna=False))
+    return float(abs(data[one] - data[other]).max(skipna=False) / abs(data[one]).max(skipna=False))
 
 
 def _order(data: xr.Dataset) -> float:

@@ -75,7 +75,7 @@ def _predicted_order(problem: LeastSquares, w: np.ndarray, *, signed: bool) -> f
     minimizes the sum of what is left off the support: a linear program in nu and rho.
     """
     A = np.asarray(problem.A)
-    support = np.abs(w) > 1e-9
+    support = abs(w) > 1e-9
     off = A[:, ~support].T
     above = np.concatenate([off, -off]) if signed else off
     found = linprog(
@@ -181,7 +181,7 @@ lecture_sparse = Study(
         ),
         AtMost(
             "tie: distance from the distribution of maximal entropy",
-            lambda data: float(np.abs(data["tied_end"] - MAXIMAL_ENTROPY).max(skipna=False)),
+            lambda data: float(abs(data["tied_end"] - MAXIMAL_ENTROPY).max(skipna=False)),
             bound=1e-6,
         ),
     ),

@@ -67,7 +67,7 @@ def _least_largest(A: np.ndarray, b: np.ndarray) -> float:
 
 def _largest(data: xr.Dataset) -> xr.DataArray:
     """The l-infinity norm of each end point over the least one."""
-    return np.abs(data["end"]).max("entry", skipna=False) / data["least_largest"]
+    return abs(data["end"]).max("entry", skipna=False) / data["least_largest"]
 
 
 def _gap(data: xr.Dataset) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 from scipy.integrate import quad
-from scipy.optimize import minimize_scalar
+from scipy.optimize import fminbound
 from scipy.stats import norm
 
 from .. import plotting
@@ -105,7 +105,7 @@ def statistical_dimension(share: float) -> float:
         tail = 2 * quad(lambda u: (u - tau) ** 2 * norm.pdf(u), tau, tau + 12)[0]
         return share * (1 + tau**2) + (1 - share) * tail
 
-    return float(minimize_scalar(bound, bounds=(0, 10), method="bounded").fun)
+    return bound(float(fminbound(bound, 0, 10, xtol=1e-9)))  # pyright: ignore[reportArgumentType]
 
 
 def _share(data: xr.Dataset, side: int) -> float:

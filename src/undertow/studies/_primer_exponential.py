@@ -152,7 +152,7 @@ primer_exponential = Study(
         Between("order of the end points' gap in depth", lambda data: _order(data, "end_gap"), low=-1.05, high=-0.95),
         AtMost(
             "end points: training against closed form, largest distance",
-            lambda data: float(np.abs(data["end"] - data["end_predicted"]).max(skipna=False)),
+            lambda data: float(abs(data["end"] - data["end_predicted"]).max(skipna=False)),
             bound=1e-5,
         ),
     ),

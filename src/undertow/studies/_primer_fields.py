@@ -132,13 +132,13 @@ def _polar_gap(data: xr.Dataset, name: str) -> float:
 def _gap_from_prediction(data: xr.Dataset) -> float:
     entrywise = [model.name for model in MODELS if model.depth is not None]
     gap = data["end"].sel(kind="line") - data["end_on_line_predicted"]
-    return float(np.abs(gap.sel(model=entrywise)).max(skipna=False))
+    return float(abs(gap.sel(model=entrywise)).max(skipna=False))
 
 
 def _residual(data: xr.Dataset) -> float:
     w = data["end"].sel(kind="line")
     residual = LINE[0] * w.isel(coordinate=0) + LINE[1] * w.isel(coordinate=1) + LINE[2]
-    return float(np.abs(residual).max(skipna=False) / np.hypot(*LINE[:2]))
+    return float(abs(residual).max(skipna=False) / np.hypot(*LINE[:2]))
 
 
 MEMBERS = {
@@ -213,7 +213,7 @@ primer_fields = Study(
         ),
         AtMost(
             "point: largest distance of an end from (3, 6)",
-            lambda data: float(np.abs(data["end"].sel(kind="point") - np.asarray(TARGET)).max(skipna=False)),
+            lambda data: float(abs(data["end"].sel(kind="point") - np.asarray(TARGET)).max(skipna=False)),
             bound=1e-6,
         ),
         AtMost("line: largest distance of an end from the line", _residual, bound=1e-6),

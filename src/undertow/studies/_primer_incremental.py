@@ -221,7 +221,7 @@ primer_incremental = Study(
     checks=(
         AtMost(
             "times to 5%, 50% and 95% of each target: trained against closed form, largest relative difference",
-            lambda data: float(np.abs(data["time"] / data["time_expected"] - 1).max(skipna=False)),
+            lambda data: float(abs(data["time"] / data["time_expected"] - 1).max(skipna=False)),
             bound=1e-4,
         ),
         AtMost(
@@ -236,7 +236,7 @@ primer_incremental = Study(
         ),
         AtMost(
             "largest start that is incremental: trained against theory, largest relative difference",
-            lambda data: float(np.abs(data["threshold"] / data["threshold_expected"] - 1).max(skipna=False)),
+            lambda data: float(abs(data["threshold"] / data["threshold_expected"] - 1).max(skipna=False)),
             bound=0.01,
         ),
         AtLeast(

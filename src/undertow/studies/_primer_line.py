@@ -243,7 +243,7 @@ primer_line = Study(
     checks=(
         AtMost(
             "end points: trained against the Bregman projection of the start, largest distance",
-            lambda data: float(np.abs(data["end"] - data["end_predicted"]).max(skipna=False)),
+            lambda data: float(abs(data["end"] - data["end_predicted"]).max(skipna=False)),
             bound=1e-6,
         ),
         AtMost(
@@ -287,7 +287,7 @@ primer_line = Study(
         ),
         AtMost(
             "polar: trained end points against the integrated field, largest distance",
-            lambda data: float(np.abs(data["polar_end"] - data["polar_end_predicted"]).max(skipna=False)),
+            lambda data: float(abs(data["polar_end"] - data["polar_end_predicted"]).max(skipna=False)),
             bound=1e-6,
         ),
     ),

@@ -177,7 +177,7 @@ primer_rich = Study(
     checks=(
         AtMost(
             "gap along the way: trained against closed form, largest relative difference",
-            lambda data: float(np.abs(data["gap"] / data["gap_expected"] - 1).max(skipna=False)),
+            lambda data: float(abs(data["gap"] / data["gap_expected"] - 1).max(skipna=False)),
             bound=1e-3,
         ),
         AtMost("identity, below: the most that a gap grew", lambda data: _peak(data, "identity"), bound=1 + 1e-6),

@@ -131,7 +131,7 @@ def incremental_threshold(depth: float, ratio: float, share: float = 0.05) -> fl
     low = high - 1.0
     while lead(low) <= 0:
         low -= 10.0
-    return math.exp(brentq(lead, low, high, xtol=1e-13))
+    return math.exp(float(brentq(lead, low, high, xtol=1e-13)))  # pyright: ignore[reportArgumentType]
 
 
 def _check_depth(depth: float) -> float:

@@ -77,7 +77,7 @@ def single_constraint_path(
     far = min(far, bound * (1 - 1e-15))
     if gap != 0 and sign * (offset - float(a @ at(sign * far))) > 0:
         raise ValueError("start: the flow from here reaches the boundary of its domain before it meets the hyperplane")
-    end = 0.0 if gap == 0 else brentq(lambda tau: offset - float(a @ at(tau)), 0.0, sign * far, xtol=1e-300, rtol=1e-15)
+    end = 0.0 if gap == 0 else brentq(lambda tau: offset - float(a @ at(tau)), 0.0, sign * far, xtol=1e-300)
     half = np.geomspace(1e-6, 0.5, points // 2)
     shares = np.concatenate([[0.0], half, 1.0 - half[-2::-1], [1.0]])
     return np.array([at(share * end) for share in shares])
