@@ -3,8 +3,9 @@
 from ._base import Benchmark
 from .flow_versus_descent import flow_versus_descent
 from .solvers import solvers
+from .sparse_recovery import sparse_recovery
 from .sparse_regression import sparse_regression
 
 BENCHMARKS: dict[str, Benchmark] = {
-    benchmark.name: benchmark for benchmark in (flow_versus_descent, solvers, sparse_regression)
+    benchmark.name: benchmark for benchmark in (flow_versus_descent, solvers, sparse_recovery, sparse_regression)
 }
