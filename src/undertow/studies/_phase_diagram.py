@@ -117,8 +117,9 @@ def _share(data: xr.Dataset, side: int) -> float:
 
 def _agree(data: xr.Dataset) -> float:
     """Share of all problems that both recover or both miss."""
-    flow, pursuit = data["error"].values < RECOVERED
-    return float(np.mean(flow == pursuit))
+    error = data["error"].values
+    flow, pursuit = error < RECOVERED
+    return float(np.mean(flow == pursuit)) if np.isfinite(error).all() else np.nan
 
 
 def _plot(data: xr.Dataset) -> dict[str, Figure]:
