@@ -54,3 +54,9 @@ def train_from(
     )
     reached = found["status"] == "converged"
     return found.assign(end=found["final_w"].where(reached))
+
+
+def largest_gap(data: xr.Dataset, found: str, expected: str) -> float:
+    """The largest distance of vectors found from those expected, relative to the latter; NaN where one is missing."""
+    distance = np.linalg.norm(data[found] - data[expected], axis=-1)
+    return float((distance / np.linalg.norm(data[expected], axis=-1)).max())

@@ -114,7 +114,7 @@ lecture_minimum_norm = Study(
     source="S. Gunasekar, J. Lee, D. Soudry, N. Srebro, Characterizing Implicit Bias in Terms of Optimization "
     "Geometry, ICML 2018 (Section 2); the opening of every lecture on implicit regularization",
     claim="On underdetermined least squares, gradient flow and gradient descent from zero stay in the row space of A "
-    "and end at the solution of minimum l2 norm; from elsewhere, at the solution nearest to the start.",
+    "and end at the solution of minimum ℓ₂ norm; from elsewhere, at the solution nearest to the start.",
     run=_run,
     checks=(
         AtMost(

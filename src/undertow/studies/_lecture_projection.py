@@ -14,7 +14,7 @@ from ..parameterizations import Identity
 from ..potentials import Burg, Entropy, Euclidean, HyperbolicEntropy, PNorm, Potential, Separable
 from ..theory import bregman_projection
 from ._base import AtLeast, AtMost, Budget, Study
-from ._lecture import gaussian_problem, generator, train_from
+from ._lecture import gaussian_problem, generator, largest_gap, train_from
 
 SIZES = {"smoke": (3, 8), "quick": (8, 24), "full": (30, 100)}
 POTENTIALS: dict[str, Potential] = {
@@ -78,11 +78,6 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
     )
 
 
-def _gap(data: xr.Dataset) -> float:
-    distance = np.linalg.norm(data["end"] - data["projection"], axis=-1)
-    return float((distance / np.linalg.norm(data["projection"], axis=-1)).max())
-
-
 def _step_gap(data: xr.Dataset) -> float:
     target = data["projection"].sel(potential="entropy")[0].values
     return float(np.linalg.norm(data["discrete_end"].values - target, axis=-1).max() / np.linalg.norm(target))
@@ -127,7 +122,11 @@ lecture_projection = Study(
     "Bregman divergence of its potential, whatever the step sizes.",
     run=_run,
     checks=(
-        AtMost("mirror flow: largest relative distance of an end from its Bregman projection", _gap, bound=1e-7),
+        AtMost(
+            "mirror flow: largest relative distance of an end from its Bregman projection",
+            lambda data: largest_gap(data, "end", "projection"),
+            bound=1e-7,
+        ),
         AtMost(
             "KKT residual: part of the dual's way outside of the range of the transpose of A, relative",
             lambda data: float(data["kkt_residual"].max(skipna=False)),

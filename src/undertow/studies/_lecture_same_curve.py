@@ -99,7 +99,7 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
         2,
         width=13.8,
         height=5.8,
-        caption="Left: the weights over time: gradient flow on w = u^2 (lines) and entropy mirror flow on a clock "
+        caption="Left: the weights over time: gradient flow on w = u² (lines) and entropy mirror flow on a clock "
         "four times as fast (dots) are the same. Right: discrete mirror descent comes as near as its step is small.",
     ) as (made, (curve, steps)):
         color, mirror = plotting.color_of(2), plotting.color_of("mirror flow")
@@ -120,7 +120,7 @@ lecture_same_curve = Study(
     title="Squares and entropy: one curve, two descriptions",
     source="E. Amid, M. Warmuth, Reparameterizing Mirror Descent as Gradient Descent, NeurIPS 2020; S. Gunasekar, "
     "B. Woodworth, N. Srebro, Mirrorless Mirror Descent, AISTATS 2021",
-    claim="Gradient flow on w = u^2 is mirror flow with the entropy, and on w = u^2 - v^2 with the hyperbolic "
+    claim="Gradient flow on w = u² is mirror flow with the entropy, and on w = u² - v² with the hyperbolic "
     "entropy, run four times as fast; discrete mirror descent approaches it as its step shrinks.",
     run=_run,
     checks=(

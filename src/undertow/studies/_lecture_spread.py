@@ -14,7 +14,7 @@ from ..parameterizations import Power
 from ..problems import LeastSquares
 from ..theory import limit
 from ._base import AtMost, Budget, Study
-from ._lecture import generator, train_from
+from ._lecture import generator, largest_gap, train_from
 
 SIZES = {"smoke": (2, 6), "quick": (4, 12), "full": (10, 40)}
 DEPTHS = (2.0, 1.0, 0.5, 0.25, 0.125)
@@ -70,16 +70,11 @@ def _largest(data: xr.Dataset) -> xr.DataArray:
     return abs(data["end"]).max("entry", skipna=False) / data["least_largest"]
 
 
-def _gap(data: xr.Dataset) -> float:
-    distance = np.linalg.norm(data["end"] - data["predicted"], axis=-1)
-    return float((distance / np.linalg.norm(data["predicted"], axis=-1)).max())
-
-
 def _plot(data: xr.Dataset) -> dict[str, Figure]:
     with plotting.figure(
         width=9.6,
         height=5.8,
-        caption="The entries of the end point, largest first, for w = u^N: depth 2 ends sparse, anti-deep maps make "
+        caption="The entries of the end point, largest first, for w = uᴺ: depth 2 ends sparse, anti-deep maps make "
         "the entries as equal as a perfect fit allows. Dashed: the least largest entry that any nonnegative solution "
         "has.",
     ) as (made, ax):
@@ -99,11 +94,15 @@ lecture_spread = Study(
     title="Anti-deep maps spread the weights out",
     source="D. Gissin, A Primer on Implicit Regularization, 2020; S. Gunasekar, J. Lee, D. Soudry, N. Srebro, "
     "Characterizing Implicit Bias in Terms of Optimization Geometry, ICML 2018",
-    claim="For fractional powers w = u^N, N below 1, the end point has a small largest entry, the smaller N, the "
+    claim="For fractional powers w = uᴺ, N below 1, the end point has a small largest entry, the smaller N, the "
     "nearer to the least ℓ∞ norm.",
     run=_run,
     checks=(
-        AtMost("trained end points against predicted ones, largest relative distance", _gap, bound=1e-6),
+        AtMost(
+            "trained end points against predicted ones, largest relative distance",
+            lambda data: largest_gap(data, "end", "predicted"),
+            bound=1e-6,
+        ),
         AtMost(
             "largest entry as N falls: greatest ratio of one to the one before",
             lambda data: float((_largest(data).values[1:] / _largest(data).values[:-1]).max()),

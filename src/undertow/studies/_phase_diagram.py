@@ -131,7 +131,7 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
         height=6.4,
         sharey=True,
         caption=f"Share of sparse vectors in {unknowns} unknowns recovered from Gaussian measurements (bright: all). "
-        "Gradient flow on w = u^2 - v^2 without any penalty recovers where basis pursuit does; both turn at the "
+        "Gradient flow on w = u² - v² without any penalty recovers where basis pursuit does; both turn at the "
         "statistical dimension (solid), below the bound 2 k log(n / k) + 5 k / 4 (dashed).",
     ) as (made, axes):
         k, m = data["nonzero"].values, data["measurements"].values

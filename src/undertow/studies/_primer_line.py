@@ -183,7 +183,7 @@ def _plot_norms(data: xr.Dataset, names: list[str], colors: dict[str, str]) -> F
         width=10.4,
         height=6.4,
         caption="How far each end point's norms are above the least that any point of the line has. Anti-deep models "
-        "have the least of a high norm, the identity the least l2 norm, deep models nearly the least l1 norm.",
+        "have the least of a high norm, the identity the least ℓ₂ norm, deep models nearly the least ℓ₁ norm.",
     ) as (made, ax):
         paper, strong = plotting.style()["axes.facecolor"], plotting.color_of("gradient flow")
         shades = LinearSegmentedColormap.from_list("excess", [to_rgb(strong), to_rgb(paper)])
@@ -281,7 +281,7 @@ primer_line = Study(
             high=1.1,
         ),
         AtMost(
-            "l1 norm along the ladder of depths: largest ratio of one to the one before, alpha 0.01",
+            "ℓ₁ norm along the ladder of depths: largest ratio of one to the one before, alpha 0.01",
             lambda data: float((data["norm"].values[1:, 0] / data["norm"].values[:-1, 0]).max()),
             bound=0.99999,
         ),
