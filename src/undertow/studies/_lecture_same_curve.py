@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from .. import plotting
 from ..dynamics import GradientFlow, MirrorDescent, MirrorFlow, Stop
@@ -109,9 +110,13 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
         curve.set(xlabel="time of gradient flow", ylabel="weights")
         curve.plot([], [], color=color, label="gradient flow, $w = u^2$")
         curve.plot([], [], "o", color=mirror, label="entropy mirror flow, time × 4")
-        curve.legend()
+        curve.legend(loc="upper right")
+        curve.set_ylim(-0.05, 1.4 * float(data["square"].max()))
         steps.loglog(data["step"], data["discrete_gap"], "o-", color=plotting.color_of("mirror descent"))
         steps.set(xlabel="step size", ylabel="largest distance from the flow")
+        steps.set_xticks(data["step"].values, [f"{step:g}" for step in data["step"].values])
+        steps.set_xticks([], minor=True)
+        steps.yaxis.set_minor_formatter(NullFormatter())
     return {"same-curve": made}
 
 
