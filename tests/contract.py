@@ -51,6 +51,8 @@ SIGNED = np.array([0.5, -1.0, 2.0])
 TALL = np.array([[1.0, -2.0, 0.5], [3.0, 0.25, -1.0], [0.0, 1.5, 2.0], [1.0, 1.0, -0.5]])
 RANK_TWO = TALL[:, :2] @ np.array([[1.0, 0.5, 2.0], [-1.0, 1.0, 0.0]])
 
+_SEMIDEFINITE = np.array([[2.0, 1.0, 0.0], [1.0, 2.0, 1.0], [0.0, 1.0, 5 / 3]])  # less e_3 e_3^T it has rank two
+
 PARAMETERIZATIONS = [
     Case("Identity", P.Identity(3), SIGNED),
     Case("Identity-matrix", P.Identity((4, 3)), TALL),
@@ -77,6 +79,10 @@ PARAMETERIZATIONS = [
     Case("DeepMatrix-orthogonal-wide", P.DeepMatrix((4, 3), 2, width=7, initialization="orthogonal"), TALL),
     Case("DeepMatrix-balanced", P.DeepMatrix((3, 4), 3, initialization="balanced"), TALL.T),
     Case("DeepMatrix-balanced-narrow", P.DeepMatrix((4, 3), 2, width=2, initialization="balanced"), RANK_TWO),
+    Case("Gram", P.Gram(3), _SEMIDEFINITE),
+    Case("Gram-wide", P.Gram(3, 5), _SEMIDEFINITE),
+    Case("Gram-narrow-orthogonal", P.Gram(3, 2, "orthogonal"), _SEMIDEFINITE - np.diag([0.0, 0.0, 1.0])),
+    Case("Gram-identity", P.Gram(4, 3, "identity"), np.diag([2.0, 1.0, 0.5, 0.0])),
     Case("Hadamard-1", P.Hadamard(3, 1), SIGNED),
     Case("Hadamard-3", P.Hadamard(3, 3), SIGNED),
     Case("Hadamard-2-balanced", P.Hadamard((4, 3), 2, "balanced"), TALL),
@@ -87,6 +93,7 @@ PARAMETERIZATIONS = [
 _rng = np.random.default_rng(0)
 _A = _rng.normal(size=(2, 4))
 _truth = _rng.normal(size=(4, 3))
+_measurements = _rng.normal(size=(5, 4, 3))
 _rows, _columns = np.array([3, 0, 0, 2, 1]), np.array([1, 0, 2, 2, 1])
 
 
@@ -110,6 +117,7 @@ PROBLEMS = [
     Case("LineTarget", B.LineTarget(-1.0, -2.0, 15.0), np.array([3.0, 6.0])),
     Case("LeastSquares", B.LeastSquares(_A, _A @ SIGNED[[0, 1, 2, 0]]), SIGNED[[0, 1, 2, 0]]),
     Case("LeastSquares-mean", B.LeastSquares(_A, _A @ SIGNED[[0, 1, 2, 0]], "mean"), SIGNED[[0, 1, 2, 0]]),
+    Case("MatrixSensing", B.MatrixSensing(_measurements, np.einsum("mij,ij->m", _measurements, _truth)), _truth),
     Case("MatrixCompletion", completion(), _truth),
     Case("MatrixCompletion-half_sum", completion(None, "half_sum"), _truth),
 ]

@@ -26,6 +26,7 @@ from ._base import (
     tree_where,
 )
 from ._rkc import Rkc
+from ._stall import stands_still
 from ._stiffness import EXPLICIT_EDGE, explicit_stiffness, spectral_radius
 from ._tsit5 import Tsit5
 
@@ -347,23 +348,14 @@ class GradientFlow(Dynamics):
 
     def _watch_progress(self, state: GradientFlowState) -> GradientFlowState:
         """Once every WINDOW accepted steps: mark a run that got nowhere as stalled."""
-        params, loss = state.window
-        over = state.steps % WINDOW == 0
-        moved = tree_norm(jax.tree.map(jnp.subtract, state.params, params))
-        near = moved <= self.rtol * tree_norm(state.params) + state.atol * math.sqrt(_size(params))
-        # Near a saddle nothing seems to move for long, but something small grows, and will be large one day.
-        grows = [
-            jnp.any((jnp.abs(x) > 1.01 * jnp.abs(old)) & (jnp.abs(x) > 100 * state.atol))
-            for x, old in zip(jax.tree.leaves(state.params), jax.tree.leaves(params), strict=True)
-        ]
-        still = near & ~jnp.any(jnp.stack(grows))
-        stalled = over & still & (state.loss > (1 - 1e-4) * loss) & (state.status == RUNNING)
+        over, now = state.steps % WINDOW == 0, (state.params, state.loss)
+        stalled = over & stands_still(state.window, now, self.rtol, state.atol) & (state.status == RUNNING)
         return eqx.tree_at(
             lambda s: (s.status, s.window),
             state,
             (
                 jnp.where(stalled, STALLED, state.status).astype(jnp.int32),
-                tree_where(over, (state.params, state.loss), state.window),
+                tree_where(over, now, state.window),
             ),
         )
 

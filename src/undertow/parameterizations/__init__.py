@@ -4,6 +4,7 @@ from ._base import Parameterization as Parameterization
 from ._deep_matrix import DeepMatrix as DeepMatrix
 from ._exponential import Exponential as Exponential
 from ._function import Function as Function
+from ._gram import Gram as Gram
 from ._hadamard import Hadamard as Hadamard
 from ._identity import Identity as Identity
 from ._polar import Polar as Polar
@@ -14,6 +15,7 @@ __all__ = [
     "DeepMatrix",
     "Exponential",
     "Function",
+    "Gram",
     "Hadamard",
     "Identity",
     "Parameterization",

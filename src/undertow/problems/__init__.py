@@ -4,7 +4,16 @@ from ._base import ObservedEntries as ObservedEntries
 from ._base import Problem as Problem
 from ._least_squares import LeastSquares as LeastSquares
 from ._matrix_completion import MatrixCompletion as MatrixCompletion
+from ._matrix_sensing import MatrixSensing as MatrixSensing
 from ._plane import LineTarget as LineTarget
 from ._plane import PointTarget as PointTarget
 
-__all__ = ["LeastSquares", "LineTarget", "MatrixCompletion", "ObservedEntries", "PointTarget", "Problem"]
+__all__ = [
+    "LeastSquares",
+    "LineTarget",
+    "MatrixCompletion",
+    "MatrixSensing",
+    "ObservedEntries",
+    "PointTarget",
+    "Problem",
+]

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Float
 
-from ..problems import LeastSquares, LineTarget, MatrixCompletion, PointTarget, Problem
+from ..problems import LeastSquares, LineTarget, MatrixCompletion, MatrixSensing, PointTarget, Problem
 
 SOLVABLE = 1e-9
 """Equations whose least-squares residual is above this share of their right-hand side have no solution."""
@@ -37,6 +37,11 @@ def affine_set(problem: Problem) -> AffineSet:
         m, _ = problem.A.shape
         weight = {"half_sum": 1, "sum": 2, "half_mean": 1 / m, "mean": 2 / m}[problem.normalization]
         return AffineSet(np.asarray(problem.A, np.float64), np.asarray(problem.b, np.float64), problem.shape, weight)
+    if isinstance(problem, MatrixSensing):
+        m = problem.values.size
+        weight = {"half_sum": 1, "sum": 2, "half_mean": 1 / m, "mean": 2 / m}[problem.normalization]
+        matrix = np.asarray(problem.measurements, np.float64).reshape(m, -1)
+        return AffineSet(matrix, np.asarray(problem.values, np.float64), problem.shape, weight)
     if isinstance(problem, LineTarget):
         normal = np.asarray(problem.normal, np.float64)
         offset = np.asarray(problem.offset, np.float64)
@@ -52,7 +57,7 @@ def affine_set(problem: Problem) -> AffineSet:
         return AffineSet(picking(where, rows * columns), np.asarray(problem.values, np.float64), problem.shape, weight)
     raise TypeError(
         "problem: expected one whose points of zero error are an affine set (LeastSquares, LineTarget, PointTarget, "
-        f"MatrixCompletion), found {type(problem).__name__}"
+        f"MatrixCompletion, MatrixSensing), found {type(problem).__name__}"
     )
 
 

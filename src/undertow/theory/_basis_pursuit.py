@@ -32,7 +32,7 @@ def basis_pursuit(problem: Problem, nonnegative: bool = False, ties: str = "rais
     Parameters
     ----------
     problem
-        ``LeastSquares``, ``LineTarget``, ``PointTarget`` or ``MatrixCompletion``.
+        ``LeastSquares``, ``LineTarget``, ``PointTarget``, ``MatrixCompletion`` or ``MatrixSensing``.
     nonnegative
         Whether w is confined to nonnegative entries.
     ties

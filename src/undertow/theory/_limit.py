@@ -22,7 +22,7 @@ def limit(problem: Problem, parameterization: Parameterization, params: Params) 
     Parameters
     ----------
     problem
-        ``LeastSquares``, ``LineTarget``, ``PointTarget`` or ``MatrixCompletion``.
+        ``LeastSquares``, ``LineTarget``, ``PointTarget``, ``MatrixCompletion`` or ``MatrixSensing``.
     parameterization
         How w is written; its shape is that of the problem.
     params

@@ -16,7 +16,7 @@ def minimum_norm(problem: Problem) -> Float[np.ndarray, "..."]:
     Parameters
     ----------
     problem
-        ``LeastSquares``, ``LineTarget``, ``PointTarget`` or ``MatrixCompletion``.
+        ``LeastSquares``, ``LineTarget``, ``PointTarget``, ``MatrixCompletion`` or ``MatrixSensing``.
 
     Returns
     -------
