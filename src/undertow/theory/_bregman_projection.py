@@ -29,7 +29,8 @@ def bregman_projection(problem: Problem, potential: Potential, start: Numbers) -
     Parameters
     ----------
     problem
-        ``LeastSquares``, ``LineTarget``, ``PointTarget``, ``MatrixCompletion`` or ``MatrixSensing``. Equations may be redundant.
+        ``LeastSquares``, ``LineTarget``, ``PointTarget``, ``MatrixCompletion`` or ``MatrixSensing``.
+        Equations may be redundant.
     potential
         One of ``undertow.potentials``, or what ``implied_potential`` gives.
     start

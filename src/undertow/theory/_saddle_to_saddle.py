@@ -44,7 +44,8 @@ def saddle_to_saddle(problem: Problem) -> SaddlePath:
     Parameters
     ----------
     problem
-        ``LeastSquares``, ``LineTarget``, ``PointTarget``, ``MatrixCompletion`` or ``MatrixSensing``; its normalization sets the clock.
+        ``LeastSquares``, ``LineTarget``, ``PointTarget``, ``MatrixCompletion`` or ``MatrixSensing``; its
+        normalization sets the clock.
 
     Returns
     -------
