@@ -115,4 +115,7 @@ lecture_spread = Study(
         ),
     ),
     plot=_plot,
+    note="The problems are chosen such that the flow stays inside its domain. With right sides that ask for weights "
+    "from 0.5 to 1.5 instead of 0.8 to 1.2, an anti-deep flow can reach a weight of zero before it fits, and nothing "
+    "is predicted.",
 )

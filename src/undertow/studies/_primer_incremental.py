@@ -222,7 +222,7 @@ primer_incremental = Study(
         AtMost(
             "times to 5%, 50% and 95% of each target: trained against closed form, largest relative difference",
             lambda data: float(abs(data["time"] / data["time_expected"] - 1).max(skipna=False)),
-            bound=1e-4,
+            bound=1e-5,
         ),
         AtMost(
             "depth 1: spread of the half-times over the first (all at once)",
