@@ -144,10 +144,35 @@ def _gap(factors: list[np.ndarray]) -> float:
     return float(np.linalg.norm(last.T @ last - first @ first.T))
 
 
+def _rank_one(w: np.ndarray) -> np.ndarray:
+    u, s, vt = np.linalg.svd(w)
+    return s[0] * np.outer(u[:, 0], vt[0])
+
+
+def _vectors(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    u, _, vt = np.linalg.svd(w, full_matrices=False)
+    signs = np.sign([column[np.abs(column).argmax()] for column in u.T])
+    return u * signs, vt.T * signs
+
+
+def _alignment(w: np.ndarray) -> list[float]:
+    gradient = _gradient(w)
+    left, right = _vectors(w)
+    return [
+        -u @ gradient @ v / np.sqrt(np.linalg.norm(u @ gradient) * np.linalg.norm(gradient @ v))
+        for u, v in zip(left.T, right.T, strict=True)
+    ]
+
+
+def _gradient(w: np.ndarray) -> np.ndarray:
+    gradient = np.zeros((4, 3))
+    gradient[_rows, _columns] = 2 / 5 * (w - _truth)[_rows, _columns]
+    return gradient
+
+
 def _gradient_norm(factors: list[np.ndarray]) -> float:
     first, last = factors
-    gradient = np.zeros((4, 3))
-    gradient[_rows, _columns] = 2 / 5 * (last @ first - _truth)[_rows, _columns]
+    gradient = _gradient(last @ first)
     return float(np.hypot(np.linalg.norm(last.T @ gradient), np.linalg.norm(gradient @ first.T)))
 
 
@@ -180,6 +205,11 @@ PROBES = [
     ProbeCase("StableRank", M.StableRank(), oracle=lambda w, f: np.linalg.norm(w) ** 2 / np.linalg.norm(w, ord=2) ** 2),
     ProbeCase("NuclearNorm", M.NuclearNorm(), oracle=lambda w, f: np.linalg.norm(w, ord="nuc")),
     ProbeCase("SchattenNorm", M.SchattenNorm(0.5), oracle=lambda w, f: np.sqrt(_singular(w)).sum() ** 2),
+    ProbeCase("Determinant", M.Determinant(2), oracle=lambda w, f: np.linalg.det(w[:2, :2])),
+    ProbeCase("DistanceFromRank", M.DistanceFromRank(1), oracle=lambda w, f: np.linalg.norm(w - _rank_one(w))),
+    ProbeCase("SingularVectors", M.SingularVectors("left"), oracle=lambda w, f: _vectors(w)[0]),
+    ProbeCase("SingularVectors-right", M.SingularVectors("right", count=2), oracle=lambda w, f: _vectors(w)[1][:, :2]),
+    ProbeCase("SingularVectorAlignment", M.SingularVectorAlignment(), oracle=lambda w, f: _alignment(w)),
     ProbeCase("FrobeniusNorm", M.FrobeniusNorm(), oracle=lambda w, f: np.linalg.norm(w)),
     ProbeCase("Entry", M.Entry(3, 2), oracle=lambda w, f: w[3, 2]),
     ProbeCase("Balancedness", M.Balancedness(), oracle=lambda w, f: _gap(f)),

@@ -49,7 +49,7 @@ def test_float32(case):
 
 
 def test_names_are_different():
-    names = [case.instance.name for case in PROBES if case.id != "SingularValues-2"]
+    names = [case.instance.name for case in PROBES if case.id != "SingularValues-2"]  # one probe, twice
     assert len(set(names)) == len(names)
     assert all(isinstance(name, str) and name for name in names)
 
@@ -81,6 +81,25 @@ def test_ranks_of_the_zero_matrix_are_zero():
     phi = P.Identity((4, 3))
     assert M.EffectiveRank()(PROBLEM, phi, jnp.zeros((4, 3))) == 0
     assert M.StableRank()(PROBLEM, phi, jnp.zeros((4, 3))) == 0
+
+
+def test_vectors_of_a_matrix_that_shares_them_with_the_gradient_are_aligned():
+    # At a multiple of the target the gradient is a multiple of it too.
+    target = np.asarray(jax.random.normal(KEYS[0], (4, 3)))
+    problem, phi = ut.problems.PointTarget(target), P.Identity((4, 3))
+    np.testing.assert_allclose(M.SingularVectorAlignment()(problem, phi, jnp.asarray(0.5 * target)), 1, rtol=1e-12)
+    np.testing.assert_allclose(M.SingularVectorAlignment()(problem, phi, jnp.asarray(2 * target)), -1, rtol=1e-12)
+    np.testing.assert_array_equal(M.SingularVectorAlignment()(problem, phi, jnp.asarray(target)), 0)
+
+
+def test_singular_values_and_vectors_make_the_matrix():
+    p = params_of(0)
+    left, right = (np.asarray(M.SingularVectors(side)(PROBLEM, PHI, p)) for side in ("left", "right"))
+    np.testing.assert_allclose(left * np.asarray(M.SingularValues()(PROBLEM, PHI, p)) @ right.T, PHI(p), rtol=1e-12)
+
+
+def test_determinant_of_the_whole():
+    assert M.Determinant()(PROBLEM, P.Identity((2, 2)), jnp.array([[1.0, 2.0], [3.0, 4.0]])) == pytest.approx(-2.0)
 
 
 def test_balanced_factors_are_balanced():
@@ -131,6 +150,12 @@ BAD = [
     (lambda: M.ReconstructionError().check(POINT, VECTOR), ValueError, "ReconstructionError: expected a problem"),
     (lambda: M.EffectiveRank().check(POINT, VECTOR), ValueError, "effective_rank: expected w to be a matrix"),
     (lambda: M.SingularValues(0), ValueError, "count: expected an integer of at least 1, found 0"),
+    (lambda: M.SingularVectors("up"), ValueError, "side: expected one of 'left', 'right', found 'up'"),
+    (lambda: M.SingularVectors().check(POINT, VECTOR), ValueError, "left_singular_vectors: expected w to be a matrix"),
+    (lambda: M.SingularVectorAlignment(0), ValueError, "count: expected an integer of at least 1, found 0"),
+    (lambda: M.DistanceFromRank(-1), ValueError, "rank: expected an integer of at least 0, found -1"),
+    (lambda: M.Determinant().check(PROBLEM, PHI), ValueError, "determinant: expected w to be a square matrix"),
+    (lambda: M.Determinant(4).check(PROBLEM, PHI), ValueError, "size: expected at most 3 for shape (4, 3), found 4"),
     (lambda: M.SchattenNorm(0.0), ValueError, "p: expected a finite number above 0, found 0"),
     (lambda: M.SchattenNorm(float("inf")), ValueError, "p: expected a finite number above 0"),
     (lambda: M.Entry(), TypeError, "index: expected integers, found ()"),

@@ -10,6 +10,10 @@ from ._losses import GradientNorm as GradientNorm
 from ._losses import Loss as Loss
 from ._losses import ReconstructionError as ReconstructionError
 from ._losses import TestError as TestError
+from ._singular_vectors import SingularVectorAlignment as SingularVectorAlignment
+from ._singular_vectors import SingularVectors as SingularVectors
+from ._spectra import Determinant as Determinant
+from ._spectra import DistanceFromRank as DistanceFromRank
 from ._spectra import EffectiveRank as EffectiveRank
 from ._spectra import NuclearNorm as NuclearNorm
 from ._spectra import SchattenNorm as SchattenNorm
@@ -18,6 +22,8 @@ from ._spectra import StableRank as StableRank
 
 __all__ = [
     "Balancedness",
+    "Determinant",
+    "DistanceFromRank",
     "DistanceTo",
     "EffectiveRank",
     "Entry",
@@ -30,6 +36,8 @@ __all__ = [
     "ReconstructionError",
     "SchattenNorm",
     "SingularValues",
+    "SingularVectorAlignment",
+    "SingularVectors",
     "StableRank",
     "TestError",
 ]

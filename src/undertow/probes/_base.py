@@ -30,3 +30,9 @@ def check_label(label: object) -> None:
     """Raise where ``label`` is not a name."""
     if not isinstance(label, str) or not label:
         raise TypeError(f"label: expected a name, found {label!r}")
+
+
+def check_matrix(name: str, parameterization: Parameterization) -> None:
+    """Raise where w is not a matrix."""
+    if len(parameterization.shape) != 2:
+        raise ValueError(f"{name}: expected w to be a matrix, found shape {parameterization.shape}")

@@ -11,15 +11,14 @@ from .._validation import check_integer, check_number
 from ..parameterizations import Parameterization
 from ..parameterizations._base import Params
 from ..problems import Problem
-from ._base import Probe
+from ._base import Probe, check_matrix
 
 
 class _Spectral(Probe):
     """A function of the singular values of a matrix w."""
 
     def check(self, problem: Problem, parameterization: Parameterization) -> None:
-        if len(parameterization.shape) != 2:
-            raise ValueError(f"{self.name}: expected w to be a matrix, found shape {parameterization.shape}")
+        check_matrix(self.name, parameterization)
 
     @abc.abstractmethod
     def of(self, singular_values: Float[Array, " r"]) -> Array:
@@ -27,6 +26,81 @@ class _Spectral(Probe):
 
     def __call__(self, problem: Problem, parameterization: Parameterization, params: Params) -> Array:
         return self.of(jnp.linalg.svd(parameterization(params), compute_uv=False))
+
+
+class Determinant(Probe):
+    """The determinant of w, or of its leading block.
+
+    The sign is conserved along gradient flow from balanced factors of depth 2 at least.
+
+    Parameters
+    ----------
+    size
+        Of the leading block (first rows and columns); the whole of w where left out.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``size`` is not a positive integer; before a run, if w is not a square matrix, or has no such block.
+
+    Examples
+    --------
+    >>> Determinant().name
+    'determinant'
+    """
+
+    size: int | None = eqx.field(static=True, default=None)
+
+    def __check_init__(self) -> None:
+        if self.size is not None:
+            check_integer("size", self.size, 1)
+
+    @property
+    def name(self) -> str:
+        return "determinant"
+
+    def check(self, problem: Problem, parameterization: Parameterization) -> None:
+        shape = parameterization.shape
+        if len(shape) != 2 or (self.size is None and shape[0] != shape[1]):
+            raise ValueError(f"determinant: expected w to be a square matrix, found shape {shape}")
+        if self.size is not None and self.size > min(shape):
+            raise ValueError(f"size: expected at most {min(shape)} for shape {shape}, found {self.size}")
+
+    def __call__(self, problem: Problem, parameterization: Parameterization, params: Params) -> Float[Array, ""]:
+        return jnp.linalg.det(parameterization(params)[: self.size, : self.size])
+
+
+class DistanceFromRank(_Spectral):
+    r"""Frobenius distance of w from the nearest matrix of a given rank: :math:`(\sum_{i > r} \sigma_i^2)^{1/2}`.
+
+    Parameters
+    ----------
+    rank
+        r, at least 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``rank`` is not an integer of at least 0.
+
+    References
+    ----------
+    Eckart, Young. The approximation of one matrix by another of lower rank. Psychometrika 1936.
+
+    Examples
+    --------
+    >>> DistanceFromRank(1).name
+    'distance_from_rank_1'
+    """
+
+    rank: int = eqx.field(static=True, converter=lambda rank: check_integer("rank", rank, 0))
+
+    @property
+    def name(self) -> str:
+        return f"distance_from_rank_{self.rank}"
+
+    def of(self, singular_values: Float[Array, " r"]) -> Float[Array, ""]:
+        return jnp.sqrt(jnp.sum(singular_values[self.rank :] ** 2))
 
 
 class SingularValues(_Spectral):
