@@ -150,7 +150,7 @@ BAD = [
     (lambda: M.ReconstructionError().check(POINT, VECTOR), ValueError, "ReconstructionError: expected a problem"),
     (lambda: M.EffectiveRank().check(POINT, VECTOR), ValueError, "effective_rank: expected w to be a matrix"),
     (lambda: M.SingularValues(0), ValueError, "count: expected an integer of at least 1, found 0"),
-    (lambda: M.SingularVectors("up"), ValueError, "side: expected one of 'left', 'right', found 'up'"),
+    (lambda: M.SingularVectors("up"), ValueError, "side: unknown choice 'up'; expected one of left, right"),
     (lambda: M.SingularVectors().check(POINT, VECTOR), ValueError, "left_singular_vectors: expected w to be a matrix"),
     (lambda: M.SingularVectorAlignment(0), ValueError, "count: expected an integer of at least 1, found 0"),
     (lambda: M.DistanceFromRank(-1), ValueError, "rank: expected an integer of at least 0, found -1"),
