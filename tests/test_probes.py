@@ -102,6 +102,12 @@ def test_determinant_of_the_whole():
     assert M.Determinant()(PROBLEM, P.Identity((2, 2)), jnp.array([[1.0, 2.0], [3.0, 4.0]])) == pytest.approx(-2.0)
 
 
+def test_determinant_of_a_product_that_is_nearly_singular():
+    # The entries of W round away what the determinant is made of.
+    factors = (jnp.array([[1e9, 1.0], [0.0, 1e-9]]),) * 2
+    assert M.Determinant()(PROBLEM, P.DeepMatrix((2, 2), 2), factors) == pytest.approx(1.0, rel=1e-12)
+
+
 def test_balanced_factors_are_balanced():
     phi = P.DeepMatrix((4, 3), 3, initialization="balanced")
     assert M.Balancedness()(PROBLEM, phi, phi.init(KEYS[0], 1.0)) < 1e-13

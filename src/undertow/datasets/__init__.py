@@ -2,6 +2,7 @@
 
 from undertow.datasets._images import load_digits_matrix, load_photograph
 from undertow.datasets._movielens import DataNotFound, load_movielens_100k
+from undertow.datasets._one_hidden_entry import one_hidden_entry, sign_of_solutions
 from undertow.datasets._synthetic import low_rank_matrix, observe
 from undertow.datasets._table_types import Matrix, Ratings, Source
 from undertow.datasets._tables import read_pairs, read_table
@@ -18,8 +19,10 @@ __all__ = [
     "load_photograph",
     "low_rank_matrix",
     "observe",
+    "one_hidden_entry",
     "read_pairs",
     "read_table",
+    "sign_of_solutions",
     "write_completed_ratings",
     "write_matrix",
     "write_pairs",

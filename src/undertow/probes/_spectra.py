@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from .. import linalg
 from .._validation import check_integer, check_number
-from ..parameterizations import Parameterization
+from ..parameterizations import DeepMatrix, Parameterization
 from ..parameterizations._base import Params
 from ..problems import Problem
 from ._base import Probe, check_matrix
@@ -67,6 +67,13 @@ class Determinant(Probe):
             raise ValueError(f"size: expected at most {min(shape)} for shape {shape}, found {self.size}")
 
     def __call__(self, problem: Problem, parameterization: Parameterization, params: Params) -> Float[Array, ""]:
+        if (
+            self.size is None
+            and isinstance(parameterization, DeepMatrix)
+            and parameterization.width == parameterization.shape[0]
+        ):
+            # Of factors that are far from singular each, where the product is singular but for rounding.
+            return jnp.prod(jnp.stack([jnp.linalg.det(factor) for factor in params]))
         return jnp.linalg.det(parameterization(params)[: self.size, : self.size])
 
 

@@ -8,27 +8,39 @@ from ._bregman_projection import bregman_projection as bregman_projection
 from ._errors import Infeasible as Infeasible
 from ._errors import NotAMirrorFlow as NotAMirrorFlow
 from ._errors import NotUnique as NotUnique
+from ._greedy_low_rank_learning import GreedyPath as GreedyPath
+from ._greedy_low_rank_learning import greedy_low_rank_learning as greedy_low_rank_learning
 from ._implied_potential import implied_potential as implied_potential
 from ._limit import limit as limit
 from ._minimum_norm import minimum_norm as minimum_norm
+from ._minimum_nuclear_norm import minimum_nuclear_norm as minimum_nuclear_norm
 from ._saddle_to_saddle import SaddlePath as SaddlePath
 from ._saddle_to_saddle import saddle_to_saddle as saddle_to_saddle
+from ._saxe_modes import saxe_modes as saxe_modes
 from ._scalar_modes import incremental_threshold as incremental_threshold
 from ._scalar_modes import mode_time as mode_time
 from ._single_constraint import single_constraint_path as single_constraint_path
+from ._singular_value_velocity import end_to_end_velocity as end_to_end_velocity
+from ._singular_value_velocity import singular_value_velocity as singular_value_velocity
 
 __all__ = [
+    "GreedyPath",
     "Infeasible",
     "NotAMirrorFlow",
     "NotUnique",
     "SaddlePath",
     "basis_pursuit",
     "bregman_projection",
+    "end_to_end_velocity",
+    "greedy_low_rank_learning",
     "implied_potential",
     "incremental_threshold",
     "limit",
     "minimum_norm",
+    "minimum_nuclear_norm",
     "mode_time",
     "saddle_to_saddle",
+    "saxe_modes",
     "single_constraint_path",
+    "singular_value_velocity",
 ]
