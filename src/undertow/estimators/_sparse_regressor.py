@@ -27,6 +27,10 @@ CLEARLY = 2.0
 """A mean difference is clear where it is more than this many of its standard errors."""
 THRESHOLDS = np.append(np.geomspace(0.01, 0.5, 18), 1.0)
 """What a coefficient has to exceed to count, in units of the largest; 1 leaves none."""
+NEARLY_ALL = 0.75
+"""Fits of folds count where they are fitted to at least this share of the rows; others are further from the truth."""
+KEPT = 0.5
+"""A coefficient is kept where it passes with more than this share of the fits and thresholds: with most of them."""
 
 
 class SparseRegressor(RegressorMixin, BaseEstimator):
@@ -51,8 +55,14 @@ class SparseRegressor(RegressorMixin, BaseEstimator):
     square on held-out rows. So are the initializations, if there are several: small ones select more sharply, larger
     ones shrink more, which is better in much noise.
 
-    Coefficients of the flow are never exactly zero. Those below ``threshold`` times the largest are set to zero; the
-    threshold is the largest whose held-out error is not clearly (by two standard errors) above the smallest.
+    Coefficients of the flow are never exactly zero. Those below a threshold, a share of the largest, are set to zero.
+    The coefficients are averaged evenly over the thresholds from the one of least held-out error to the largest that
+    is not clearly (by two standard errors) worse.
+
+    What to add to the fit to all rows the fits of the folds know: their mean varies less, but each lacks some rows.
+    So the coefficients are the fit to all rows and the mean of the folds in shares :math:`1 - q` and q, where
+    q is the least held-out error in units of the variance of y: the mean counts in noise, the fit where y is explained.
+    Coefficients that exceed the thresholds in no more than half of these are zero.
 
     Parameters
     ----------
@@ -65,8 +75,8 @@ class SparseRegressor(RegressorMixin, BaseEstimator):
         Whether the flow runs in units of each column's standard deviation; ``coef_`` is in those of X either way.
         False, as of ``LassoCV``, gives columns of larger entries a head start.
     threshold
-        A share of the largest coefficient, from 0 (keep all) to less than 1; by held-out error where left out. 0 or
-        0.01 predicts slightly better where many coefficients are small but not zero.
+        A share of the largest coefficient, from 0 (keep all) to less than 1; several by held-out error where left out.
+        0 or 0.01 predicts slightly better where many coefficients are small but not zero.
     cv
         Number of folds, at most n; or a splitter or an iterable of splits, as in scikit-learn.
     repeats
@@ -87,7 +97,7 @@ class SparseRegressor(RegressorMixin, BaseEstimator):
     scale_, stopping_time_ : float
         The initialization and the flow time t where the held-out error is smallest, in standardized units.
     threshold_ : float
-        The threshold, as a share of the largest coefficient.
+        The largest of the thresholds, as a share of the largest coefficient.
     path_times_ : ndarray of shape (samples,)
         Flow times from 0 on, from ``scale_``.
     path_coefs_ : ndarray of shape (samples, p)
@@ -176,9 +186,10 @@ class SparseRegressor(RegressorMixin, BaseEstimator):
                 padded = jnp.asarray(np.pad(shares, (0, run.path.times.size - len(shares))), dtype)
                 w = w + average(problem.design, run.path, padded, jnp.asarray(scale, dtype), depth)
         w = np.asarray(w, np.float64)[: problem.columns]
-        self.threshold_ = _threshold(problem, folds, w) if self.threshold is None else float(self.threshold)
-        kept = np.abs(w[:, -1]) > self.threshold_ * np.abs(w[:, -1]).max()
-        self.coef_ = problem.coefficients(np.where(kept, w[:, -1], 0.0))
+        thresholds = _thresholds(problem, folds, w) if self.threshold is None else np.array([float(self.threshold)])
+        self.threshold_ = float(thresholds[-1])
+        unexplained = min(e.min() for e in errors)  # y is in units of its deviation
+        self.coef_ = problem.coefficients(_combined(w, thresholds, folds, unexplained))
         self.intercept_ = problem.y_mean - float(problem.means @ self.coef_)
         self._keep_path(problem, runs[best], scales[best], depth)
         if int(runs[best].trials) >= max_iter and errors[best].argmin() == len(errors[best]) - 1:
@@ -263,8 +274,8 @@ def _shares(errors: list[np.ndarray], n: int) -> list[np.ndarray]:
     return [s / total for s in shares]
 
 
-def _threshold(problem: Standardized, folds: Folds, w: Float[np.ndarray, "p folds"]) -> float:
-    """The largest threshold that is not clearly worse than the best, judged row by row on the same held-out rows."""
+def _thresholds(problem: Standardized, folds: Folds, w: Float[np.ndarray, "p folds"]) -> np.ndarray:
+    """From the best to the largest that is not clearly worse, judged row by row on the same held-out rows."""
     rows = problem.rows
     fitted, held_out = (np.asarray(mask, np.float64)[:rows] for mask in (folds.fitted, folds.held_out))
     fitted = fitted[:, :-1]
@@ -282,4 +293,18 @@ def _threshold(problem: Standardized, folds: Folds, w: Float[np.ndarray, "p fold
     worse = np.array(errors) - errors[best]
     clearly = worse.mean(1) > CLEARLY * worse.std(1) / np.sqrt(worse.shape[1])
     # That nothing is left is the answer only where nothing is better.
-    return float(THRESHOLDS[max(best, *np.flatnonzero(~clearly[:-1]), 0)])
+    largest_good = max(best, *np.flatnonzero(~clearly[:-1]), 0)
+    return THRESHOLDS[best : largest_good + 1]
+
+
+def _combined(
+    w: Float[np.ndarray, "p folds"], thresholds: Float[np.ndarray, " thresholds"], folds: Folds, unexplained: float
+) -> Float[np.ndarray, " p"]:
+    """The fit to all rows and the mean of the folds, over the thresholds; few of whose entries are not zero."""
+    sizes = np.asarray(folds.fitted, np.float64).sum(0)
+    near = sizes[:-1] >= NEARLY_ALL * sizes[-1]
+    noise = min(unexplained, 1.0) if near.any() else 0.0
+    shares = np.append(noise * near / max(near.sum(), 1), 1 - noise)
+    passed = np.abs(w)[None] > thresholds[:, None, None] * np.abs(w).max(0)
+    frequency = passed.mean(0)
+    return np.where(frequency @ shares > KEPT, (w * frequency) @ shares, 0.0)
