@@ -16,9 +16,11 @@ from undertow.studies._base import (
     Study,
     Verdict,
 )
+from undertow.studies._commuting import commuting
 from undertow.studies._deep_matrix_factorization import deep_matrix_factorization
 from undertow.studies._depth_two_plateau import depth_two_plateau
 from undertow.studies._flow_versus_descent import flow_versus_descent
+from undertow.studies._greedy import greedy_low_rank
 from undertow.studies._image_completion import image_completion
 from undertow.studies._lecture_implied import lecture_implied
 from undertow.studies._lecture_kernel_rich import lecture_kernel_rich
@@ -74,6 +76,8 @@ __all__ = [  # noqa: RUF022
     "saxe_mode_strengths",
     "singular_value_dynamics",
     "deep_matrix_factorization",
+    "commuting",
+    "greedy_low_rank",
     "norms_to_infinity",
     "norms_perturbed",
     "norms_larger",

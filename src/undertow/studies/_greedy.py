@@ -259,9 +259,9 @@ greedy_low_rank = Study(
     ),
     plot=_plot,
     note="How near the flow comes to a point of the path falls with a power of alpha that the ratio of successive "
-    "rates sets, and that is small where they are near each other. The larger problem is the third one tried, each at "
-    "the smoke budget: Gaussian factors (8 x 8, 60% of the pairs seen) came to 38% of a point at alpha = 1e-5, "
-    "eigenvalues n and n / 2 (10 x 10, 80%) to 11%, 3.7 times nearer than from alpha = 0.1; both missed both bounds. The "
-    "bounds stayed; the eigenvalues are now n / 4^k and the starts go down to 1e-8. R = 3 is shown and not checked: at "
-    "alpha = 1e-8 it is on its way only.",
+    "rates sets, and that is small where they are near each other. The larger problem is the third one tried, "
+    "each at the smoke budget: Gaussian factors (8 x 8, 60% of the pairs seen) came to 38% of a point at alpha = "
+    "1e-5, eigenvalues n and n / 2 (10 x 10, 80%) to 11%, 3.7 times nearer than from alpha = 0.1; both missed "
+    "both bounds. The bounds stayed; the eigenvalues are now n / 4^k and the starts go down to 1e-8. R = 3 is "
+    "shown and not checked: at alpha = 1e-8 it is on its way only.",
 )

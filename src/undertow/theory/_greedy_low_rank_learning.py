@@ -88,7 +88,7 @@ def greedy_low_rank_learning(
     --------
     >>> import undertow as ut
     >>> path = greedy_low_rank_learning(ut.problems.PointTarget([[3.0, 0.0], [0.0, 1.0]]))
-    >>> path.points.round(6).tolist()[1:], path.ended
+    >>> np.abs(path.points).round(6).tolist()[1:], path.ended
     ([[[3.0, 0.0], [0.0, 0.0]], [[3.0, 0.0], [0.0, 1.0]]], 'zero loss')
     """
     if not isinstance(problem, Problem):

@@ -47,7 +47,7 @@ def end_to_end_velocity(problem: Problem, w: Numbers, depth: int) -> Float[np.nd
     --------
     >>> import undertow as ut
     >>> end_to_end_velocity(ut.problems.PointTarget([[3.0]]), [[2.0]], depth=3).round(6).tolist()
-    [[4.762203]]
+    [[7.559526]]
     """
     depth = check_integer("depth", depth, 1)
     u, s, vt, gradient = _in_singular_vectors(problem, w)
