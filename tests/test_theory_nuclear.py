@@ -297,3 +297,12 @@ def test_wrong_arguments_are_refused():
 
 def test_zero_measurements_give_zero():
     np.testing.assert_array_equal(T.minimum_nuclear_norm(B.MatrixSensing(np.ones((1, 2, 3)), [0.0])), np.zeros((2, 3)))
+
+
+def test_single_precision_of_low_rank_data_is_no_obstacle():
+    rng = np.random.default_rng(3)
+    truth = (rng.standard_normal((20, 1)) @ rng.standard_normal((1, 20))).astype(np.float32)
+    rows, columns = np.nonzero(rng.random((20, 20)) < 0.7)
+    with jax.enable_x64(False):
+        problem = ut.problems.MatrixCompletion((20, 20), rows, columns, truth[rows, columns])
+    np.testing.assert_allclose(ut.theory.minimum_nuclear_norm(problem), truth, atol=1e-4)

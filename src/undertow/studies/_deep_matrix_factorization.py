@@ -106,8 +106,7 @@ def grid(
 def _record(found: xr.Dataset, problem: MatrixCompletion | MatrixSensing, truth: np.ndarray) -> xr.Dataset:
     converged = found["status"] == "converged"
     with jax.enable_x64(True):
-        # To what single precision leaves of the observations.
-        least = minimum_nuclear_norm(problem, rtol=1e-5)
+        least = minimum_nuclear_norm(problem)
     described = {}
     for name, w in (("least", least), ("truth", truth)):
         sigma = np.linalg.svd(w, compute_uv=False)

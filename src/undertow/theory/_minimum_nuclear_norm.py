@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 import scipy.linalg
 from jaxtyping import Float
@@ -31,7 +32,7 @@ FACE = 2e7
 
 
 def minimum_nuclear_norm(
-    problem: Problem, psd: bool = False, *, rtol: float = 1e-9, max_steps: int = 50_000
+    problem: Problem, psd: bool = False, *, rtol: float | None = None, max_steps: int = 50_000
 ) -> Float[np.ndarray, "rows columns"]:
     r"""The solution of smallest nuclear norm, :math:`\arg\min \{ |W|_* : A(W) = b \}`, or of least trace if PSD.
 
@@ -49,7 +50,8 @@ def minimum_nuclear_norm(
         Whether W is confined to symmetric positive semidefinite matrices, whose nuclear norm is the trace.
     rtol
         Duality gap, relative to the nuclear norm, and distance of the two halves of the splitting, relative to the
-        norm of W, at the end. W itself is as exact as the problem is well conditioned.
+        norm of W, at the end; 1e-9 where left out, or 1e-5 if the problem holds float32 numbers, whose rounding takes
+        the solution off the low rank it may have. W itself is as exact as the problem is well conditioned.
     max_steps
         Most steps: singular value decompositions.
 
@@ -86,6 +88,8 @@ def minimum_nuclear_norm(
     [[0.5, 1.0], [1.0, 2.0]]
     """
     equations = affine_set(problem)
+    if rtol is None:
+        rtol = 1e-9 if all(leaf.dtype != np.float32 for leaf in jax.tree.leaves(problem)) else 1e-5
     check_number("rtol", rtol, 0, exclusive=True)
     check_integer("max_steps", max_steps, 1)
     if len(equations.shape) != 2:
