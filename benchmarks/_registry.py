@@ -1,11 +1,23 @@
 """The benchmarks there are. A new one: its file, its import, and its place in the table."""
 
 from ._base import Benchmark
+from .deep_matrix_grid import deep_matrix_grid
 from .flow_versus_descent import flow_versus_descent
+from .large_completion import large_completion
+from .norms_to_infinity import norms_to_infinity
 from .solvers import solvers
 from .sparse_recovery import sparse_recovery
 from .sparse_regression import sparse_regression
 
 BENCHMARKS: dict[str, Benchmark] = {
-    benchmark.name: benchmark for benchmark in (flow_versus_descent, solvers, sparse_recovery, sparse_regression)
+    benchmark.name: benchmark
+    for benchmark in (
+        flow_versus_descent,
+        deep_matrix_grid,
+        norms_to_infinity,
+        large_completion,
+        solvers,
+        sparse_recovery,
+        sparse_regression,
+    )
 }

@@ -12,9 +12,9 @@ import numpy as np
 import undertow as ut
 from undertow.datasets import low_rank_matrix, observe
 
-from ._base import Benchmark, Clock, Outcome, Scope, timed
+from ._base import Benchmark, Outcome, Scope, timed
+from ._group_rmsprop import DECAY, EPS, RATE, group_rmsprop, times
 
-RATE, DECAY, EPS = 1e-3, 0.99, 1e-4
 LOSS = 1e-6
 LIMIT = 1_000_000
 RTOL = 1e-4
@@ -91,7 +91,7 @@ def in_undertow(case: Case, dynamics: ut.dynamics.Dynamics, precision: str, limi
         "gradients": trajectory.gradient_evaluations,
         "loss": float(trajectory["loss"][-1]),
         "test_error": case.test_error(product),
-    } | _times(clock)
+    } | times(clock)
 
 
 def in_pytorch(case: Case, way: str, threads: int, limit: int = LIMIT) -> dict[str, Any]:
@@ -108,45 +108,14 @@ def in_pytorch(case: Case, way: str, threads: int, limit: int = LIMIT) -> dict[s
     mask = torch.zeros(truth.numel()).index_fill_(0, index, 1.0).view_as(truth)
     seen = mask * truth
     share = mask.numel() / values.numel()
-    factors = [torch.tensor(factor, requires_grad=True) for factor in case.factors]
-    mean_square = torch.zeros(())
 
-    def loss_now() -> tuple[Any, Any]:
-        product = factors[0]
-        for factor in factors[1:]:
-            product = factor @ product
+    def error(product: Any) -> Any:
         if way == "select":
-            return product, torch.nn.functional.mse_loss(product.flatten().index_select(0, index), values)
-        return product, share * torch.nn.functional.mse_loss(mask * product, seen)
+            return torch.nn.functional.mse_loss(product.flatten().index_select(0, index), values)
+        return share * torch.nn.functional.mse_loss(mask * product, seen)
 
-    steps = 0
-    with timed() as clock:
-        product, loss = loss_now()
-        while loss.item() > LOSS and steps < limit:
-            steps += 1
-            gradients = torch.autograd.grad(loss, factors)
-            with torch.no_grad():
-                square = torch.stack(torch._foreach_norm(gradients)).square().sum()
-                mean_square.mul_(DECAY).add_(square, alpha=1 - DECAY)
-                length = (mean_square / (1 - DECAY**steps)).sqrt() + EPS
-                for factor, gradient in zip(factors, gradients, strict=True):
-                    factor.sub_(gradient * (RATE / length))
-            product, loss = loss_now()
-    return {
-        "status": "converged" if loss.item() <= LOSS else "stopped",
-        "steps": steps,
-        "gradients": steps,
-        "loss": loss.item(),
-        "test_error": case.test_error(product.detach().numpy()),
-    } | _times(clock)
-
-
-def _times(clock: Clock) -> dict[str, Any]:
-    return {
-        "seconds": clock.seconds,
-        "processor_seconds": clock.processor_seconds,
-        "compiled_programs": clock.compiled,
-    }
+    found = group_rmsprop(case.factors, error, LOSS, limit)
+    return {"test_error": case.test_error(found.pop("product"))} | found
 
 
 @dataclasses.dataclass(frozen=True)

@@ -140,8 +140,8 @@ def _falling(data: xr.Dataset, kind: str) -> float:
 def _lead(data: xr.Dataset, kind: str) -> float:
     """The better error of depth 2 and least nuclear norm over that of depth 3, at the start where that is least."""
     few = _few(data, kind)
-    better = np.minimum(few["error"].sel(depth=2), few["least_error"])
-    return float((better / few["error"].sel(depth=3)).min(skipna=False))
+    better = np.minimum(few["error"].sel(depth=2).values, float(few["least_error"]))
+    return float((better / few["error"].sel(depth=3).values).min())
 
 
 def _plot(data: xr.Dataset) -> dict[str, Figure]:

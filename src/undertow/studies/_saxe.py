@@ -41,6 +41,8 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
     steps = len(depths) + 1 + len(scales)
     clock, found, expected = np.zeros((3, len(depths), SAMPLES, TARGETS.size))
     half, half_expected = np.zeros((2, len(scales), TARGETS.size))
+    random_clock = np.zeros((len(scales), 4 * SAMPLES))
+    random_curves, random_expected = np.zeros((2, *random_clock.shape, TARGETS.size))
 
     def strengths(phi: DeepMatrix, params, times: np.ndarray) -> np.ndarray:
         """The part of W in each mode of the target, at these times of the flow."""
@@ -72,11 +74,10 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
             agreed = np.asarray((first @ right + second.T @ left) / 2)
             starts = (agreed**2).sum(0)
             half_expected[i] = [mode_time(2, S, u, S / 2) / 2 for S, u in zip(TARGETS, starts, strict=True)]
-            times = np.linspace(0, 1.5 * half_expected[i].max(), 4 * SAMPLES)
-            half[i] = _first_time(times, strengths(phi, params, times), TARGETS / 2)
-            if i == 0:
-                random_clock, random_curves = times, strengths(phi, params, times)
-                random_expected = saxe_modes(times, TARGETS, starts)
+            random_clock[i] = np.linspace(0, 1.5 * half_expected[i].max(), 4 * SAMPLES)
+            random_curves[i] = strengths(phi, params, random_clock[i])
+            random_expected[i] = saxe_modes(random_clock[i], TARGETS, starts)
+            half[i] = _first_time(random_clock[i], random_curves[i], TARGETS / 2)
     return xr.Dataset(
         {
             "clock": (("depth", "sample"), clock[:, :, 0]),
@@ -85,9 +86,9 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
             "unbalanced_clock": ("sample", np.linspace(0, 6, SAMPLES)),
             "unbalanced": (("sample", "mode"), unbalanced),
             "unbalanced_expected": (("sample", "mode"), unbalanced_expected),
-            "random_clock": ("random_sample", random_clock),
-            "random": (("random_sample", "mode"), random_curves),
-            "random_expected": (("random_sample", "mode"), random_expected),
+            "random_clock": (("scale", "random_sample"), random_clock),
+            "random": (("scale", "random_sample", "mode"), random_curves),
+            "random_expected": (("scale", "random_sample", "mode"), random_expected),
             "half_time": (("scale", "mode"), half),
             "half_time_expected": (("scale", "mode"), half_expected),
         },
@@ -117,8 +118,7 @@ def _first_time(times: np.ndarray, curves: np.ndarray, levels: np.ndarray) -> np
 
 def _gap(data: xr.Dataset, name: str) -> xr.DataArray:
     """Largest distance of curves from their closed form over time, in units of the target."""
-    time = "random_sample" if name == "random" else "sample"
-    return (abs(data[name] - data[f"{name}_expected"]) / data["mode"]).max([time, "mode"], skipna=False)
+    return (abs(data[name] - data[f"{name}_expected"]) / data["mode"]).max(["sample", "mode"], skipna=False)
 
 
 def _late(data: xr.Dataset) -> xr.DataArray:
@@ -139,7 +139,8 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
         depth = int(data["depth"][0])
         shown = slice(None, None, 12)
         _modes(axes[0], data["clock"][0], data["strength"][0], data["strength_expected"][0], shown)
-        _modes(axes[1], data["random_clock"], data["random"], data["random_expected"], slice(None, None, 40))
+        drawn = data.isel(scale=0)
+        _modes(axes[1], drawn["random_clock"], drawn["random"], drawn["random_expected"], slice(None, None, 40))
         axes[0].set_title(f"depth {depth}, balanced")
         axes[1].set_title(f"depth 2, random start {float(data['scale'][0]):g}")
         axes[0].set_ylabel("mode strength")
