@@ -85,7 +85,7 @@ COLUMNS = {
     "flow: gradients": lambda row: f"{row['flow_gradients']:,.0f}",
     "steps": lambda row: f"{row['flow_steps']:,.0f}",
     "time": lambda row: f"{row['flow_seconds']:.3f} s",
-    "|W11| √(2 loss)": lambda row: f"{row['entry_over_exact']:.4f}",
+    "size of W11 √(2 loss)": lambda row: f"{row['entry_over_exact']:.4f}",
     "ratio of gradients": lambda row: f"{row['descent_gradients'] / row['flow_gradients']:,.0f}×",
 }
 

@@ -118,6 +118,15 @@ PROBLEMS = [
     Case("LeastSquares", B.LeastSquares(_A, _A @ SIGNED[[0, 1, 2, 0]]), SIGNED[[0, 1, 2, 0]]),
     Case("LeastSquares-mean", B.LeastSquares(_A, _A @ SIGNED[[0, 1, 2, 0]], "mean"), SIGNED[[0, 1, 2, 0]]),
     Case("MatrixSensing", B.MatrixSensing(_measurements, np.einsum("mij,ij->m", _measurements, _truth)), _truth),
+    Case(
+        "MatrixSensing-rank-one",
+        B.MatrixSensing.rank_one(
+            _measurements[:, :, 0],
+            _measurements[:, 0],
+            np.einsum("mi,mj,ij->m", _measurements[:, :, 0], _measurements[:, 0], _truth),
+        ),
+        _truth,
+    ),
     Case("MatrixCompletion", completion(), _truth),
     Case("MatrixCompletion-half_sum", completion(None, "half_sum"), _truth),
 ]

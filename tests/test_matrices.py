@@ -53,6 +53,16 @@ def test_sensing_entries_is_completion():
         np.testing.assert_allclose(ut.theory.minimum_norm(sensing), ut.theory.minimum_norm(completion), atol=1e-14)
 
 
+def test_measurements_of_rank_one_are_what_they_are_written_out():
+    rng = np.random.default_rng(4)
+    left, right, w = rng.normal(size=(5, 4)), rng.normal(size=(5, 3)), rng.normal(size=(4, 3))
+    short = B.MatrixSensing.rank_one(left, right, np.arange(5.0))
+    whole = B.MatrixSensing(np.einsum("mi,mj->mij", left, right), np.arange(5.0))
+    np.testing.assert_allclose(short.matrices, whole.matrices, rtol=1e-15)
+    assert float(short.loss(jnp.asarray(w))) == pytest.approx(float(whole.loss(jnp.asarray(w))), rel=1e-13)
+    np.testing.assert_allclose(ut.theory.minimum_norm(short), ut.theory.minimum_norm(whole), atol=1e-13)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -62,6 +72,8 @@ def test_sensing_entries_is_completion():
         (lambda: P.Gram(2).lift([[0.0, 1.0], [0.0, 0.0]]), "w: expected a symmetric matrix"),
         (lambda: P.Gram(2).lift([[1.0, 0.0], [0.0, -1.0]]), "w: expected a positive semidefinite matrix"),
         (lambda: P.Gram(2, 1).lift(np.eye(2)), "w: expected rank at most the width 1, found rank 2"),
+        (lambda: B.MatrixSensing.rank_one(np.ones((2, 2)), np.ones((3, 2)), [1.0]), "left, right: expected equal len"),
+        (lambda: B.MatrixSensing.rank_one(np.ones((0, 2)), np.ones((0, 2)), []), "measurements: expected at least one"),
         (lambda: B.MatrixSensing(np.zeros((0, 2, 2)), []), "measurements: expected at least one matrix"),
         (lambda: B.MatrixSensing(np.ones((2, 2, 2)), [1.0]), "values: expected one number for each of the 2"),
         (lambda: B.MatrixSensing(np.ones((2, 2)), [1.0]), "measurements"),

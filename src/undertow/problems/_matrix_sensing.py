@@ -1,5 +1,7 @@
 """Matrix sensing: fit linear measurements of a matrix; what they leave open is what the bias decides."""
 
+from typing import NamedTuple
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -8,13 +10,21 @@ from .._validation import Numbers, check_array
 from ._base import Problem, check_normalization, normalized
 
 
+class RankOne(NamedTuple):
+    """Matrices a_i b_i^T, by the rows a_i and b_i."""
+
+    left: Float[Array, "m rows"]
+    right: Float[Array, "m columns"]
+
+
 class MatrixSensing(Problem):
     r"""Sensing of a matrix by inner products: loss :math:`\frac1m \sum_i (\langle A_i, W \rangle - y_i)^2`.
 
     Parameters
     ----------
     measurements
-        The matrices A_i, shape (m, rows, columns).
+        The matrices A_i, shape (m, rows, columns). Where all are of rank one, ``MatrixSensing.rank_one`` takes their
+        factors instead.
     values
         The measured y_i, m of them.
     truth
@@ -39,21 +49,36 @@ class MatrixSensing(Problem):
     >>> trace = MatrixSensing(jnp.eye(2)[None], [3.0])
     >>> float(trace.loss(jnp.eye(2)))
     1.0
+    >>> entry = MatrixSensing.rank_one([[1.0, 0.0]], [[0.0, 1.0]], [3.0])
+    >>> float(entry.loss(jnp.array([[0.0, 3.0], [0.0, 0.0]])))
+    0.0
     """
 
     shape: tuple[int, int] = eqx.field(static=True)
-    measurements: Float[Array, "m rows columns"]
+    measurements: Float[Array, "m rows columns"] | RankOne
     values: Float[Array, " m"]
     truth: Float[Array, "rows columns"] | None
     normalization: str = eqx.field(static=True)
 
     def __init__(
-        self, measurements: Numbers, values: Numbers, truth: Numbers | None = None, normalization: str = "mean"
+        self,
+        measurements: Numbers | RankOne,
+        values: Numbers,
+        truth: Numbers | None = None,
+        normalization: str = "mean",
     ):
-        self.measurements = check_array("measurements", measurements, dimensions=3)
+        if isinstance(measurements, RankOne):
+            left = check_array("left", measurements.left, dimensions=2)
+            right = check_array("right", measurements.right, dimensions=2)
+            if left.shape[0] != right.shape[0]:
+                raise ValueError(f"left, right: expected equal lengths, found shapes {left.shape} and {right.shape}")
+            self.measurements = RankOne(left, right)
+            m, rows, columns = left.shape[0], left.shape[1], right.shape[1]
+        else:
+            self.measurements = check_array("measurements", measurements, dimensions=3)
+            m, rows, columns = self.measurements.shape
         self.values = check_array("values", values, dimensions=1)
-        m, rows, columns = self.measurements.shape
-        if self.measurements.size == 0:
+        if 0 in (m, rows, columns):
             raise ValueError(
                 f"measurements: expected at least one matrix with entries, found shape {(m, rows, columns)}"
             )
@@ -65,7 +90,31 @@ class MatrixSensing(Problem):
             raise ValueError(f"truth: expected shape {self.shape}, found {self.truth.shape}")
         self.normalization = check_normalization(normalization)
 
+    @classmethod
+    def rank_one(
+        cls, left: Numbers, right: Numbers, values: Numbers, truth: Numbers | None = None, normalization: str = "mean"
+    ) -> "MatrixSensing":
+        """Measurements :math:`A_i = a_i b_i^T` with a_i and b_i the rows of ``left`` and ``right``; never formed.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As the class does.
+        """
+        return cls(RankOne(left, right), values, truth, normalization)  # pyright: ignore[reportArgumentType]
+
     def loss(self, w: Float[Array, "rows columns"]) -> Float[Array, ""]:
+        if isinstance(self.measurements, RankOne):
+            left, right = self.measurements
+            return normalized(jnp.sum((left @ w) * right, axis=1) - self.values, self.normalization)
         # One product of a matrix and a vector, which is what it is.
         flat = self.measurements.reshape(self.values.size, -1)
         return normalized(flat @ jnp.ravel(w) - self.values, self.normalization)
+
+    @property
+    def matrices(self) -> Float[Array, "m rows columns"]:
+        """The measurements, written out as matrices."""
+        if isinstance(self.measurements, RankOne):
+            left, right = self.measurements
+            return left[:, :, None] * right[:, None, :]
+        return self.measurements

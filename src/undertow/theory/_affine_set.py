@@ -40,7 +40,7 @@ def affine_set(problem: Problem) -> AffineSet:
     if isinstance(problem, MatrixSensing):
         m = problem.values.size
         weight = {"half_sum": 1, "sum": 2, "half_mean": 1 / m, "mean": 2 / m}[problem.normalization]
-        matrix = np.asarray(problem.measurements, np.float64).reshape(m, -1)
+        matrix = np.asarray(problem.matrices, np.float64).reshape(m, -1)
         return AffineSet(matrix, np.asarray(problem.values, np.float64), problem.shape, weight)
     if isinstance(problem, LineTarget):
         normal = np.asarray(problem.normal, np.float64)
