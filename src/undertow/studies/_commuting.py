@@ -17,8 +17,7 @@ from ..sweeps import sweep
 from ..theory import NotUnique, basis_pursuit, limit, minimum_nuclear_norm
 from ..training import train
 from ._base import AtLeast, AtMost, Budget, Study
-from ._lecture import W, generator
-from ._lecture_sparse import _predicted_order
+from ._lecture import W, generator, predicted_order
 
 # Size, commuting measurements, sizes of the start W(0) = x I.
 COMMUTING = {
@@ -57,7 +56,7 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
             vectors = rng.standard_normal((count, size)) / np.sqrt(count)
             reduced = LeastSquares(vectors, values := vectors @ rng.uniform(0.5, 1.5, size))
             least = basis_pursuit(reduced, nonnegative=True)
-            order = _predicted_order(reduced, least, signed=False) / 2
+            order = predicted_order(reduced, least, signed=False) / 2
             if order >= SEPARATED:
                 break
         bases = {name: rotation if depth is None else np.eye(size) for name, depth in MODELS.items() if name in models}

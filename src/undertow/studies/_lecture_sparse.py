@@ -7,14 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
-from scipy.optimize import linprog
 
 from .. import plotting
 from ..parameterizations import Power, SignedPower
 from ..problems import LeastSquares
 from ..theory import basis_pursuit, limit
 from ._base import AtMost, Budget, Study
-from ._lecture import gaussian_problem, generator, largest_gap, train_from
+from ._lecture import gaussian_problem, generator, largest_gap, predicted_order, train_from
 
 SIZES = {"smoke": (8, 16, 2), "quick": (15, 40, 4), "full": (40, 120, 10)}
 ALPHAS = {
@@ -44,7 +43,7 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
             ends[i] = train_from(problem, phi, params, samples=2)["end"].values
             predicted[i] = [limit(problem, phi, start) for start in params]
             sparse[i] = basis_pursuit(problem, nonnegative=model == "square")
-            order[i] = _predicted_order(problem, sparse[i], signed=model != "square")
+            order[i] = predicted_order(problem, sparse[i], signed=model != "square")
         progress(2 / 3, "a tie")
         tied = train_from(LeastSquares(*TIED), Power(4, 2), [jnp.full(4, 1e-3)], samples=2)["end"].values[0]
     return xr.Dataset(
@@ -65,28 +64,6 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
             "precision": "float64",
         },
     )
-
-
-def _predicted_order(problem: LeastSquares, w: np.ndarray, *, signed: bool) -> float:
-    """The power of alpha by which the distance falls, 2 (1 - rho).
-
-    An entry off the support tends to zero like alpha^(2 (1 - rho_i)), where rho = A^T nu and nu is the limit of the
-    duals. These satisfy A_S^T nu = sign(w_S); among all that do, the limit has the smallest largest rho_i, because it
-    minimizes the sum of what is left off the support: a linear program in nu and rho.
-    """
-    A = np.asarray(problem.A)
-    support = abs(w) > 1e-9
-    off = A[:, ~support].T
-    above = np.concatenate([off, -off]) if signed else off
-    found = linprog(
-        np.append(np.zeros(A.shape[0]), 1.0),
-        A_ub=np.column_stack([above, -np.ones(len(above))]),
-        b_ub=np.zeros(len(above)),
-        A_eq=np.column_stack([A[:, support].T, np.zeros(support.sum())]),
-        b_eq=np.sign(w[support]),
-        bounds=(None, None),
-    )
-    return float(2 * (1 - found.fun))
 
 
 def _distance(data: xr.Dataset, name: str = "end") -> xr.DataArray:
