@@ -46,11 +46,11 @@ def panels(budget: str) -> list[Panel]:
     return made
 
 
-def in_undertow(panel: Panel, sizes: tuple[float, ...]) -> dict[str, Any]:
+def in_undertow(panel: Panel, depths: tuple[int, ...], sizes: tuple[float, ...]) -> dict[str, Any]:
     """All runs of a panel, one sweep, with all compilation."""
     jax.clear_caches()
     with timed() as clock:
-        found = grid(panel.problem, sizes, jax.random.key(KEY), lambda fraction, message: None)
+        found = grid(panel.problem, depths, sizes, jax.random.key(KEY), lambda fraction, message: None)
     return {
         "method": "flow",
         "seconds": clock.seconds,
@@ -93,18 +93,18 @@ def in_pytorch(panel: Panel, depth: int, a: float, threads: int, limit: int) -> 
 def run(scope: Scope) -> Outcome:
     """Every panel: the sweep, then PyTorch in full (completion) or timed and extrapolated (sensing)."""
     budget = "smoke" if scope.quick else "full"
-    sizes = SIZES[budget]
+    depths, sizes = DEPTHS[budget], SIZES[budget]
     runs: list[dict[str, Any]] = []
     summary: list[dict[str, Any]] = []
     iterations: dict[tuple[int, float], float] = {}
     for panel in panels(budget):
         name = {"kind": panel.kind, "count": panel.count}
-        scope.report(f"{panel.kind}, {panel.count}: flow, {len(DEPTHS) * len(sizes)} runs")
-        flow = in_undertow(panel, sizes)
+        scope.report(f"{panel.kind}, {panel.count}: flow, {len(depths) * len(sizes)} runs")
+        flow = in_undertow(panel, depths, sizes)
         runs.append(name | flow)
         pytorch = 0.0
         errors = []
-        for depth in DEPTHS:
+        for depth in depths:
             trials = [in_pytorch(panel, depth, sizes[0], threads, TRIAL) for threads in (1, 2)]
             best = min(trials, key=lambda trial: trial["seconds"] / trial["steps"])
             pace = best["seconds"] / best["steps"]
@@ -122,7 +122,7 @@ def run(scope: Scope) -> Outcome:
         summary.append(
             name
             | {
-                "runs": len(DEPTHS) * len(sizes),
+                "runs": len(depths) * len(sizes),
                 "converged": flow["converged"],
                 "flow_seconds": flow["seconds"],
                 "pytorch_seconds": pytorch,
@@ -136,7 +136,7 @@ def run(scope: Scope) -> Outcome:
     }
     summary.append({"kind": "all", "count": 0, "flow_error": None, "pytorch_error": None, "in_full": False} | whole)
     settings = {
-        "grid": f"depth {DEPTHS}, a {sizes}, {SETTINGS[budget]} (size, rank, observations)",
+        "grid": f"depth {depths}, a {sizes}, {SETTINGS[budget]} (size, rank, observations)",
         "stop": f"mean square over observations {LOSS:g}",
         "flow": "sweep over depth and a, tolerance 1e-4, caches cleared before each panel: all compilation is in",
         "PyTorch": f"group RMSprop, rate {RATE:g}, decay {DECAY:g}, eps {EPS:g}, the faster of 1 and 2 threads",

@@ -28,11 +28,11 @@ SOURCE = (
 # For each kind: size, rank, few and many observations. Published: 100, 5, 2000 and 5000 for both; the smaller settings
 # keep the ratio of observations to degrees of freedom.
 SETTINGS = {
-    "smoke": {"completion": (20, 1, (120, 250)), "sensing": (10, 1, (40, 80))},
+    "smoke": {"completion": (24, 1, (240, 450)), "sensing": (16, 1, (66, 160))},
     "quick": {"completion": (100, 5, (2000, 5000)), "sensing": (40, 3, (474, 1185))},
     "full": {"completion": (100, 5, (2000, 5000)), "sensing": (100, 5, (2000, 5000))},
 }
-DEPTHS = (2, 3, 4)
+DEPTHS = {"smoke": (2, 3), "quick": (2, 3, 4), "full": (2, 3, 4)}
 # a: the published name; the entries of W(0) have standard deviation a / sqrt(n).
 SIZES = {"smoke": (1e-2, 1e-3), "quick": (1e-3, 1e-4, 1e-5), "full": (1e-3, 1e-4, 1e-5, 1e-6)}
 LOSS, RTOL = 1e-6, 1e-4
@@ -52,7 +52,7 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
                 progress(done + fraction / 4, f"{told}: {message}")
 
             problem, truth = instance(kind, size, rank, count, jax.random.fold_in(key, 2 * i + j))
-            found = grid(problem, SIZES[budget], jax.random.fold_in(key, 4), part)
+            found = grid(problem, DEPTHS[budget], SIZES[budget], jax.random.fold_in(key, 4), part)
             part(0.9, "least nuclear norm")
             parts.append(_record(found, problem, truth).expand_dims(kind=[kind], observed=[name]))
     return xr.combine_by_coords(parts, combine_attrs="drop").assign_attrs(  # pyright: ignore[reportReturnType]
@@ -87,6 +87,7 @@ def instance(
 
 def grid(
     problem: MatrixCompletion | MatrixSensing,
+    depths: tuple[int, ...],
     sizes: tuple[float, ...],
     key: jax.Array,
     progress: Callable[[float, str], None],
@@ -100,7 +101,7 @@ def grid(
         flow, stop = GradientFlow(rtol=RTOL), Stop(loss=LOSS, steps=200_000)
         return train(problem, phi, flow, params=params, stop=stop, samples=2, probes=list(PROBES.values()))
 
-    return sweep(run, over={"depth": DEPTHS, "a": sizes}, progress=progress)
+    return sweep(run, over={"depth": depths, "a": sizes}, progress=progress)
 
 
 def _record(found: xr.Dataset, problem: MatrixCompletion | MatrixSensing, truth: np.ndarray) -> xr.Dataset:
@@ -182,9 +183,9 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
 
 
 def _lines(ax, chosen: xr.Dataset, name: str, least: str, truth: str | None) -> None:
-    for depth in DEPTHS:
+    for depth in chosen["depth"].values:
         line = chosen[name].sel(depth=depth)
-        ax.semilogx(line["a"], line, "o-", color=plotting.color_of(depth), label=f"depth {depth}")
+        ax.semilogx(line["a"], line, "o-", color=plotting.color_of(int(depth)), label=f"depth {depth}")
     flat = np.ones(chosen.sizes["a"])
     ax.plot(chosen["a"], flat * float(chosen[least]), "--", color=plotting.color_of("baseline"), label="least nuclear")
     if truth:
