@@ -70,7 +70,7 @@ def run(scope: Scope) -> Outcome:
         "descent": "published learning rate; iterations to the loss of the flow: time of the flow over the rate",
     }
     notes = (
-        "An implicit step counts as twenty gradients for each parameter.",
+        "An implicit step counts as 24 gradients for each parameter (12 Hessians).",
         f"Iterations of descent: time of the flow over the rate; counted down to loss {COUNTED:g} they are "
         + ", ".join(f"{r['counted']:,} against {r['counted_expected']:,.0f}" for r in runs)
         + ".",

@@ -180,7 +180,7 @@ def run(scope: Scope) -> Outcome:
     notes = (
         "Gradients, seconds without compilation, relative distance of the end point from a tight reference; medians.",
         "Auto / best: against the fastest fixed solver of each draw, the worst draw.",
-        "An implicit step counts as twenty gradients for each parameter (ten Hessians).",
+        "An implicit step counts as 24 gradients for each parameter (12 Hessians).",
         *failed,
     )
     return Outcome(settings, runs, summary, COLUMNS, notes)

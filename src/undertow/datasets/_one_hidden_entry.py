@@ -58,6 +58,9 @@ def sign_of_solutions(
 def _pattern(size: int, corner: Sequence[float], hidden: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Which entries are seen, and the solution with 0 in the hidden one."""
     check_integer("size", size, 2)
+    for name, value, length in (("corner", corner, 3), ("hidden", hidden, 2)):
+        if not isinstance(value, Sequence) or len(value) != length:
+            raise ValueError(f"{name}: expected {length} numbers, found {value!r}")
     z, other, e = (check_number(f"corner[{i}]", value) for i, value in enumerate(corner))
     if z == 0 or other == 0:
         raise ValueError(f"corner: expected W_12 and W_21 other than 0, found {tuple(corner)}")

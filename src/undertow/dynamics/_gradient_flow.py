@@ -35,8 +35,8 @@ MODES = ("explicit", "stabilized", "implicit")  # in the order of the stiffness 
 SOLVERS = {"auto": MODES} | {mode: (mode,) for mode in MODES}
 IMPLICIT_SIZE = 400
 """Most parameters for which the dense linear algebra of an implicit step is an option."""
-HESSIANS = 10
-"""Of one implicit step: 5 stages, each of which takes about 2 iterations of Newton's method."""
+HESSIANS = 12
+"""Of one implicit step: 6 stages, each of which takes about 2 iterations of Newton's method."""
 EXPLICIT_COST = 6
 """Gradients of one explicit step."""
 LANDING = 0.999
@@ -101,8 +101,8 @@ class GradientFlow(Dynamics):
     -----
     A step that raises the objective is never accepted, since no gradient flow does that. A run that stops at a loss
     lands on it: its last step is shortened until the loss is at most 0.1% below. ``gradient_evaluations`` is exact for
-    explicit and stabilized steps, with what estimates the spectral radius; an implicit step counts as twenty for each
-    parameter (ten Hessians: two in each of its five stages, which is about what its root finding takes).
+    explicit and stabilized steps, with what estimates the spectral radius; an implicit step counts as 24 for each
+    parameter (12 Hessians: two in each of its six stages, which is about what its root finding takes).
 
     "stalled": over 256 accepted steps the parameters moved less than the tolerance, none grew by a hundredth of its
     size, and the loss fell by less than a ten-thousandth. "diverged": the step size has run out, as where a solution
@@ -146,11 +146,10 @@ class GradientFlow(Dynamics):
             return Tsit5()
         if mode == "stabilized":
             return Rkc()
-        # The root finding stops at a hundredth of what it is told, so that a hundred times the tolerance makes the
-        # increments of a step as exact as the step is asked to be; more would only make it fail and the step smaller
-        # (measured: three times as many steps). Nor can it get below some roundings, in float32 above all. With the
-        # Hessian at every iteration: one for a whole step, or a stage, is no longer that of the end where the flow is
-        # very stiff and curved (2 x 2 to infinity, loss 1e-6: 7,822 and 325 steps, against 180).
+        # The last correction of Newton's method is far larger than the error that it leaves, so that a hundred times
+        # the tolerance is exact enough; nor can it get below some roundings, in float32 above all. With the Hessian at
+        # every iteration: one for a whole step, or a stage, is no longer that of the end where the flow is very stiff
+        # and curved (2 x 2 to infinity, loss 1e-6: 7,822 and 325 steps, against 180).
         rms = tree_norm(params) / math.sqrt(_size(params))
         floor = 1e4 * float(jnp.finfo(rms.dtype).eps)
         root_finder = optimistix.Newton(

@@ -57,7 +57,7 @@ class Determinant(Probe):
 
     @property
     def name(self) -> str:
-        return "determinant"
+        return "determinant" if self.size is None else f"determinant_{self.size}"
 
     def check(self, problem: Problem, parameterization: Parameterization) -> None:
         shape = parameterization.shape

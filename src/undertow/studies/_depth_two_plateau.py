@@ -22,7 +22,7 @@ from ._razin_cohen import PUBLISHED, SOURCE, entry_bound, exact_flow, start
 
 # Draws; published settings; iterations; shares of the learning rate that descent in 40 digits is run with.
 BUDGETS = {
-    "smoke": (1, 1, 30_000, (1.0,)),
+    "smoke": (1, 1, 30_000, (1.0, 0.5)),
     "quick": (3, 2, 60_000, (1.0, 0.5, 0.25)),
     "full": (10, 2, 100_000, (1.0, 0.5, 0.25, 0.125)),
 }
@@ -154,8 +154,10 @@ def _by_share(data: xr.Dataset) -> np.ndarray:
 
 
 def _least_rise(data: xr.Dataset) -> float:
-    """The least rise of |W11| in many digits, relative, where the learning rate falls to the last share; 0 for one."""
+    """The least rise of |W11| in many digits, relative, where the learning rate falls to the last share."""
     ends = _by_share(data)
+    if ends.shape[1] < 2:
+        raise ValueError("expected two learning rates at least")
     return float(np.min(ends[:, -1] / ends[:, 0]) - 1)
 
 
@@ -222,11 +224,11 @@ depth_two_plateau = Study(
             lambda data: abs(_ends(data, "float64") / _by_share(data)[:, 0] - 1).max(),
             bound=0.05,
         ),
-        AtLeast("40 digits: least relative rise of |W11| at the smallest rate", _least_rise, bound=0.0),
+        AtLeast("40 digits: least relative rise of |W11| at the smallest rate", _least_rise, bound=0.01),
     ),
     plot=_plot,
     note="The plateau was first put down to rounding alone. Descent in forty decimal digits shows that only float32's "
     "is: from there on the finite steps unbalance the factors and turn the sign of the determinant, and double "
     "precision ends where forty digits end. This amended the claim, and the bounds for float64 and for its gap from "
-    "forty digits were set after first runs on other draws.",
+    "forty digits were set after first runs on other draws, and that for the rise at smaller rates after a look.",
 )

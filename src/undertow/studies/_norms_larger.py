@@ -177,7 +177,7 @@ norms_larger = Study(
         ),
         AtLeast(
             "least growth of nuclear norm and Schatten 1/2 quasi-norm over the last decade of the loss",
-            lambda data: min(_growth(data, "nuclear_norm", 1).min(), _growth(data, "quasi_norm", 1).min()),
+            lambda data: np.minimum(_growth(data, "nuclear_norm", 1).min(), _growth(data, "quasi_norm", 1).min()),
             bound=1.1,
         ),
         AtMost(

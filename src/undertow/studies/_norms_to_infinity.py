@@ -161,7 +161,8 @@ def _trained_gap(data: xr.Dataset) -> float:
     exact, found = data["exact_entry"], data["trained_entry"]
     if not np.array_equal(np.isfinite(exact), np.isfinite(data["trained_loss"])):
         raise ValueError("not every sample has its exact entry")
-    return float((abs(found - exact) / np.maximum(abs(exact), 1)).max())
+    gap = (abs(found - exact) / np.maximum(abs(exact), 1)).values
+    return float(gap[np.isfinite(exact.values)].max())
 
 
 def _plot(data: xr.Dataset) -> dict[str, Figure]:

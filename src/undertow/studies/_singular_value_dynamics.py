@@ -182,7 +182,11 @@ singular_value_dynamics = Study(
     checks=(
         AtLeast("every run reached the loss", lambda data: float(data["converged"].min(skipna=False)), bound=1.0),
         AtMost("measured velocities against the theorem, largest gap over the largest velocity", _gap, bound=1e-4),
-        AtMost("balance of the factors, largest departure", lambda data: float(data["balancedness"].max()), bound=1e-6),
+        AtMost(
+            "balance of the factors, largest departure",
+            lambda data: float(data["balancedness"].max(skipna=False)),
+            bound=1e-6,
+        ),
         AtLeast("depth 1: first singular value beyond the rank over the last within", lambda d: _tail(d, 1), 0.5),
         AtMost("depth 3: first singular value beyond the rank over the last within", lambda d: _tail(d, 3), 0.05),
         AtLeast("depth 3: share of its way each has gone when the next begins", lambda d: _least_lead(d, 3), 0.9),

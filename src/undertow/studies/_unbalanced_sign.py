@@ -54,7 +54,6 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
 
         found = sweep(run, {"cell": range(len(cells)), "draw": range(draws)}, progress=progress)
     loss, determinant = found["loss"].values, found["determinant"].values
-    lost = determinant < 0
     # The sample after the last one of positive sign; NaN where the sign is still there at the end.
     positive = np.where(determinant > 0, np.arange(determinant.shape[-1]), -1).max(axis=-1)
     after = np.minimum(positive + 1, found["samples"].values - 1)
@@ -68,7 +67,6 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
             "entry": ((*dims, "time"), abs(found["entry_0_0"].values)),
             "end": (dims, abs(found["final_entry_0_0"].values)),
             "loss_when_lost": (dims, loss_when),
-            "ever_negative": (dims, lost.any(axis=-1).astype(float)),
             "arrived": (dims, (found["status"].values == "converged").astype(float)),
         },
         coords={"depth": ("cell", [d for d, _ in cells]), "scale": ("cell", [s for _, s in cells])},

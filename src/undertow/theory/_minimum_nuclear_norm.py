@@ -89,7 +89,9 @@ def minimum_nuclear_norm(
     """
     equations = affine_set(problem)
     if rtol is None:
-        rtol = 1e-9 if all(leaf.dtype != np.float32 for leaf in jax.tree.leaves(problem)) else 1e-5
+        rtol = (
+            1e-9 if all(leaf.dtype in (np.float64, np.int64, np.int32) for leaf in jax.tree.leaves(problem)) else 1e-5
+        )
     check_number("rtol", rtol, 0, exclusive=True)
     check_integer("max_steps", max_steps, 1)
     if len(equations.shape) != 2:
