@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 import undertow as ut
-from undertow.studies._deep_matrix_factorization import DEPTHS, LOSS, SETTINGS, SIZES, grid, instance
+from undertow.studies._deep_matrix_factorization import DEPTHS, LOSS, RTOL, SETTINGS, SIZES, grid, instance
 
 from ._base import Benchmark, Outcome, Scope, timed
 from ._group_rmsprop import DECAY, EPS, RATE, group_rmsprop
@@ -138,7 +138,7 @@ def run(scope: Scope) -> Outcome:
     settings = {
         "grid": f"depth {depths}, a {sizes}, {SETTINGS[budget]} (size, rank, observations)",
         "stop": f"mean square over observations {LOSS:g}",
-        "flow": "sweep over depth and a, tolerance 1e-4, caches cleared before each panel: all compilation is in",
+        "flow": f"sweep over depth and a, tolerance {RTOL:g}, caches cleared before each panel: all compilation is in",
         "PyTorch": f"group RMSprop, rate {RATE:g}, decay {DECAY:g}, eps {EPS:g}, the faster of 1 and 2 threads",
         "precision": "float32",
     }

@@ -57,6 +57,8 @@ def test_the_smallest_problem():
         ({"size": 2.0}, "size"),
         ({"corner": (0.0, 1.0, 0.0)}, "corner: expected W_12 and W_21 other than 0"),
         ({"corner": (1.0, np.nan, 0.0)}, r"corner\[1\]"),
+        ({"corner": (1.0, 1.0)}, "corner: expected 3 numbers"),
+        ({"hidden": (0,)}, "hidden: expected 2 numbers"),
         ({"hidden": (2, 0)}, "hidden: expected a position in 2 x 2"),
         ({"hidden": (0, -1)}, r"hidden\[1\]"),
     ],

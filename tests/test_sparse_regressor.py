@@ -20,6 +20,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from undertow.estimators import SparseRegressor
 from undertow.estimators._diagonal_flow import Design, FlowState, Folds, dual_pace, flow, last_column, weights
+from undertow.estimators._sparse_regressor import _combined
 
 
 def draw(seed: int, n: int, p: int, k: int, rho: float, ratio: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -380,6 +381,47 @@ def test_before_fit_and_with_other_columns() -> None:
     X, y, _ = draw(20, 40, 10, 2, 0.0, 5.0)
     with pytest.raises(ValueError, match="X has 9 features"):
         model.fit(X, y).predict(X[:, 1:])
+
+
+@pytest.fixture(name="three_fits")
+def make_three_fits():
+    """Coefficients of two folds, which are fitted to 9 of 10 rows, and of the fit to all."""
+    fitted = np.ones((10, 3))
+    fitted[0, 0] = fitted[1, 1] = 0
+    w = np.array([[1.0, 3.0, 4.0], [0.0, 2.0, 0.0], [0.1, 0.1, 2.0]])
+    return w, Folds(jnp.asarray(fitted), jnp.asarray(1 - fitted[:, :-1]))
+
+
+@pytest.mark.parametrize(
+    ("unexplained", "expected"),
+    [
+        (0.0, [4.0, 0.0, 2.0]),  # without noise the fit to all rows
+        (
+            1.0,
+            [2.0, 0.0, 0.0],
+        ),  # with noise alone the mean of the folds: the second passes in one of two, the third in none
+        (7.0, [2.0, 0.0, 0.0]),
+        (0.4, [0.6 * 4.0 + 0.4 * 2.0, 0.0, 0.6 * 2.0]),  # what does not pass in a fold counts as zero there
+    ],
+)
+def test_folds_count_by_the_noise(three_fits, unexplained, expected) -> None:
+    found = _combined(three_fits[0], np.array([0.2]), three_fits[1], unexplained)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_thresholds_are_averaged_evenly(three_fits) -> None:
+    w, folds = three_fits
+    # The third coefficient is half of the largest: it passes at two of the three thresholds, then at one.
+    np.testing.assert_allclose(_combined(w, np.array([0.1, 0.4, 0.6]), folds, 0.0), [4.0, 0.0, 2.0 * 2 / 3], rtol=1e-12)
+    np.testing.assert_allclose(_combined(w, np.array([0.1, 0.6, 0.7]), folds, 0.0), [4.0, 0.0, 0.0], rtol=1e-12)
+
+
+def test_folds_of_too_few_rows_are_left_out(three_fits) -> None:
+    w, folds = three_fits
+    halves = np.asarray(folds.fitted).copy()
+    halves[:5, 0] = halves[5:, 1] = 0
+    few = Folds(jnp.asarray(halves), jnp.asarray(1 - halves[:, :-1]))
+    np.testing.assert_allclose(_combined(w, np.array([0.2]), few, 1.0), [4.0, 0.0, 2.0], rtol=1e-12)
 
 
 # It gives the constructor arguments of every kind, which only the run-time type checks of these tests object to.

@@ -8,6 +8,7 @@ import xarray as xr
 from contract import compilations
 
 import undertow as ut
+from undertow.training._run import execute as training_execute
 
 B, P, M = ut.problems, ut.parameterizations, ut.probes
 LINE = B.LineTarget(-1.0, -2.0, 15.0)
@@ -135,6 +136,29 @@ def test_a_batch_size_splits_a_group():
     with compilations() as count:
         ut.sweep(run, over={"scale": [*scales, 1.0, 2.0]}, batch_size=2)
     assert count.programs == 0
+
+
+@pytest.mark.parametrize(
+    ("dynamics", "at_once"), [(FLOW, 1), (ut.dynamics.GradientDescent(ut.optimizers.make("sgd", 1e-3)), 3)]
+)
+def test_large_flows_go_in_turn_on_a_cpu_unless_told_otherwise(monkeypatch, dynamics, at_once):
+    if jax.default_backend() != "cpu":
+        pytest.skip("one after the other on a CPU only")
+    groups = []
+
+    def execute(plans, report):
+        groups.append(len(plans))
+        return training_execute(plans, report)
+
+    monkeypatch.setattr("undertow.sweeps.LARGE", 2)  # parameters, as many as there are here
+    monkeypatch.setattr("undertow.sweeps.execute", execute)
+    run = lambda scale: line_run(0, scale, samples=4, dynamics=dynamics, stop=ut.Stop(loss=1e-2, steps=50))
+    data = ut.sweep(run, over={"scale": [0.1, 0.2, 0.4]})
+    assert groups == [at_once] * (3 // at_once)
+    groups.clear()
+    together = ut.sweep(run, over={"scale": [0.1, 0.2, 0.4]}, batch_size=2)
+    assert groups == [2, 1]
+    np.testing.assert_allclose(data.final_loss, together.final_loss, rtol=1e-6)
 
 
 # Axes and results --------------------------------------------------------------------------------

@@ -59,10 +59,11 @@ class SparseRegressor(RegressorMixin, BaseEstimator):
     The coefficients are averaged evenly over the thresholds from the one of least held-out error to the largest that
     is not clearly (by two standard errors) worse.
 
-    What to add to the fit to all rows the fits of the folds know: their mean varies less, but each lacks some rows.
+    The fits of the folds count too: their mean varies less than the fit to all rows, but each of them lacks some rows.
     So the coefficients are the fit to all rows and the mean of the folds in shares :math:`1 - q` and q, where
     q is the least held-out error in units of the variance of y: the mean counts in noise, the fit where y is explained.
-    Coefficients that exceed the thresholds in no more than half of these are zero.
+    Folds that are fitted to less than three quarters of the rows are left out (with ``cv`` of 2 or 3, all of them).
+    Coefficients that exceed the thresholds in no more than half of these, by their shares, are zero.
 
     Parameters
     ----------

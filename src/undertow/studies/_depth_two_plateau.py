@@ -138,7 +138,7 @@ def _orthogonal(q: np.ndarray) -> tuple[decimal.Decimal, ...]:
 
 
 def _ends(data: xr.Dataset, name: str) -> np.ndarray:
-    """|W11| where the loss reaches 1e-4, run by run, or at the end of a run that does not."""
+    """|W11| where the loss reaches 1e-4, run by run, or at the end of a run that does not (which a check finds)."""
     entry, loss = (abs(data[f"{part}_{name}"]).values for part in ("entry", "loss"))
     entry, loss = entry.reshape(-1, entry.shape[-1]), loss.reshape(-1, loss.shape[-1])
     if not (np.isfinite(entry).all() and np.isfinite(loss).all()):
@@ -146,6 +146,12 @@ def _ends(data: xr.Dataset, name: str) -> np.ndarray:
     reached = loss <= LEVEL
     first = np.where(reached.any(axis=1), reached.argmax(axis=1), loss.shape[1] - 1)
     return np.take_along_axis(entry, first[:, None], 1)[:, 0]
+
+
+def _largest_end(data: xr.Dataset) -> float:
+    """The largest loss that any run ends with."""
+    ends = [data[f"loss_{name}"].values[..., -1] for name in ("float32", "float64", "digits", "flow")]
+    return float(np.max([end.max() for end in ends]))
 
 
 def _by_share(data: xr.Dataset) -> np.ndarray:
@@ -211,6 +217,7 @@ depth_two_plateau = Study(
     "the determinant; gradient flow from the same start follows the bound.",
     run=_run,
     checks=(
+        AtMost("largest loss at the end of any run", _largest_end, bound=LEVEL),
         Between(
             "float32: median |W11| at loss 1e-4 (figure: 6.9, 7.2)",
             lambda data: np.median(_ends(data, "float32")),

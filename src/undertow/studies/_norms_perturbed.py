@@ -57,6 +57,7 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
             "loss": ((*dims, "time"), found["loss"].values),
             "entry": ((*dims, "time"), found["entry_0_0"].values),
             "end": (dims, found["final_entry_0_0"].values),
+            "earlier": (dims, _earlier(found["time"].values, found["entry_0_0"].values)),
             "end_loss": (dims, found["final_loss"].values),
             "arrived": (dims, (found["status"].values == "converged").astype(float)),
         },
@@ -76,6 +77,13 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
             "draws": draws,
         },
     )
+
+
+def _earlier(time: np.ndarray, entry: np.ndarray) -> np.ndarray:
+    """The entry when a tenth of the time was over."""
+    tenth = np.nanmax(time, axis=-1, keepdims=True) / 10
+    last = (time <= tenth).sum(axis=-1, keepdims=True) - 1
+    return np.take_along_axis(entry, last, -1)[..., 0]
 
 
 def _chosen(data: xr.Dataset, keeps: int, *, perturbed: bool) -> xr.Dataset:
@@ -109,7 +117,7 @@ def _outcomes(data: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     """Where W_22 = e > 0 and the sign is against the solutions of e = 0: which runs go to z z' / e, and all their gaps.
 
     A run of the sign of z z' has to end at z z' / e. One of the other sign is on its way to infinity: W_22 can come no
-    nearer to e than z z' / W_11, and so leaves a loss of (e - z z' / W_11)² / 2.
+    nearer to e than z z' / W_11, and so leaves a loss of (e - z z' / W_11)² / 2. How far it has come: `_furthest`.
     """
     chosen = _chosen(data, 1, perturbed=True)
     e, product, end = chosen["e"], chosen["z"] * chosen["other"], chosen["end"]
@@ -119,6 +127,19 @@ def _outcomes(data: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     if not np.isfinite(gap).all():
         raise ValueError("a run has no end")
     return ends.values, gap.values
+
+
+def _furthest(data: xr.Dataset) -> float:
+    """The least e |W11| / |z z'| of the runs on the way to infinity: 1 is as far as the solution on the other side."""
+    chosen, ends = _chosen(data, 1, perturbed=True), _outcomes(data)[0]
+    share = abs(chosen["end"]) * chosen["e"] / abs(chosen["z"] * chosen["other"])
+    return float(share.values[~ends].min())
+
+
+def _growing(data: xr.Dataset) -> float:
+    """The least growth of |W11| over the last tenfold of the time, of the runs on the way to infinity."""
+    chosen, ends = _chosen(data, 1, perturbed=True), _outcomes(data)[0]
+    return float((abs(chosen["end"]) / abs(chosen["earlier"])).values[~ends].min())
 
 
 def _bounded(data: xr.Dataset) -> float:
@@ -168,6 +189,8 @@ norms_perturbed = Study(
         AtMost("W22 = e: largest relative gap from the outcome", lambda data: _outcomes(data)[1].max(), bound=0.05),
         AtLeast("W22 = e: runs that end at -1/e", lambda data: _outcomes(data)[0].sum(), bound=1.0),
         AtLeast("W22 = e: runs on the way to infinity", lambda data: (~_outcomes(data)[0]).sum(), bound=1.0),
+        AtLeast("W22 = e: least |W11| of those, in units of |z z'| / e", _furthest, bound=1.0),
+        AtLeast("W22 = e: least growth of it over the last tenfold of the time", _growing, bound=1.01),
         AtMost("other sign: largest e |W11|, where -1/e is one", _bounded, bound=1.0),
         AtLeast("other sign: all runs fit", lambda data: data["arrived"].sel(keeps=-1).min(skipna=False), bound=1.0),
     ),
