@@ -18,7 +18,7 @@ from ._base import AtLeast, AtMost, Budget, Study
 from ._razin_cohen import SOURCE, entry_bound, start
 
 Z, OTHER_Z = (-2.0, 0.5), ((1.0, 1.0), (3.0, 0.5), (-1.0, 2.0))
-LOSS, TIME, SCALE = {False: 1e-5, True: 1e-8}, 1e6, 1e-3
+LOSS, TIME, SCALE = {False: 1e-5, True: 1e-8}, 1e6, 1e-6
 """The loss to stop at, without and with a perturbation; the time to stop at; the size of the start."""
 # Draws, depths, values of W_22.
 BUDGETS = {
@@ -192,6 +192,11 @@ norms_perturbed = Study(
         AtLeast("W22 = e: least |W11| of those, in units of |z z'| / e", _furthest, bound=1.0),
         AtLeast("W22 = e: least growth of it over the last tenfold of the time", _growing, bound=1.01),
         AtMost("other sign: largest e |W11|, where -1/e is one", _bounded, bound=1.0),
+        AtLeast(
+            "W22 = 0: all runs reach the loss",
+            lambda data: _chosen(data, 1, perturbed=False)["arrived"].min(skipna=False),
+            bound=1.0,
+        ),
         AtLeast("other sign: all runs fit", lambda data: data["arrived"].sel(keeps=-1).min(skipna=False), bound=1.0),
     ),
     plot=_plot,
