@@ -192,7 +192,7 @@ norms_larger = Study(
         ),
     ),
     plot=_plot,
-    note="The paper starts from 1e-6. From there the hidden entry follows the bound as well, but down to loss 1e-4 it also "
-    "grows where the determinant has the sign of the solutions (2.6-fold over the last decade of the loss, at 3 x 3 and "
-    "5 x 5): so small a start parts the two signs only later. From 1e-3 they part in what is shown.",
+    note="The paper starts from 1e-6. From there the hidden entry follows the bound as well, but down to loss 1e-4 "
+    "it also grows where the determinant has the sign of the solutions (2.6-fold over the last decade of the loss, "
+    "at 3 x 3 and 5 x 5): so small a start parts the two signs only later. From 1e-3 they part in what is shown.",
 )

@@ -56,7 +56,7 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
         for i, depth in enumerate(depths):
             progress(i / steps, f"depth {depth}, balanced")
             phi = DeepMatrix(SHAPE, depth)
-            end = 1.2 * mode_time(depth, TARGETS[-1], START, 0.95 * TARGETS[-1]) / depth
+            end = 1.05 * mode_time(depth, TARGETS[-1], START, 0.95 * TARGETS[-1]) / depth
             times = np.linspace(0, end, SAMPLES)
             clock[i] = times[:, None]
             found[i] = strengths(phi, phi.lift(START * left @ right.T), times)
