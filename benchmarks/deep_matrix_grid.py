@@ -158,7 +158,9 @@ COLUMNS = {
     "error": lambda row: f"{row['pytorch_error']:.1e}" if row["pytorch_error"] else "-",
     "flow, with compilation": lambda row: f"{row['flow_seconds']:.1f} s",
     "error ": lambda row: f"{row['flow_error']:.1e}" if row["flow_error"] else "-",
-    "ratio": lambda row: f"{row['pytorch_seconds'] / row['flow_seconds']:.0f}×",
+    "ratio": lambda row: (
+        f"{row['pytorch_seconds'] / row['flow_seconds']:.0f}×" if row["converged"] == row["runs"] else "-"
+    ),
 }
 
 deep_matrix_grid = Benchmark(

@@ -55,6 +55,8 @@ def run(scope: Scope) -> Outcome:
             flow = ut.dynamics.GradientFlow(rtol=1e-4)
             found = ut.train(problem, phi, flow, params=params, stop=ut.Stop(loss=LOSS), samples=2)
             error = float(np.mean((np.asarray(found.w) - truth) ** 2))
+        if found.status != "converged":
+            raise RuntimeError(f"nothing to compare: the run {found.status}")
         runs.append(
             {
                 "method": f"flow, {call} call",

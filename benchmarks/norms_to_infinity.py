@@ -36,6 +36,9 @@ def compare(depth: int, seed: int) -> dict[str, Any]:
     counted = ut.train(
         problem, phi, sgd, params=params, stop=ut.Stop(loss=COUNTED, steps=100_000_000), samples=2, probes=probes
     )
+    for run in (found, counted):
+        if run.status != "converged":
+            raise RuntimeError(f"depth {depth}, seed {seed}: nothing to compare, a run {run.status}")
     return {
         "depth": depth,
         "seed": seed,

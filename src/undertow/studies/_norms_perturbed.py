@@ -160,7 +160,7 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
         sharey=True,
         caption="W12 = -2, W21 = 1/2, W22 = e: the hidden entry as the loss falls. Left, determinant negative at the "
         "start: to infinity at e = 0; else to -1/e, or on to infinity with a loss of e²/2 left (bending upwards). "
-        "Right, determinant positive: bounded, and somewhere else for every start.",
+        "Right, determinant positive: bounded, where e is small by another value for every start.",
     ) as (made, axes):
         for ax, keeps in zip(axes, (1, -1), strict=True):
             for color, e, number in zip(shades, values, range(values.size), strict=False):
