@@ -10,8 +10,8 @@ from undertow.problems import MatrixCompletion
 
 def one_hidden_entry(
     size: int = 2,
-    corner: tuple[float, float, float] = (1.0, 1.0, 0.0),
-    hidden: tuple[int, int] = (0, 0),
+    corner: Sequence[float] = (1.0, 1.0, 0.0),
+    hidden: Sequence[int] = (0, 0),
 ) -> MatrixCompletion:
     r"""A completion problem whose hidden entry has to go to infinity: size x size, all entries seen but one.
 
@@ -23,9 +23,9 @@ def one_hidden_entry(
     size
         At least 2.
     corner
-        W_12, W_21 and W_22; the first two not 0.
+        Three numbers: W_12, W_21 and W_22; the first two not 0.
     hidden
-        Where the hidden entry is: its row and the first are exchanged, its column and the first as well. Each exchange
+        Where the hidden entry is, as a row and a column counted from 0: its row and the first are exchanged, its column and the first as well. Each exchange
         changes the sign of the determinant of the solutions.
 
     Raises
@@ -48,14 +48,14 @@ def one_hidden_entry(
 
 
 def sign_of_solutions(
-    size: int = 2, corner: tuple[float, float, float] = (1.0, 1.0, 0.0), hidden: tuple[int, int] = (0, 0)
+    size: int = 2, corner: Sequence[float] = (1.0, 1.0, 0.0), hidden: Sequence[int] = (0, 0)
 ) -> int:
     """The sign of the determinant of every solution of `one_hidden_entry` (of that with a hidden 0 where e is not)."""
     _, w = _pattern(size, corner, hidden)
     return int(np.sign(np.linalg.det(w)))
 
 
-def _pattern(size: int, corner: Sequence[float], hidden: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _pattern(size: int, corner: Sequence[float], hidden: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Which entries are seen, and the solution with 0 in the hidden one."""
     check_integer("size", size, 2)
     for name, value, length in (("corner", corner, 3), ("hidden", hidden, 2)):
