@@ -116,6 +116,26 @@ def test_labels_do_not_overlap(scale):
     assert all(box.x1 <= made.bbox.x1 for box in boxes)
 
 
+def test_labels_of_several_axes_are_those_one_by_one():
+    def drawn():
+        with plotting.figure(2, 1) as (made, axes):
+            for k, ax in enumerate(axes):
+                for level in (0.5, 0.51, 2.0):
+                    ax.plot([1, 2], [k, level], label=f"{k}, {level}")
+        return made, axes
+
+    _, axes = drawn()
+    together = plotting.label_lines(axes)
+    _, others = drawn()
+    apart = [label for ax in others for label in plotting.label_lines(ax)]
+    assert [label.get_text() for label in together] == [label.get_text() for label in apart]
+    places = [[(label.axes is axes[0], *label.xyann) for label in together]]
+    places.append([(label.axes is others[0], *label.xyann) for label in apart])
+    np.testing.assert_allclose(*places, rtol=0, atol=0.01)
+    with pytest.raises(ValueError, match="axes: expected axes of one figure, found those of 2"):
+        plotting.label_lines([axes[0], others[0]])
+
+
 def test_nothing_outside_a_figure_changes():
     before = dict(mpl.rcParams)
     with plotting.theme("dark"), plotting.figure() as (made, ax):

@@ -196,8 +196,7 @@ def _finish(axes) -> None:
     for ax in axes[1]:
         ax.set_xlabel("size of the start a")
     axes[0, 0].invert_xaxis()  # shared
-    for ax in axes.flat:
-        plotting.label_lines(ax)
+    plotting.label_lines(axes.flat)
 
 
 deep_matrix_factorization = Study(

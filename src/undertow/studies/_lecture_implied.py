@@ -170,7 +170,7 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
             ax.loglog(data["scale"], chosen["distance_from_nearest"], "o:", color=color, fillstyle="none")
         ax.axhline(1e-4, color=plotting.color_of("optimum"), linewidth=1.4)
         ax.set(xlabel="initial weights", ylabel="relative distance", ylim=(1e-13, 5))
-        plotting.label_lines(ax, [line for line in ax.get_lines() if not line.get_label().startswith("_")])
+        plotting.label_lines(ax)
     return {"end-points": errors, "potentials": potentials}
 
 

@@ -165,10 +165,9 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
                 column[1].plot(time, chosen["alignment"][:, k], color=color, label=label)
             column[0].set(title=f"depth {depth}", xscale="log")
             column[1].set(xlabel="time over that of the end", xscale="log", ylim=(-0.55, 1.05))
-            plotting.label_lines(column[0])
-            plotting.label_lines(column[1])
         axes[0, 0].set_ylabel("velocity")
         axes[1, 0].set_ylabel("alignment")
+        plotting.label_lines(axes.flat)
     return {"singular-values": values, "theorem": theorem}
 
 
