@@ -27,7 +27,7 @@ gallery: $(INSTALLED) ## every study at the quick budget, as one page in gallery
 
 smoke: $(INSTALLED) ## every study in seconds: does it run at all
 	rm -rf build/smoke
-	$(BIN)/undertow reproduce --budget smoke --out build/smoke
+	$(BIN)/undertow reproduce --budget smoke --jobs 2 --out build/smoke
 
 slow: $(INSTALLED) ## the tests that `make test` leaves out
 	$(BIN)/python -m pytest -n 2 -m "slow or reproduction"
