@@ -25,8 +25,8 @@ def one_hidden_entry(
     corner
         Three numbers: W_12, W_21 and W_22; the first two not 0.
     hidden
-        Where the hidden entry is, as a row and a column counted from 0: its row and the first are exchanged, its column and the first as well. Each exchange
-        changes the sign of the determinant of the solutions.
+        Where the hidden entry is, as a row and a column counted from 0: its row and the first are exchanged, its column
+        and the first as well. Each exchange changes the sign of the determinant of the solutions.
 
     Raises
     ------
@@ -47,9 +47,7 @@ def one_hidden_entry(
     return MatrixCompletion((size, size), rows, columns, w[seen], normalization="half_sum")
 
 
-def sign_of_solutions(
-    size: int = 2, corner: Sequence[float] = (1.0, 1.0, 0.0), hidden: Sequence[int] = (0, 0)
-) -> int:
+def sign_of_solutions(size: int = 2, corner: Sequence[float] = (1.0, 1.0, 0.0), hidden: Sequence[int] = (0, 0)) -> int:
     """The sign of the determinant of every solution of `one_hidden_entry` (of that with a hidden 0 where e is not)."""
     _, w = _pattern(size, corner, hidden)
     return int(np.sign(np.linalg.det(w)))
