@@ -15,7 +15,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ.setdefault(variable, "1")
 os.environ.setdefault("MPLBACKEND", "agg")  # figures go to files; no window is opened
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import hypothesis
 import jax
@@ -48,3 +49,12 @@ def getkey() -> Callable[[], jax.Array]:
         return jax.random.fold_in(jax.random.key(20), count)
 
     return next_key
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_programs() -> Iterator[None]:
+    """Forget what was compiled in time: programs hold memory maps, of which Linux grants a process 65,530."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > 30_000:
+        jax.clear_caches()

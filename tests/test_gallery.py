@@ -255,6 +255,24 @@ def test_nothing_else_is_reused(tmp_path, monkeypatch, change):
     assert runs() == 2
 
 
+def test_what_a_study_compiled_is_let_go(tmp_path):
+    # Else a page of many studies ends in "Cannot allocate memory": programs hold memory maps, which are limited.
+    programs = jax.devices()[0].client.live_executables
+    functions = [jax.jit(lambda x, n=n: x + n) for n in range(20)]
+    within = []
+
+    def run(budget, key, progress):
+        for function in functions:
+            function(1.0)
+        within.append(len(programs()))
+        return compute(budget, key, progress)
+
+    reproduce([study(run=run), study(id="other", run=run)], tmp_path)
+    assert min(within) >= 20
+    assert within[1] < within[0] + 20
+    assert len(programs()) < 20
+
+
 def test_a_study_without_source_is_never_reused(tmp_path):
     space = {}
     exec("def measure(dataset): return dataset['x']", space)

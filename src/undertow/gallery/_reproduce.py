@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from undertow.gallery import _files
 from undertow.gallery._interrupt import Interrupted, raised_on_ctrl_c
 from undertow.gallery._page import write_page
@@ -142,7 +144,11 @@ def _run_here(study: Study, out: Path, budget: str, seed: int, shown: Display) -
     def progress(fraction: float, message: str) -> None:
         shown.move(study, fraction, message)
 
-    return run(study, out, budget, seed=seed, progress=progress)
+    try:
+        return run(study, out, budget, seed=seed, progress=progress)
+    finally:
+        # A compiled program holds memory maps, of which Linux grants a process 65,530: not enough for all studies.
+        jax.clear_caches()
 
 
 def _run_beside(
