@@ -134,6 +134,9 @@ def test_labels_of_several_axes_are_those_one_by_one():
     np.testing.assert_allclose(*places, rtol=0, atol=0.01)
     with pytest.raises(ValueError, match="axes: expected axes of one figure, found those of 2"):
         plotting.label_lines([axes[0], others[0]])
+    axes[1].remove()
+    with pytest.raises(ValueError, match="axes: expected axes of one figure, found those of 0"):
+        plotting.label_lines(axes[1])
 
 
 def test_nothing_outside_a_figure_changes():

@@ -41,12 +41,13 @@ def label_lines(
         If the axes are not those of one figure.
     """
     several = [axes] if isinstance(axes, Axes) else list(axes)
-    figures = {made for ax in several if (made := ax.get_figure(root=True)) is not None}
-    if len(figures) != 1:
-        raise ValueError(f"axes: expected axes of one figure, found those of {len(figures)}")
+    figures = {ax.get_figure(root=True) for ax in several}
+    made = next(iter(figures), None)
+    if made is None or len(figures) != 1:
+        raise ValueError(f"axes: expected axes of one figure, found those of {len(figures - {None})}")
     for ax in several:
         ax.autoscale_view()  # settles the limits, on which transData depends
-    figures.pop().draw_without_rendering()  # settles the layout, on which the height of the axes depends
+    made.draw_without_rendering()  # settles the layout, on which the height of the axes depends
     return [
         label
         for ax in several
