@@ -88,6 +88,8 @@ def sweep(
             def part(fraction: float, message: str, number: int = number) -> None:
                 report((number + fraction) / len(groups), message)
 
+            for i in group:
+                plans[i].check_unchanged()
             found = execute([plans[i] for i in group], part)
             results |= dict(zip(group, found, strict=True))
             seconds += max(trajectory.seconds for trajectory in found)  # of runs side by side
@@ -145,14 +147,13 @@ def _side_by_side(plan: Plan, most: int) -> int:
 
 def _group(plans: Sequence[Plan], batch_size: int | None) -> list[list[int]]:
     groups: list[list[int]] = []
+    filling: dict[Any, list[int]] = {}  # the group of each kind that has room
     for i, plan in enumerate(plans):
-        most = batch_size or _side_by_side(plan, len(plans))
-        for group in groups:
-            if len(group) < most and plans[group[0]].same_program(plan):
-                group.append(i)
-                break
-        else:
-            groups.append([i])
+        group = filling.get(plan.kind)
+        if group is None or len(group) >= (batch_size or _side_by_side(plan, len(plans))):
+            group = filling[plan.kind] = []
+            groups.append(group)
+        group.append(i)
     return groups
 
 

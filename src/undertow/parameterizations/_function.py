@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, ArrayLike, Float
 
-from .._functions import SameCode
+from .._description import Static
 from .._validation import Numbers, check_shape
 from ._base import Parameterization, Params, check_scale
 
@@ -42,8 +42,8 @@ class Function(Parameterization):
     """
 
     shape: tuple[int, ...] = eqx.field(static=True)
-    phi: SameCode = eqx.field(static=True)
-    initializer: SameCode | None = eqx.field(static=True)
+    phi: Static = eqx.field(static=True)
+    initializer: Static | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -58,8 +58,8 @@ class Function(Parameterization):
             raise TypeError(f"init: expected a function (key, scale) -> params, found {init!r}")
         if init is None and shape is None:
             raise ValueError("shape: expected the shape of w where init is not given, found neither")
-        self.phi = SameCode(phi)
-        self.initializer = None if init is None else SameCode(init)
+        self.phi = Static(phi)
+        self.initializer = None if init is None else Static(init)
         given = None if shape is None else check_shape("shape", shape)
         if init is None:
             assert given is not None

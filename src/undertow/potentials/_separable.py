@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._functions import SameCode
+from .._description import Static
 from .._validation import check_number
 from ._base import Entrywise
 
@@ -52,8 +52,8 @@ class Separable(Entrywise):
     ('between 0 and 1', [0.5, 0.75])
     """
 
-    function: SameCode = eqx.field(static=True)
-    given_inverse: SameCode | None = eqx.field(static=True)
+    function: Static = eqx.field(static=True)
+    given_inverse: Static | None = eqx.field(static=True)
     ends: Interval = eqx.field(static=True)
 
     def __init__(
@@ -83,12 +83,12 @@ class Separable(Entrywise):
         return jnp.vectorize(self.function)(w)
 
     def gradient(self, w: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        return _slope(self.function, w)
+        return _slope(self.function.again(), w)
 
     def inverse_gradient(self, dual: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         if self.given_inverse is not None:
             return jnp.vectorize(self.given_inverse)(dual)
-        return _solve(self.function, self.ends, dual)
+        return _solve(self.function.again(), self.ends, dual)
 
 
 def _check_interval(interval: Any) -> Interval:
@@ -104,17 +104,17 @@ def _check_interval(interval: Any) -> Interval:
     return lower, upper
 
 
-def _check_function(name: str, function: Any) -> SameCode:
+def _check_function(name: str, function: Any) -> Static:
     if not callable(function):
         raise TypeError(f"{name}: expected a function of one number, found {function!r}")
     out = jax.eval_shape(function, jax.ShapeDtypeStruct((), jnp.result_type(float)))
     if not isinstance(out, jax.ShapeDtypeStruct) or out.shape != () or not jnp.issubdtype(out.dtype, jnp.floating):
         raise TypeError(f"{name}: expected a function from a scalar to a scalar, found one that returns {out}")
-    return SameCode(function)
+    return Static(function)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _slope(function: SameCode, x: Array) -> Array:
+def _slope(function: Static, x: Array) -> Array:
     return jnp.vectorize(jax.grad(function))(x)
 
 
@@ -132,7 +132,7 @@ def _from_line(ends: Interval, y: Array) -> Array:
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _root(function: SameCode, ends: Interval, dual: Array) -> Array:
+def _root(function: Static, ends: Interval, dual: Array) -> Array:
     """The x with derivative ``dual``: Newton's method on the line, bisection where it does not halve the bracket."""
     limit = -0.999 * math.log(jnp.finfo(dual.dtype).tiny)
 
@@ -172,7 +172,7 @@ def _root(function: SameCode, ends: Interval, dual: Array) -> Array:
 
 
 @_root.defjvp
-def _(function: SameCode, ends: Interval, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+def _(function: Static, ends: Interval, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     x = _root(function, ends, *primals)
     inside = (x > ends[0]) & (x < ends[1])
     safe = jnp.where(inside, x, _from_line(ends, jnp.zeros_like(x)))

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._functions import SameCode
+from .._description import Static
 from .._validation import check_array
 from ..parameterizations import DeepMatrix, Parameterization
 from ..parameterizations._base import Params
@@ -160,14 +160,14 @@ class Function(Probe):
     """
 
     label: str = eqx.field(static=True)
-    f: SameCode = eqx.field(static=True)
+    f: Static = eqx.field(static=True)
 
     def __init__(self, label: str, f: Callable[[Any], Any]):
         check_label(label)
         if not callable(f):
             raise TypeError(f"f: expected a function of w, found {f!r}")
         self.label = label
-        self.f = SameCode(f)
+        self.f = Static(f)
 
     @property
     def name(self) -> str:

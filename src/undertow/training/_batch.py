@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._programs import Key
 from ..dynamics._base import Snapshots, State
 from ._plan import Plan, Setup
 
@@ -19,18 +20,21 @@ class Batch:
     def __init__(self, plans: Sequence[Plan]):
         self.size = len(plans)
         self.dynamics = plans[0].setup.dynamics
-        arrays = [eqx.filter(plan.setup, eqx.is_array) for plan in plans]
+        self.program = plans[0].program.key
+        arrays = [plan.program.arrays for plan in plans]
         if self.size == 1:
-            self.varied: Any = jax.tree.map(lambda x: None, arrays[0])
-            self.shared: Any = plans[0].setup
+            varied = [False] * len(arrays[0])
         else:
-            static = eqx.filter(plans[0].setup, eqx.is_array, inverse=True)
-            differ = jax.tree.map(lambda *xs: any(not _same(x, xs[0]) for x in xs), *arrays)
             # vmap needs something to map over: the initial parameters always count as different.
-            differ = eqx.tree_at(lambda s: s.params, differ, jax.tree.map(lambda x: True, arrays[0].params))
-            self.varied = jax.tree.map(lambda d, *xs: jnp.stack(xs) if d else None, differ, *arrays)
-            self.shared = eqx.combine(jax.tree.map(lambda d, x: None if d else x, differ, arrays[0]), static)
-        self.state = _start(self.varied, self.shared)
+            places = jax.tree.unflatten(plans[0].program.structure, [False] * len(arrays[0]))
+            places = eqx.tree_at(lambda s: s.params, places, jax.tree.map(lambda x: True, places.params))
+            varied = [
+                always or any(not _same(x, xs[0]) for x in xs)
+                for always, *xs in zip(jax.tree.leaves(places), *arrays, strict=True)
+            ]
+        self.varied = [jnp.stack(xs) if v else None for v, *xs in zip(varied, *arrays, strict=True)]
+        self.shared = [None if v else x for v, x in zip(varied, arrays[0], strict=True)]
+        self.state = _start(self.program, self.varied, self.shared)
 
     def numbers(self, x: jax.Array) -> np.ndarray:
         """A scalar of the state as a vector on the host, one entry a run."""
@@ -38,7 +42,7 @@ class Batch:
 
     def first_samples(self) -> np.ndarray:
         """Where the first sample after the start belongs, for each run."""
-        return self.numbers(_first_sample(self.varied, self.shared, self.state))
+        return self.numbers(_first_sample(self.program, self.varied, self.shared, self.state))
 
     def advance(self, mode: str, targets: np.ndarray, passed: np.ndarray, limit: int) -> Snapshots:
         """Go on, and give the samples on the way with a leading axis of runs; parameters stay on the device."""
@@ -46,7 +50,7 @@ class Batch:
         if self.dynamics.samples_by == "time":
             targets = np.minimum(targets, np.finfo(dtype).max)  # far targets of a coarse grid are never reached
         arguments = jnp.asarray(targets, dtype), jnp.asarray(passed, jnp.int32), jnp.asarray(limit, jnp.int32)
-        state, samples = _advance(self.varied, self.shared, self.state, mode, *arguments)
+        state, samples = _advance(self.program, self.varied, self.shared, self.state, mode, *arguments)
         jax.block_until_ready(state.loss)
         self.state = state
         return jax.tree.map(lambda x: x[None], samples) if self.size == 1 else samples
@@ -57,7 +61,9 @@ class Batch:
         # takes depends on the clock.
         size = math.prod(jax.tree.leaves(params)[0].shape[:2])
         run, slot = (jnp.asarray(np.resize(np.asarray(x), size), jnp.int32) for x in (runs, slots))
-        measured = _measure(self.varied, self.shared, params, run, slot, jnp.asarray(len(runs), jnp.int32))
+        measured = _measure(
+            self.program, self.varied, self.shared, params, run, slot, jnp.asarray(len(runs), jnp.int32)
+        )
         values = [np.asarray(v) for v in measured]
         return [tuple(v[i] for v in values) for i in range(len(runs))]
 
@@ -71,37 +77,56 @@ class Batch:
         return self.state.params if self.size == 1 else jax.tree.map(lambda x: x[run], self.state.params)
 
 
-def _same(a: jax.Array, b: jax.Array) -> bool:
-    return a is b or bool(np.array_equal(np.asarray(a), np.asarray(b)))
+def _same(a: Any, b: Any) -> bool:
+    if a is b:
+        return True
+    if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
+        a, b = jax.random.key_data(a), jax.random.key_data(b)
+    return bool(np.array_equal(np.asarray(a), np.asarray(b)))
 
 
-def _alone(varied: Any) -> bool:
-    return not jax.tree.leaves(varied)
+Arrays = list[Any]
+"""The arrays of a setup, None where they are among the others: those that vary, or those that runs share."""
+
+
+def _setup(program: Key, varied: Arrays, shared: Arrays) -> Setup:
+    return program.assemble([s if v is None else v for v, s in zip(varied, shared, strict=True)])
+
+
+def _alone(varied: Arrays) -> bool:
+    return all(v is None for v in varied)
 
 
 @eqx.filter_jit
-def _start(varied: Any, shared: Any) -> State:
-    def one(varied: Any) -> State:
-        setup: Setup = eqx.combine(varied, shared)
+def _start(program: Key, varied: Arrays, shared: Arrays) -> State:
+    def one(varied: Arrays) -> State:
+        setup = _setup(program, varied, shared)
         return setup.dynamics.start(setup.objective, setup.params, setup.stop)
 
     return one(varied) if _alone(varied) else eqx.filter_vmap(one)(varied)
 
 
 @eqx.filter_jit
-def _first_sample(varied: Any, shared: Any, state: State) -> jax.Array:
-    def one(varied: Any, state: State) -> jax.Array:
-        return eqx.combine(varied, shared).dynamics.first_sample(state)
+def _first_sample(program: Key, varied: Arrays, shared: Arrays, state: State) -> jax.Array:
+    def one(varied: Arrays, state: State) -> jax.Array:
+        return _setup(program, varied, shared).dynamics.first_sample(state)
 
     return one(varied, state) if _alone(varied) else eqx.filter_vmap(one)(varied, state)
 
 
 @eqx.filter_jit
 def _advance(
-    varied: Any, shared: Any, state: State, mode: str, targets: jax.Array, passed: jax.Array, limit: jax.Array
+    program: Key,
+    varied: Arrays,
+    shared: Arrays,
+    state: State,
+    mode: str,
+    targets: jax.Array,
+    passed: jax.Array,
+    limit: jax.Array,
 ) -> tuple[State, Snapshots]:
-    def one(varied: Any, state: State, targets: jax.Array, passed: jax.Array) -> tuple[State, Snapshots]:
-        setup: Setup = eqx.combine(varied, shared)
+    def one(varied: Arrays, state: State, targets: jax.Array, passed: jax.Array) -> tuple[State, Snapshots]:
+        setup = _setup(program, varied, shared)
         return setup.dynamics.advance(mode, setup.objective, state, setup.stop, targets, passed, limit)
 
     if _alone(varied):
@@ -111,12 +136,18 @@ def _advance(
 
 @eqx.filter_jit
 def _measure(
-    varied: Any, shared: Any, params: Any, runs: jax.Array, slots: jax.Array, count: jax.Array
+    program: Key,
+    varied: Arrays,
+    shared: Arrays,
+    params: Any,
+    runs: jax.Array,
+    slots: jax.Array,
+    count: jax.Array,
 ) -> tuple[jax.Array, ...]:
     """The first ``count`` pairs, one after the other: many decompositions at once gain nothing on a CPU."""
 
     def one(run: jax.Array, slot: jax.Array) -> tuple[jax.Array, ...]:
-        setup: Setup = eqx.combine(jax.tree.map(lambda x: x[run], varied), shared)
+        setup = _setup(program, [None if x is None else x[run] for x in varied], shared)
         sample = jax.tree.map(lambda x: x[run, slot], params)
         problem, parameterization = setup.objective.problem, setup.objective.parameterization
         return tuple(probe(problem, parameterization, sample) for probe in setup.probes)

@@ -1,73 +1,27 @@
 """Checkpoints: the state of a run on disk, whole or not at all."""
 
-import dataclasses
-import functools
-import hashlib
 import json
 import os
-import re
 import tempfile
-import types
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
-import jax
 import numpy as np
 
-from .._functions import SameCode
+from .._description import describe
 
 FORMAT = 1
 
 
 def fingerprint(*parts: Any) -> str:
-    """A hash of modules, containers and arrays by their values, and of functions by their code and what it binds."""
-    digest = hashlib.sha256()
-    _describe(parts, digest, ())
-    return digest.hexdigest()
-
-
-def _describe(x: Any, digest: Any, above: tuple[int, ...]) -> None:
-    """Feed ``x`` to the digest; ``above``: the functions that it is found in, which may bind each other."""
-
-    def inside(*parts: Any) -> None:
-        for part in parts:
-            _describe(part, digest, above)
-
-    digest.update(f"<{type(x).__module__}.{type(x).__qualname__}:".encode())
-    if id(x) in above:
-        digest.update(str(above.index(id(x))).encode())
-    elif isinstance(x, SameCode):
-        inside(x.function)
-    elif isinstance(x, types.FunctionType):
-        above = (*above, id(x))
-        bound = [cell.cell_contents for cell in x.__closure__ or ()]
-        inside(x.__module__, x.__qualname__, x.__code__, bound, x.__defaults__, x.__kwdefaults__)
-    elif isinstance(x, types.CodeType):
-        inside(x.co_code, x.co_names, x.co_consts)
-    elif isinstance(x, types.MethodType):
-        inside(x.__func__, x.__self__)
-    elif isinstance(x, functools.partial):
-        inside(x.func, x.args, x.keywords)
-    elif eqx.is_array(x):
-        if jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key):
-            x = jax.random.key_data(x)
-        array = np.asarray(x)
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    elif dataclasses.is_dataclass(x) and not isinstance(x, type):  # modules are dataclasses
-        inside(*((field.name, getattr(x, field.name, None)) for field in dataclasses.fields(x)))
-    elif isinstance(x, (tuple, list)):
-        inside(*x)
-    elif isinstance(x, dict):
-        inside(*x.items())
-    elif isinstance(x, (set, frozenset)):
-        inside(*sorted(x, key=repr))
-    elif (wrapped := getattr(x, "__wrapped__", None)) is not None:  # as jax.jit leaves
-        inside(wrapped)
-    else:
-        digest.update(re.sub(r" at 0x[0-9a-f]+", "", repr(x)).encode())
-    digest.update(b">")
+    """A hash of all that a run is; ValueError where something of it cannot be seen."""
+    digest, unseen = describe(parts)
+    if unseen:
+        raise ValueError(
+            f"checkpoint: a run is known again by what its functions can reach, and of these nothing can be told: "
+            f"{'; '.join(unseen)}; bind plain values and arrays instead, or run without a checkpoint"
+        )
+    return digest.hex()
 
 
 def save(path: Path, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:

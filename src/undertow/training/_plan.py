@@ -4,11 +4,12 @@ import contextlib
 import contextvars
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import equinox as eqx
-import jax
 import numpy as np
 
+from .._programs import Program
 from .._validation import check_number
 from ..dynamics import Dynamics, Stop
 from ..objective import Objective
@@ -71,6 +72,11 @@ class Plan:
     setup: Setup
     samples: int | np.ndarray
     early_stopping: EarlyStopping | None
+    program: Program = dataclasses.field(init=False)
+    """What it compiles to: taken when the plan is made, and the same for plans that differ in arrays only."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "program", Program(self.setup))
 
     def probe_shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of one sample of each probe, by its name."""
@@ -78,19 +84,20 @@ class Plan:
         parts = setup.objective.problem, setup.objective.parameterization, setup.params
         return {p.name: eqx.filter_eval_shape(p, *parts).shape for p in setup.probes}
 
-    def same_program(self, other: "Plan") -> bool:
-        """Whether the two runs differ in the values of arrays only, and can share a compiled program."""
-        if not (np.array_equal(self.samples, other.samples) and self.early_stopping == other.early_stopping):
-            return False
-        mine, mine_static = eqx.partition(self.setup, eqx.is_array)
-        its, its_static = eqx.partition(other.setup, eqx.is_array)
-        if jax.tree.structure(mine) != jax.tree.structure(its):
-            return False
-        pairs = zip(jax.tree.leaves(mine), jax.tree.leaves(its), strict=True)
-        if any(a.shape != b.shape or a.dtype != b.dtype for a, b in pairs):
-            return False
-        static = zip(jax.tree.leaves(mine_static), jax.tree.leaves(its_static), strict=False)
-        return jax.tree.structure(mine_static) == jax.tree.structure(its_static) and all(a == b for a, b in static)
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """Equal for plans that can run side by side."""
+        samples = self.samples if isinstance(self.samples, int) else self.samples.tobytes()
+        return self.program.digest, samples, self.early_stopping
+
+    def check_unchanged(self) -> None:
+        """Raise where a function would no longer do what it did when the plan was made."""
+        if not self.program.unseen and Program(self.setup).digest != self.program.digest:
+            raise ValueError(
+                "run: a value that a function of a run reads (a global, an attribute, an array) was changed after its "
+                "train was called, and runs of a sweep start when all are known; give every run functions of its own "
+                "that bind the value, as by a default argument"
+            )
 
 
 class Captured(BaseException):

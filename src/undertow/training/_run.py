@@ -37,7 +37,8 @@ BLOCK_BYTES = 2**26
 class Run:
     """Runs that share a program, and all that the host knows of them."""
 
-    def __init__(self, plans: Sequence[Plan]):
+    def __init__(self, plans: Sequence[Plan], fingerprint: str | None):
+        self.fingerprint = fingerprint
         self.began = time.perf_counter()
         self.plans = plans
         self.batch = Batch(plans)
@@ -176,22 +177,6 @@ class Run:
             interrupted=self.interrupted,
         )
 
-    def _fingerprint(self) -> str:
-        # Without the limits, so that a run can be taken further than it was first meant to go.
-        return _checkpoint.fingerprint(
-            *[
-                (
-                    p.setup.objective,
-                    p.setup.dynamics,
-                    p.setup.params,
-                    p.setup.probes,
-                    p.samples,
-                    p.early_stopping,
-                )
-                for p in self.plans
-            ]
-        )
-
     def save(self, path: Path) -> None:
         """Write all that it takes to go on."""
         leaves = jax.tree.leaves(eqx.filter(self.batch.state, eqx.is_array))
@@ -205,7 +190,7 @@ class Run:
                 arrays |= {f"best.{run}.{i}": np.asarray(x) for i, x in enumerate(best)}
         grids = [[g.spacing, g.done, g.origin, g.first] for g in self.grids]
         header = {
-            "fingerprint": self._fingerprint(),
+            "fingerprint": self.fingerprint,
             "grids": grids,
             "best": [r.best for r in self.records],
             "closed": [r.closed for r in self.records],
@@ -215,7 +200,7 @@ class Run:
     def restore(self, path: Path) -> None:
         """Go on from what ``save`` wrote; ValueError if that was another run."""
         header, arrays = _checkpoint.load(path)
-        if header.get("fingerprint") != self._fingerprint():
+        if header.get("fingerprint") != self.fingerprint:
             raise ValueError(
                 f"checkpoint: {path} belongs to another run (problem, parameterization, dynamics, initial parameters, "
                 "probes, samples or early stopping differ); give another path, or remove it"
@@ -248,9 +233,16 @@ class Run:
         self._stop_early()
 
 
+def _fingerprint(plans: Sequence[Plan]) -> str:
+    """Taken before anything is called, since functions of the user's may keep count of their calls."""
+    # Without the limits, so that a run can be taken further than it was first meant to go.
+    setups = [(p.setup.objective, p.setup.dynamics, p.setup.params, p.setup.probes) for p in plans]
+    return _checkpoint.fingerprint(setups, [(p.samples, p.early_stopping) for p in plans])
+
+
 def execute(plans: Sequence[Plan], report: Report, checkpoint: Path | None = None) -> list[Trajectory]:
     """Run plans that share a program, from the start or from a checkpoint, to their ends or Ctrl-C."""
-    run = Run(plans)
+    run = Run(plans, None if checkpoint is None else _fingerprint(plans))
     if checkpoint is not None and checkpoint.exists():
         run.restore(checkpoint)
     else:

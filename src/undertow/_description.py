@@ -1,0 +1,417 @@
+"""What a function is: the one description by which programs are shared and runs are resumed.
+
+JAX takes a function for what it is called, and keeps what it traced. A function of the user's is more: its code, and
+every value that the code can reach, which may be another one at the next call. ``describe`` follows them all: globals,
+closure cells, defaults, attributes of callables and of their classes, what is bound, and the helpers of helpers.
+Equal digests mean equal results. What cannot be seen (a generator, a lock, ``eval``) is listed as ``unseen``, and its
+digest equals no other: a program of its own is made for it, and a checkpoint is refused.
+
+Code of the libraries that everything here is made of stands for itself by its name; what it was given is followed.
+"""
+
+import collections
+import copyreg
+import dis
+import enum
+import functools
+import hashlib
+import itertools
+import struct
+import sys
+import types
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ._validation import is_traced
+
+LIBRARIES = frozenset(sys.stdlib_module_names) | {
+    *("beartype", "chex", "diffrax", "equinox", "jax", "jaxlib", "jaxtyping", "lineax", "ml_dtypes", "numpy"),
+    *("optax", "optimistix", "scipy", "sklearn", "typing_extensions", "undertow", "wadler_lindig", "xarray"),
+}
+"""Packages whose globals are constants."""
+UNSEEN_NAMES = frozenset({"eval", "exec", "globals", "input", "locals", "open", "vars", "__import__"})
+"""Builtins through which code reaches what its names do not tell."""
+UNSEEN_MODULES = frozenset({"time"})
+KEEP_TRACES = frozenset(
+    {
+        *("associative_scan", "checkpoint", "cond", "custom_jvp", "custom_vjp", "fori_loop", "jit", "filter_jit"),
+        *("map", "remat", "scan", "switch", "while_loop"),
+    }
+)
+"""Functions of JAX that remember, by the function object, what they traced."""
+MOST = 100_000
+"""Values after which a description gives up: what is larger counts as unseen."""
+
+_ABOUT_CLASSES = frozenset(
+    {
+        *(
+            "_abc_impl",
+            "__abstractmethods__",
+            "__annotations__",
+            "__annotate__",
+            "__annotate_func__",
+            "__dict__",
+            "__doc__",
+        ),
+        *("__annotations_cache__", "__dataclass_fields__", "__dataclass_params__", "__firstlineno__", "__match_args__"),
+        *("__module__", "__orig_bases__", "__parameters__", "__qualname__", "__slots__", "__static_attributes__"),
+        "__weakref__",
+    }
+)
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range, slice)
+_alone = itertools.count()
+
+
+class Description(NamedTuple):
+    """The digest of all that a value is, and what of it could not be seen."""
+
+    digest: bytes
+    unseen: tuple[str, ...]
+
+
+def describe(*parts: Any) -> Description:
+    """Describe values, arrays by their entries and functions by all that they can reach, as they are now.
+
+    The digest is the same in another process; with something ``unseen`` it is like no other.
+    """
+    describer = _Describer()
+    digest = describer.of(parts)
+    if describer.changed and describer.keeps_traces:
+        # The same function object, which now gives something else, is not traced again where JAX has kept it.
+        jax.clear_caches()
+    if describer.unseen:
+        digest += str(next(_alone)).encode()
+    return Description(digest, tuple(describer.unseen))
+
+
+class Static:
+    """A value as a static argument of a compiled program, which equals another one by what it is now.
+
+    Its digest is taken when it is made; ``again()`` takes it anew.
+    """
+
+    def __init__(self, value: Any):
+        self.value = value.value if isinstance(value, Static) else value
+        self.digest = describe(self.value).digest
+
+    def again(self) -> "Static":
+        """The same value, described as it is now."""
+        return Static(self.value)
+
+    def __call__(self, *args: Any) -> Any:
+        return self.value(*args)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Static) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __repr__(self) -> str:
+        return getattr(self.value, "__qualname__", repr(self.value))
+
+
+_code: dict[types.CodeType, tuple[bytes, frozenset[str], frozenset[str]]] = {}
+_last: "weakref.WeakKeyDictionary[Any, bytes]" = weakref.WeakKeyDictionary()
+
+
+class _Describer:
+    """One walk over a graph of values."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, bytes] = {}  # digests by identity
+        self.kept: list[Any] = []  # so that no identity is used twice
+        self.open: dict[int, int] = {}  # what the walk is inside of, by order of visit
+        self.visits = 0
+        self.unseen: list[str] = []
+        self.changed = self.keeps_traces = False
+
+    def of(self, x: Any) -> bytes:
+        """The digest of a value."""
+        if isinstance(x, _PLAIN) and type(x) in _PLAIN:
+            return _hash(type(x).__name__, struct.pack("d", x) if type(x) is float else repr(x).encode())
+        name = id(x)
+        if name in self.known:
+            return self.known[name]
+        if name in self.open:
+            return _hash("above", str(self.open[name]).encode())
+        self.visits += 1
+        if self.visits > MOST:
+            return self._not_seen("what a function can reach: it is too much")
+        self.open[name] = self.visits
+        try:
+            digest = self._look(x)
+        except RecursionError:
+            digest = self._not_seen("what a function can reach: it is too deep")
+        del self.open[name]
+        self.known[name] = digest
+        self.kept.append(x)
+        return digest
+
+    def _not_seen(self, what: str) -> bytes:
+        if what not in self.unseen:
+            self.unseen.append(what)
+        return _hash("unseen", what.encode())
+
+    def _all(self, kind: str, parts: Iterable[Any]) -> bytes:
+        return _hash(kind, *(self.of(part) for part in parts))
+
+    def _look(self, x: Any) -> bytes:
+        for kinds, look in _LOOKS:
+            if isinstance(x, kinds):
+                return look(self, x)
+        return self._object(x)
+
+    # Values -----------------------------------------------------------------------------------
+
+    def _array(self, x: Any) -> bytes:
+        if is_traced(x):
+            return self._not_seen("a value that JAX is tracing")
+        if jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key):
+            return self._all("key", (str(x.dtype), jax.random.key_data(x)))
+        array = np.asarray(x)
+        if array.dtype.hasobject:
+            return self._all("objects", (array.shape, array.tolist()))
+        kind = f"{array.dtype.str}{array.dtype}{array.shape}{isinstance(x, jax.Array)}"
+        more = () if type(x) in (np.ndarray, np.generic) else map(self.of, (type(x), *self._state(x)))
+        return _hash("array", kind.encode(), np.ascontiguousarray(array).tobytes(), *more)
+
+    def _sequence(self, x: Any) -> bytes:
+        more = () if type(x) in (tuple, list) else (type(x), *self._state(x))
+        return self._all(type(x).__name__, (len(x), *x, *more))
+
+    def _mapping(self, x: Any) -> bytes:
+        more = () if type(x) is dict else (type(x), getattr(x, "default_factory", None), *self._state(x))
+        return self._all("mapping", (*itertools.chain.from_iterable(dict.items(x)), "and", *more))
+
+    def _set(self, x: Any) -> bytes:
+        return _hash("set", *sorted(self.of(part) for part in x), *map(self.of, (type(x), *self._state(x))))
+
+    def _weak(self, x: Any) -> bytes:
+        return self._all("reference", (x(),))
+
+    def _object(self, x: Any) -> bytes:
+        """By its class, and by its attributes or what it would be copied from."""
+        cls, state = type(x), list(self._state(x))
+        if isinstance(x, enum.Enum):
+            return self._all("member", (cls, x.name))
+        try:
+            known = copyreg.dispatch_table.get(cls)
+            copied = x.__reduce_ex__(4) if known is None else known(x)
+        except Exception:  # noqa: BLE001 (whatever an object raises that cannot be copied: a generator, a lock)
+            return self._not_seen(f"{_name(cls)} {_short(x)}")
+        if all(getattr(cls, name) is getattr(object, name) for name in ("__reduce__", "__reduce_ex__", "__getstate__")):
+            return self._all("object", (cls, *state))  # which is all that there is, or it could not be copied
+        parts = copied if isinstance(copied, tuple) else (copied,)
+        return self._all("copied", (cls, *(list(p) if isinstance(p, Iterator) else p for p in parts), *state))
+
+    def _state(self, x: Any) -> Iterator[Any]:
+        """Attributes of the object itself, by name."""
+        slots, cached = _layout(type(x))
+        attributes = dict(getattr(x, "__dict__", None) or {})
+        attributes |= {name: getattr(x, name) for name in slots if hasattr(x, name)}
+        for name in sorted(attributes.keys() - cached, key=str):
+            yield name
+            yield attributes[name]
+
+    # Functions ----------------------------------------------------------------------------------
+
+    def _function(self, f: types.FunctionType) -> bytes:
+        code, names, attributes = _read(f.__code__)
+        cells = [self._reached(_contents(cell), attributes) for cell in f.__closure__ or ()]
+        parts = [code, self._all("bound", (f.__defaults__, f.__kwdefaults__, *cells))]
+        if _is_library(f.__globals__.get("__name__")):
+            return _hash("library", f"{f.__module__}.{f.__qualname__}".encode(), *parts)
+        self.keeps_traces |= not KEEP_TRACES.isdisjoint(names | attributes)
+        parts += [self.of(dict(f.__dict__))]
+        for name in sorted(names):
+            parts += [name.encode(), self._global(f, name, attributes)]
+        return self._changes(f, _hash("function", *parts))
+
+    def _global(self, f: types.FunctionType, name: str, attributes: frozenset[str]) -> bytes:
+        builtins = f.__globals__.get("__builtins__", {})
+        builtins = vars(builtins) if isinstance(builtins, types.ModuleType) else builtins
+        if name in f.__globals__:
+            value = f.__globals__[name]
+        elif name in builtins:
+            if name in UNSEEN_NAMES:
+                return self._not_seen(f"what {f.__qualname__} reaches through {name}()")
+            value = builtins[name]
+        else:  # an import inside the function, or a name that is not there yet
+            package = f.__globals__.get("__package__") or ""
+            value = sys.modules.get(name, sys.modules.get(f"{package}.{name}"))
+        return self._reached(value, attributes)
+
+    def _reached(self, value: Any, attributes: frozenset[str]) -> bytes:
+        return self._module(value, attributes, ()) if isinstance(value, types.ModuleType) else self.of(value)
+
+    def _module(self, module: types.ModuleType, attributes: frozenset[str], above: tuple[Any, ...]) -> bytes:
+        """Of a module, what the code asks it for."""
+        if module.__name__ in UNSEEN_MODULES:
+            return self._not_seen(f"the module {module.__name__}")
+        parts = []
+        for name in sorted(attributes & vars(module).keys()):
+            value = vars(module)[name]
+            if not isinstance(value, types.ModuleType):
+                parts += [name.encode(), self.of(value)]
+            elif value not in above:
+                parts += [name.encode(), self._module(value, attributes, (*above, module))]
+        return _hash("module", module.__name__.encode(), *parts)
+
+    def _changes(self, f: Any, digest: bytes) -> bytes:
+        """Remember the digest; whether it was another one when the function was last seen."""
+        try:
+            self.changed |= _last.get(f, digest) != digest
+            _last[f] = digest
+        except TypeError:  # no weak reference to it
+            pass
+        return digest
+
+    def _bare_module(self, x: types.ModuleType) -> bytes:
+        if _is_library(x.__name__):
+            return _hash("module", x.__name__.encode())
+        return self._all("module", (x.__name__, {k: v for k, v in vars(x).items() if not k.startswith("__")}))
+
+    def _code_object(self, x: types.CodeType) -> bytes:
+        return _read(x)[0]
+
+    def _method(self, x: types.MethodType) -> bytes:
+        return self._all("method", (x.__func__, x.__self__))
+
+    def _builtin(self, x: Any) -> bytes:
+        bound = getattr(x, "__self__", None)
+        if isinstance(bound, types.ModuleType):
+            if bound.__name__ in UNSEEN_MODULES:
+                return self._not_seen(f"the module {bound.__name__}")
+            bound = bound.__name__
+        return self._all("builtin", (x.__qualname__, bound))
+
+    def _named(self, x: Any) -> bytes:
+        return _hash("named", f"{getattr(x, '__objclass__', '')}{x.__name__}".encode())
+
+    def _partial(self, x: functools.partial) -> bytes:
+        return self._all("partial", (x.func, x.args, x.keywords, *self._state(x)))
+
+    def _wrapped(self, x: Any) -> bytes:
+        """As ``jax.jit`` and ``functools.lru_cache`` leave a function."""
+        self.keeps_traces |= not _is_library(getattr(x.__wrapped__, "__globals__", {}).get("__name__"))
+        return self._changes(x, self._all("wrapped", (_name(type(x)), x.__wrapped__)))
+
+    def _property(self, x: property) -> bytes:
+        return self._all("property", (x.fget, x.fset))
+
+    def _wrapper(self, x: Any) -> bytes:
+        return self._all("wrapper", (type(x).__name__, x.__func__))
+
+    def _class(self, x: type) -> bytes:
+        """A class of a library by its name; another one by its bases and what is defined in it."""
+        if x.__module__ == "builtins" or (_is_library(x.__module__) and "<locals>" not in x.__qualname__):
+            return _hash("class", _name(x).encode())
+        defined = {name: value for name, value in vars(x).items() if name not in _ABOUT_CLASSES}
+        return self._all("class", (_name(x), type(x), x.__bases__, dict(sorted(defined.items()))))
+
+
+_LOOKS: tuple[tuple[Any, Callable[[_Describer, Any], bytes]], ...] = (
+    (types.FunctionType, _Describer._function),
+    (Static, lambda self, x: self.of(x.value)),
+    (types.MethodType, _Describer._method),
+    ((functools._lru_cache_wrapper, type(jax.jit(lambda: 0))), _Describer._wrapped),
+    ((jax.Array, np.ndarray, np.generic), _Describer._array),
+    (type, _Describer._class),
+    (functools.partial, _Describer._partial),
+    ((types.BuiltinFunctionType, types.MethodWrapperType), _Describer._builtin),
+    ((types.WrapperDescriptorType, types.MethodDescriptorType, types.GetSetDescriptorType), _Describer._named),
+    ((types.MemberDescriptorType, types.ClassMethodDescriptorType, np.ufunc), _Describer._named),
+    (types.ModuleType, _Describer._bare_module),
+    (types.CodeType, _Describer._code_object),
+    (property, _Describer._property),
+    ((staticmethod, classmethod), _Describer._wrapper),
+    (weakref.ReferenceType, _Describer._weak),
+    ((tuple, list, collections.deque), _Describer._sequence),
+    (dict, _Describer._mapping),
+    ((set, frozenset), _Describer._set),
+    (types.MappingProxyType, lambda self, x: self._mapping(dict(x))),
+)
+
+
+def _hash(kind: str, *parts: bytes) -> bytes:
+    digest = hashlib.blake2b(kind.encode(), digest_size=16)
+    for part in parts:
+        digest.update(struct.pack("q", len(part)))
+        digest.update(part)
+    return digest.digest()
+
+
+def _read(code: types.CodeType) -> tuple[bytes, frozenset[str], frozenset[str]]:
+    """The digest of code wherever it stands, the globals that it names, and the attributes that it asks for."""
+    if code not in _code:
+        names, attributes, parts = set(), set(), []
+        for instruction in dis.get_instructions(code):
+            name = instruction.argval
+            if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME", "IMPORT_NAME"):
+                # import a.b.c binds a, and the attributes of it that follow
+                names |= {name, name.split(".")[0]} if "." in name else {name}
+                attributes |= set(name.split(".")[1:])
+            elif instruction.opcode in dis.hasname:
+                attributes.add(name)
+        for constant in code.co_consts:
+            if isinstance(constant, types.CodeType):
+                digest, inner_names, inner_attributes = _read(constant)
+                names |= inner_names
+                attributes |= inner_attributes
+                parts.append(digest)
+            else:
+                parts.append(f"{type(constant).__name__}{_constant(constant)}".encode())
+        looks = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
+        digest = _hash(
+            "code",
+            code.co_code,
+            repr((looks, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)).encode(),
+            code.co_exceptiontable,
+            *parts,
+        )
+        _code[code] = digest, frozenset(names), frozenset(attributes)
+    return _code[code]
+
+
+def _constant(x: Any) -> str:
+    """A constant of code; a set of names has an order of its own in every process."""
+    if isinstance(x, frozenset):
+        return repr(sorted(map(_constant, x)))
+    return f"({','.join(map(_constant, x))})" if isinstance(x, tuple) else repr(x)
+
+
+@functools.lru_cache
+def _layout(cls: type) -> tuple[tuple[str, ...], frozenset[str]]:
+    """The slots of a class, and its cached properties, which are computed from what is there."""
+    slots = copyreg._slotnames(cls)  # pyright: ignore[reportAttributeAccessIssue] (as pickle does)
+    cached = {n for c in cls.__mro__ for n, v in vars(c).items() if isinstance(v, functools.cached_property)}
+    return tuple(slots or ()), frozenset(cached)
+
+
+class _Empty:
+    """What a cell holds before it is filled."""
+
+
+def _contents(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _Empty
+
+
+def _is_library(module: Any) -> bool:
+    return isinstance(module, str) and module.split(".")[0] in LIBRARIES
+
+
+def _name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _short(x: Any) -> str:
+    text = repr(x)
+    return text if len(text) < 60 else f"{text[:57]}..."

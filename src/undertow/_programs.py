@@ -1,0 +1,56 @@
+"""Compiled programs, shared by what the functions in them are (``_description``), not by what they are called."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+
+from ._description import describe
+
+
+class _Array:
+    """Stands in a description where a program takes an array."""
+
+
+class Program:
+    """All of a PyTree but its arrays, as a static argument: two with equal digests share a compiled program."""
+
+    def __init__(self, tree: Any):
+        arrays, static = eqx.partition(tree, eqx.is_array)
+        self.arrays, self.structure = jax.tree.flatten(arrays)
+        structure = self.structure
+        kinds = [(x.shape, str(x.dtype), getattr(x, "weak_type", False)) for x in self.arrays]
+        places = eqx.combine(jax.tree.map(lambda _: _Array, arrays), static)
+        self.digest, self.unseen = describe(places, kinds)
+        # The arrays themselves are none of the program's business, which may live for long.
+        self.key = Key(self.digest, lambda arrays: eqx.combine(jax.tree.unflatten(structure, arrays), static))
+
+
+class Key:
+    """What JAX holds of a program: how arrays become the tree again."""
+
+    def __init__(self, digest: bytes, assemble: Callable[[Any], Any]):
+        self.digest, self.assemble = digest, assemble
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Key) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+
+def filter_jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``equinox.filter_jit`` for arguments that may hold functions of the user's: shared by what they are."""
+
+    @eqx.filter_jit
+    def compiled(key: Key, arrays: list[Any]) -> Any:
+        return function(*key.assemble(arrays))
+
+    @functools.wraps(function)
+    def call(*args: Any) -> Any:
+        program = Program(args)
+        return compiled(program.key, program.arrays)
+
+    return call

@@ -1,0 +1,472 @@
+"""What a function is: every way in which its result can hang on a value, in runs that follow one another."""
+
+import dataclasses
+import functools
+import threading
+import time
+import types
+import weakref
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from contract import compilations
+
+import undertow as ut
+from undertow._description import Static, describe
+from undertow._programs import Program, filter_jit
+
+TARGET = ut.problems.PointTarget(np.zeros(2))
+ONE_STEP = ut.Stop(loss=None, steps=1)
+DESCENT = ut.dynamics.GradientDescent(ut.optimizers.make("sgd", 1e-3))
+
+FACTOR = 1.0
+NUMBERS = [1.0]
+MODULE = types.ModuleType("of_the_user")
+MODULE.inner = types.ModuleType("of_the_user.inner")  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def loss_of(phi: Any, **options: Any) -> float:
+    """Of w = phi((1, 1)): its square."""
+    phi = ut.parameterizations.Function(phi, shape=2)
+    run = ut.train(TARGET, phi, DESCENT, params=jnp.ones(2), stop=ONE_STEP, **options)
+    return float(run["loss"][0])
+
+
+# Each way: a function of the user's, and how the value that it depends on is set ----------------------
+
+
+def by_global():
+    def phi(u):
+        return FACTOR * u
+
+    return phi, _set_global
+
+
+def _set_global(value):
+    global FACTOR  # noqa: PLW0603 (what is tested)
+    FACTOR = value
+
+
+def _helper(u):
+    return _helper_of_the_helper(u)
+
+
+def _helper_of_the_helper(u):
+    return sum(v * u for v in (FACTOR,))
+
+
+def by_a_helper_of_a_helper():
+    return (lambda u: _helper(u)), _set_global
+
+
+def by_a_global_list():
+    return (lambda u: NUMBERS[0] * u), lambda value: NUMBERS.__setitem__(0, value)
+
+
+def by_a_module():
+    return (lambda u: MODULE.inner.factor * u), lambda value: setattr(MODULE.inner, "factor", value)
+
+
+def by_a_cell():
+    factor = 1.0
+
+    def set_(value):
+        nonlocal factor
+        factor = value
+
+    return (lambda u: factor * u), set_
+
+
+def by_a_default():
+    def phi(u, factor=1.0):
+        return factor * u
+
+    return phi, lambda value: setattr(phi, "__defaults__", (value,))
+
+
+def by_a_keyword_default():
+    def phi(u, *, factor=1.0):
+        return factor * u
+
+    return phi, lambda value: phi.__kwdefaults__.update(factor=value)
+
+
+def by_an_attribute_of_the_function():
+    def phi(u):
+        return phi.factor * u  # pyright: ignore[reportFunctionMemberAccess]
+
+    return phi, lambda value: setattr(phi, "factor", value)
+
+
+class Scale:
+    of_all = 1.0
+
+    def __init__(self):
+        self.own = 1.0
+
+    def __call__(self, u):
+        return self.twice_half() * u
+
+    def twice_half(self):
+        return self.own * self.of_all
+
+    def method(self, u):
+        return self.own * u
+
+
+class Slotted:
+    __slots__ = ("factor",)
+
+    def __call__(self, u):
+        return self.factor * u
+
+
+@dataclasses.dataclass
+class Record:
+    factor: float = 1.0
+
+    def __call__(self, u):
+        return self.factor * u
+
+
+def by_an_attribute():
+    scale = Scale()
+    return scale, lambda value: setattr(scale, "own", value)
+
+
+def by_an_attribute_of_the_class():
+    return Scale(), lambda value: setattr(Scale, "of_all", value)
+
+
+def by_a_slot():
+    scale = Slotted()
+    return scale, lambda value: setattr(scale, "factor", value)
+
+
+def by_a_field():
+    record = Record()
+    return record.__call__, lambda value: setattr(record, "factor", value)
+
+
+def by_a_bound_method():
+    scale = Scale()
+    return scale.method, lambda value: setattr(scale, "own", value)
+
+
+def by_a_partial():
+    kept = {"factor": 1.0}
+    phi = functools.partial(lambda kept, u: kept["factor"] * u, kept)
+    return phi, lambda value: kept.update(factor=value)
+
+
+def by_an_array_changed_in_place():
+    array = np.ones(2)
+    return (lambda u: array * u), lambda value: array.__setitem__(slice(None), value)
+
+
+def by_a_weak_reference():
+    scale = Scale()
+    reference = weakref.ref(scale)
+
+    def set_(value):
+        scale.own = value
+
+    return (lambda u: reference().own * u), set_  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def under_jit():
+    factor = 1.0
+
+    def set_(value):
+        nonlocal factor
+        factor = value
+
+    return jax.jit(lambda u: factor * u), set_
+
+
+def in_the_body_of_a_loop():
+    def body(i, u):
+        return FACTOR * u
+
+    return (lambda u: jax.lax.fori_loop(0, 1, body, u)), _set_global
+
+
+WAYS = [
+    by_global,
+    by_a_helper_of_a_helper,
+    by_a_global_list,
+    by_a_module,
+    by_a_cell,
+    by_a_default,
+    by_a_keyword_default,
+    by_an_attribute_of_the_function,
+    by_an_attribute,
+    by_an_attribute_of_the_class,
+    by_a_slot,
+    by_a_field,
+    by_a_bound_method,
+    by_a_partial,
+    by_an_array_changed_in_place,
+    by_a_weak_reference,
+]
+KEPT_BY_JAX = [under_jit, in_the_body_of_a_loop]
+
+
+@filter_jit
+def apply(phi, u):
+    return phi(u)
+
+
+@pytest.mark.parametrize("way", [*WAYS, *KEPT_BY_JAX], ids=lambda way: way.__name__)
+def test_the_value_of_the_moment_counts(way):
+    """With the same function object all along; and a program is compiled once for each value."""
+    phi, set_ = way()
+    compiled, ones = [], jnp.ones(2)
+    for value in (1.5, 2.0, 3.0, 2.0):
+        set_(value)
+        with compilations() as count:
+            assert np.asarray(apply(phi, ones)).tolist() == [value] * 2
+        compiled.append(count.programs)
+    set_(1.0)
+    assert compiled == ([1, 1, 1, 1] if way in KEPT_BY_JAX else [1, 1, 1, 0])
+
+
+@pytest.mark.parametrize("way", [by_a_helper_of_a_helper, by_an_attribute, in_the_body_of_a_loop])
+def test_the_value_of_the_moment_counts_in_training(way):
+    phi, set_ = way()
+    compiled = []
+    for value in (2.0, 3.0, 2.0):
+        set_(value)
+        with compilations() as count:
+            assert loss_of(phi) == value**2
+        compiled.append(count.programs)
+    set_(1.0)
+    assert compiled[1] > 0
+    assert compiled[2] == 0 or way in KEPT_BY_JAX
+
+
+@pytest.mark.parametrize("way", [by_global, by_an_attribute])
+def test_the_value_counts_in_penalties_probes_and_checkpoints(way, tmp_path):
+    phi, set_ = way()
+    path = tmp_path / "run.npz"
+
+    def train(**options):
+        return ut.train(TARGET, ut.parameterizations.Identity(2), DESCENT, params=jnp.ones(2), stop=ONE_STEP, **options)
+
+    ends = []
+    for value in (1.0, 2.0):
+        set_(value)
+        run = train(penalty=lambda w: phi(w).sum(), probes=[ut.probes.Function("phi", lambda w: phi(w)[0])])
+        assert run["phi"][0] == value
+        ends.append(float(run.w[0]))
+    assert ends == pytest.approx([1 - 2e-3, 1 - 3e-3], abs=1e-12)
+    set_(1.0)
+    train(penalty=lambda w: phi(w).sum(), checkpoint=path)
+    train(penalty=lambda w: phi(w).sum(), checkpoint=path)
+    set_(2.0)
+    with pytest.raises(ValueError, match="belongs to another run"):
+        train(penalty=lambda w: phi(w).sum(), checkpoint=path)
+    set_(1.0)
+
+
+def test_the_value_counts_in_a_problem_and_a_part_of_the_users_own():
+    class Problem(ut.problems.Problem):
+        shape: tuple[int, ...] = (2,)
+
+        def loss(self, w):
+            return FACTOR * (w**2).sum()
+
+    for value in (1.0, 2.0, 3.0):
+        _set_global(value)
+        run = ut.train(Problem(), ut.parameterizations.Identity(2), DESCENT, params=jnp.ones(2), stop=ONE_STEP)
+        assert run["loss"][0] == 2 * value
+    _set_global(1.0)
+
+
+def test_a_loop_over_functions_of_their_own():
+    """The plainest sweep of all: a lambda in a loop."""
+    assert [loss_of(lambda u: a * u) for a in (1.0, 2.0, 4.0)] == [1.0, 4.0, 16.0]  # noqa: B023 (used at once)
+
+
+def test_functions_of_equal_code_and_values_share_a_program():
+    def make(factor):
+        array = np.full(2, factor)
+        return lambda u: array * u
+
+    loss_of(make(5.0))
+    with compilations() as count:
+        assert loss_of(make(5.0)) == 25.0
+    assert count.programs == 0
+
+
+def test_in_a_sweep_every_run_has_its_own_value():
+    def run(factor):
+        phi = ut.parameterizations.Function(lambda u: factor * u, shape=2)
+        return ut.train(TARGET, phi, DESCENT, params=jnp.ones(2), stop=ONE_STEP)
+
+    assert ut.sweep(run, over={"factor": [1.0, 2.0, 1.0]})["loss"][:, 0].values.tolist() == [1.0, 4.0, 1.0]
+
+
+def test_a_sweep_whose_runs_change_a_value_that_others_read_is_refused():
+    def run(factor):
+        _set_global(factor)
+        phi = ut.parameterizations.Function(lambda u: FACTOR * u, shape=2)
+        return ut.train(TARGET, phi, DESCENT, params=jnp.ones(2), stop=ONE_STEP)
+
+    with pytest.raises(ValueError, match="was changed after"):
+        ut.sweep(run, over={"factor": [1.0, 2.0]})
+    _set_global(1.0)
+
+
+# What cannot be seen -------------------------------------------------------------------------------
+
+
+def _reads_names():
+    return lambda u: globals()["FACTOR"] * u
+
+
+def _evaluates():
+    return lambda u: eval("FACTOR") * u
+
+
+def _asks_a_generator():
+    values = iter(v for v in [1.0] * 100)
+    return lambda u: next(values) * u
+
+
+def _asks_the_clock():
+    return lambda u: (time.time() > 0) * u
+
+
+def _holds_a_lock():
+    lock = threading.Lock()
+
+    def phi(u):
+        with lock:
+            return 1.0 * u
+
+    return phi
+
+
+@pytest.mark.parametrize("make", [_reads_names, _evaluates, _asks_a_generator, _asks_the_clock, _holds_a_lock])
+def test_what_cannot_be_seen_has_a_program_of_its_own(make):
+    phi = make()
+    assert describe(phi).unseen
+    assert describe(phi).digest != describe(phi).digest
+    apply(phi, jnp.ones(3))
+    with compilations() as count:
+        apply(phi, jnp.ones(3))
+    assert count.programs > 0
+
+
+def test_what_cannot_be_seen_is_refused_by_a_checkpoint(tmp_path):
+    path = tmp_path / "run.npz"
+    with pytest.raises(ValueError, match="checkpoint: a run is known again by what its functions can reach"):
+        loss_of(_holds_a_lock(), checkpoint=path)
+    assert not path.exists()
+
+
+def test_names_looked_up_afresh_give_the_value_of_the_moment():
+    phi = _reads_names()
+    for value in (1.0, 2.0, 3.0):
+        _set_global(value)
+        assert loss_of(phi) == value**2
+    _set_global(1.0)
+
+
+# The description itself ------------------------------------------------------------------------------
+
+
+class Node:
+    def __init__(self, value):
+        self.value, self.next = value, self
+
+
+def recursive(n):
+    return recursive(n - 1) if n else FACTOR
+
+
+SEEN = {
+    "a schedule, its cell still empty": optax.exponential_decay(0.1, 10, 0.9),
+    "an optimizer": optax.adam(1e-3),
+    "a network": eqx.nn.MLP(2, 2, 2, 2, key=jax.random.key(0)),
+    "a function of jax": jnp.dot,
+    "a random state": np.random.default_rng(0),
+    "a circle": Node(1),
+    "a recursive function": recursive,
+    "a key": jax.random.key(0),
+    "not a number": float("nan"),
+    "a masked array": np.ma.masked_array([1.0, 2.0], [False, True]),
+    "an array of objects": np.array([1, "a", None], dtype=object),
+    "a class": Scale,
+}
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_what_can_be_seen_is_described_alike_every_time(name):
+    first, second = describe(SEEN[name]), describe(SEEN[name])
+    assert first == second
+    assert first.unseen == ()
+
+
+def test_different_values_have_different_digests():
+    values = [
+        *(0, 0.0, -0.0, False, None, "0", b"0", float("nan"), (), [], {}, set(), ((),), [[]], (1, 2), ((1,), 2)),
+        *({1: 2}, {2: 1}, {1, 2}, range(3), slice(3), jnp.ones(2), jnp.ones(2, jnp.float32), np.ones(2), Node(1)),
+        *(Node(2), Scale(), Scale, np.random.default_rng(1), jax.random.key(0), jax.random.key(1), jnp.dot, jnp.sum),
+        *(
+            lambda u: u,
+            lambda u: -u,
+            lambda u, v: u,
+            optax.adam(1e-3),
+            optax.adam(1e-2),
+            np.ma.masked_array([1.0], [1]),
+        ),
+        *(np.ma.masked_array([1.0], [0]), Node, MODULE, np, functools.partial(max, 1), functools.partial(max, 2)),
+    ]
+    assert len({describe(value).digest for value in values}) == len(values)
+
+
+def test_a_set_of_names_in_code_has_no_order():
+    """Their order hangs on the hash seed of the process."""
+    first, second = (eval(f"lambda u: u in {{{names}}}") for names in ("'a', 'b', 'c'", "'c', 'b', 'a'"))
+    assert describe(first).digest == describe(second).digest
+
+
+def test_a_graph_without_end_counts_as_unseen():
+    chain: Any = None
+    for _ in range(5_000):
+        chain = [chain]
+    assert describe(chain).unseen
+
+
+def test_a_program_tells_a_missing_array_from_a_present_one():
+    a, b = ((jnp.ones(2), None), (None, jnp.ones(2)))
+    assert Program(a).digest != Program(b).digest
+    assert Program(a).digest == Program((jnp.zeros(2), None)).digest
+
+
+def test_filter_jit_compiles_by_what_arguments_are():
+    phi, set_ = by_a_cell()
+    one, two = jnp.asarray(1.0), jnp.asarray(2.0)
+    for value in (1.0, 2.0):
+        set_(value)
+        assert apply(Static(phi), one) == value
+    with compilations() as count:
+        assert apply(Static(phi), two) == 4.0
+    assert count.programs == 0
+
+
+def test_a_potential_of_the_users_own_takes_the_value_of_the_moment():
+    _set_global(1.0)
+    potential = ut.potentials.Separable(lambda x: FACTOR * x**2 / 2)
+    assert float(potential.gradient(jnp.ones(()))) == 1.0
+    _set_global(2.0)
+    assert float(potential.gradient(jnp.ones(()))) == 2.0
+    assert float(potential.inverse_gradient(jnp.ones(()))) == pytest.approx(0.5)
+    _set_global(1.0)
