@@ -44,7 +44,7 @@ def by_flow(problems: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
         flow = ut.dynamics.GradientFlow("stabilized")
         return ut.train(problem, phi, flow, params=(start, start), stop=ut.Stop(loss=LOSS), samples=2, probes=[w])
 
-    return ut.sweep(run, over={"number": range(len(problems))}, batch_size=80)["final_w"].values
+    return ut.sweep(run, over={"number": range(len(problems))}, side_by_side=80)["final_w"].values
 
 
 def by_linear_program(problems: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:

@@ -354,3 +354,11 @@ BAD = [
 def test_bad_arguments_are_named(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@rows([case for case in PARAMETERIZATIONS if len(case.instance.shape) == 2])
+def test_one_vector_of_indices_picks_rows(case, getkey):
+    phi = case.instance
+    params = phi.init(getkey(), 1.0)
+    picked = (jnp.array([2, 0, 2]),)
+    np.testing.assert_allclose(phi.entries(params, picked), phi(params)[picked], rtol=1e-12, atol=1e-13)

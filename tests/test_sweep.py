@@ -128,13 +128,13 @@ def test_a_group_is_one_program_whatever_its_values():
     assert count.programs == 0
 
 
-def test_a_batch_size_splits_a_group():
+def test_a_side_by_side_splits_a_group():
     run = lambda scale: line_run(0, scale, samples=8)
     scales = [0.1, 0.2, 0.4, 0.8]
-    whole, halves = (ut.sweep(run, over={"scale": scales}, batch_size=size) for size in (None, 2))
+    whole, halves = (ut.sweep(run, over={"scale": scales}, side_by_side=size) for size in (None, 2))
     np.testing.assert_allclose(whole.final_loss, halves.final_loss, rtol=1e-6)
     with compilations() as count:
-        ut.sweep(run, over={"scale": [*scales, 1.0, 2.0]}, batch_size=2)
+        ut.sweep(run, over={"scale": [*scales, 1.0, 2.0]}, side_by_side=2)
     assert count.programs == 0
 
 
@@ -156,7 +156,7 @@ def test_large_flows_go_in_turn_on_a_cpu_unless_told_otherwise(monkeypatch, dyna
     data = ut.sweep(run, over={"scale": [0.1, 0.2, 0.4]})
     assert groups == [at_once] * (3 // at_once)
     groups.clear()
-    together = ut.sweep(run, over={"scale": [0.1, 0.2, 0.4]}, batch_size=2)
+    together = ut.sweep(run, over={"scale": [0.1, 0.2, 0.4]}, side_by_side=2)
     assert groups == [2, 1]
     np.testing.assert_allclose(data.final_loss, together.final_loss, rtol=1e-6)
 
@@ -196,7 +196,7 @@ def test_progress_rises_to_one():
     ut.sweep(
         lambda scale: line_run(0, scale, samples=4),
         over={"scale": [0.1, 0.2]},
-        batch_size=1,
+        side_by_side=1,
         progress=lambda fraction, message: seen.append(fraction),
     )
     assert seen == sorted(seen)
@@ -234,7 +234,7 @@ def test_an_axis_must_not_be_called_as_a_result(name):
 
 
 def test_a_run_that_does_not_train_is_refused():
-    with pytest.raises(TypeError, match=r"run: expected a function that ends in undertow\.train"):
+    with pytest.raises(TypeError, match=r"run: expected a function that returns what undertow\.train gave it"):
         ut.sweep(lambda a: a, over={"a": [1]})
     with pytest.raises(TypeError, match="run"):
         ut.sweep("train", over={"a": [1]})  # pyright: ignore[reportArgumentType]
@@ -262,6 +262,6 @@ def test_probes_must_be_the_same_at_every_point():
 
 
 @pytest.mark.parametrize(("size", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError)])
-def test_bad_batch_sizes_are_named(size, error):
-    with pytest.raises(error, match="batch_size"):
-        ut.sweep(never, over={"a": [1]}, batch_size=size)
+def test_bad_side_by_sides_are_named(size, error):
+    with pytest.raises(error, match="side_by_side"):
+        ut.sweep(never, over={"a": [1]}, side_by_side=size)

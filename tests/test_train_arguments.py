@@ -152,7 +152,7 @@ def test_a_trajectory_as_a_dataset(tmp_path):
 
 NAN = float("nan")
 BAD = [
-    ({"params": jnp.ones(2), "key": 0}, ValueError, "params: expected either params, or key and scale; found both"),
+    ({"params": jnp.ones(2), "scale": 1.0}, ValueError, "params: expected either params, or key and scale; found both"),
     ({"scale": None}, ValueError, "params: expected initial parameters, or key and scale"),
     ({"key": None}, ValueError, "params: expected initial parameters, or key and scale"),
     ({"scale": 0.0}, ValueError, "scale: expected a finite number above 0, found 0"),

@@ -167,7 +167,7 @@ def test_a_broken_checkpoint_is_refused_and_a_failed_write_leaves_the_old_one(tm
         raise OSError("no space left")
 
     monkeypatch.setattr(np, "savez", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.warns(UserWarning, match="no space left"):
         descend(optax.sgd(0.05), 9, checkpoint=path)
     assert path.read_bytes() == whole
     assert [entry.name for entry in tmp_path.iterdir()] == ["run.npz"]
@@ -263,7 +263,7 @@ def test_sweep_over_masks_and_its_errors():
 
     found = ut.sweep(run, over={"key": range(3)})
     assert (found["status"] == "converged").all()
-    with pytest.raises(TypeError, match=r"ends in undertow\.train"):
+    with pytest.raises(TypeError, match=r"returns what undertow\.train"):
         ut.sweep(lambda a: None, over={"a": [1]})
     with pytest.raises(ValueError, match=r"over\['a'\]: expected at least one value"):
         ut.sweep(run, over={"a": []})
@@ -283,7 +283,7 @@ def test_trajectory_goes_to_disk_and_back(tmp_path):
     ("options", "message"),
     [
         ({}, "params: expected initial parameters"),
-        ({"params": jnp.zeros(3), "key": 0}, "params: expected either"),
+        ({"params": jnp.zeros(3), "scale": 1.0}, "params: expected either"),
         ({"params": jnp.zeros(4)}, "params"),
         ({"params": jnp.array([0.0, jnp.nan, 0.0])}, "params: expected finite"),
         ({"key": 0, "scale": -1.0}, "scale"),

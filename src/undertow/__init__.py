@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from . import linalg as linalg
     from . import optimizers as optimizers
     from . import parameterizations as parameterizations
+    from . import penalties as penalties
     from . import plotting as plotting
     from . import potentials as potentials
     from . import probes as probes
@@ -43,6 +44,7 @@ _ROOMS = (
     "linalg",
     "optimizers",
     "parameterizations",
+    "penalties",
     "plotting",
     "potentials",
     "probes",

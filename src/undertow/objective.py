@@ -1,36 +1,45 @@
 """Problem and parameterization put together: what is minimized, and the field that moves ``w``."""
 
-from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
+from . import penalties
 from .parameterizations import Parameterization
 from .parameterizations._base import Params
+from .penalties import Penalty
 from .problems import ObservedEntries, Problem
 
 
-class Objective(eqx.Module):
-    """What the dynamics minimize over ``params``: ``problem.loss(phi(params)) + penalty(phi(params))``.
+def _as_penalty(penalty: Any) -> Penalty | None:
+    return penalty if penalty is None or isinstance(penalty, Penalty) else penalties.Function(penalty)
 
-    Returns ``(total, loss)`` with the loss of the problem alone beside the total. Where there is no penalty and the
-    problem looks at some entries only, nothing but those entries is asked of the parameterization.
+
+class Objective(eqx.Module):
+    """What the dynamics minimize over ``params``: the loss of the problem and the penalty.
+
+    Called, it gives ``(total, loss)`` with the loss of the problem alone beside the total. Where the problem looks at
+    some entries only, and no penalty at w, nothing but those entries is asked of the parameterization.
+
+    ``key`` is the run's random key, for dynamics that draw (mini-batches, noise), and None for those that do not.
     """
 
     problem: Problem
     parameterization: Parameterization
-    penalty: Callable[[Float[Array, "..."]], Float[Array, ""]] | None = None
+    penalty: Penalty | None = eqx.field(converter=_as_penalty, default=None)
+    key: Array | None = None
 
     def __check_init__(self) -> None:
         if not isinstance(self.problem, Problem):
-            raise TypeError(f"problem: expected an undertow.problems.Problem, found {type(self.problem).__name__}")
+            raise TypeError(f"problem: expected an undertow.problems.Problem, found {kind_of(self.problem)}")
         if not isinstance(self.parameterization, Parameterization):
-            found = type(self.parameterization).__name__
-            raise TypeError(f"parameterization: expected an undertow.parameterizations.Parameterization, found {found}")
-        if self.penalty is not None and not callable(self.penalty):
-            raise TypeError(f"penalty: expected a function w -> scalar or None, found {self.penalty!r}")
+            raise TypeError(
+                "parameterization: expected an undertow.parameterizations.Parameterization, found "
+                f"{kind_of(self.parameterization)}"
+            )
         if self.problem.shape != self.parameterization.shape:
             raise ValueError(
                 f"parameterization: expected shape {self.problem.shape}, as {type(self.problem).__name__} has, "
@@ -41,9 +50,35 @@ class Objective(eqx.Module):
         if self.penalty is None:
             loss = loss_of(self.problem, self.parameterization, params)
             return loss, loss
-        w = self.parameterization(params)
-        loss = self.problem.loss(w)
-        return loss + self.penalty(w), loss
+        if self.penalty.of_w:
+            loss = self.problem.loss(self.parameterization(params))  # the compiler forms w once
+        else:
+            loss = loss_of(self.problem, self.parameterization, params)
+        return loss + self.penalty.of(self.parameterization, params), loss
+
+    def part(self, positions: Int[Array, " k"], counts: Float[Array, " k"]) -> "Objective":
+        """The objective with a part of the problem, as ``Problem.part`` says; the penalty stays whole."""
+        return eqx.tree_at(lambda o: o.problem, self, self.problem.part(positions, counts))
+
+    def check(self, params: Params) -> None:
+        """Raise where the objective has no value or no gradient at such parameters; called before any work."""
+        name = type(self.problem).__name__
+        try:
+            loss = jax.eval_shape(lambda p: loss_of(self.problem, self.parameterization, p), params)
+        except jax.errors.TracerArrayConversionError as error:
+            raise TypeError(
+                f"problem: the loss of {name}, or what it is made of, turns what JAX traces into numpy arrays; write "
+                "it with jax.numpy"
+            ) from error
+        if not hasattr(loss, "shape") or loss.shape != () or not jnp.issubdtype(loss.dtype, jnp.floating):
+            raise ValueError(f"problem: expected the loss of {name} to be one real number, found {loss}")
+        if self.penalty is not None:
+            self.penalty.check(self.parameterization, params)
+
+
+def kind_of(value: Any) -> str:
+    """What was found where an instance of a part was expected."""
+    return f"the class {value.__name__} itself: call it" if isinstance(value, type) else type(value).__name__
 
 
 def loss_of(problem: Problem, parameterization: Parameterization, params: Params) -> Float[Array, ""]:
@@ -59,7 +94,8 @@ def check_params(parameterization: Parameterization, params: Params) -> Params:
     if not leaves:
         raise ValueError("params: expected a PyTree of floating arrays, found no array")
     for leaf in leaves:
-        if not eqx.is_array_like(leaf) or jnp.iscomplexobj(leaf):
+        key = hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        if not eqx.is_array_like(leaf) or key or jnp.iscomplexobj(leaf):
             raise TypeError(f"params: expected a PyTree of real arrays, found a leaf {leaf!r}")
     # Python's numbers and integers have no say in the precision; what is left decides together, because a solver
     # cannot mix precisions.

@@ -10,7 +10,8 @@ import xarray as xr
 
 from ._validation import check_integer
 from .training import Trajectory
-from .training._plan import Captured, Plan, capturing
+from .training._pending import Pending, sweeping
+from .training._plan import Plan
 from .training._progress import Report, reporter
 from .training._run import execute
 from .training._trajectory import SAMPLED
@@ -28,13 +29,15 @@ def sweep(
     over: Mapping[str, Iterable[Any]],
     *,
     progress: bool | Report = False,
-    batch_size: int | None = None,
+    side_by_side: int | None = None,
 ) -> xr.Dataset:
     r"""Run an experiment at every point of a grid of named axes.
 
-    ``run`` is called once for each point and must end in ``undertow.train``, whose arguments are taken and not yet run.
-    Points that differ only in the values of arrays (key, scale, learning rate, mask, target) are then run side by side
-    in one compiled program; points that differ in structure (depth, shape, solver) one program after the other.
+    ``run`` is called once for each point and returns what ``undertow.train`` gave it, which inside of a sweep has not
+    run yet. When all are known, points that differ only in the values of arrays (key, scale, learning rate, mask,
+    target) are run side by side in one compiled program; points that differ in structure (depth, shape, solver) one
+    program after the other. Where ``run`` asks a trajectory for something, as to go on from its end with a second
+    ``train``, that one is run at once, alone.
 
     Parameters
     ----------
@@ -44,7 +47,7 @@ def sweep(
         The axes: name to values, in the order of the dimensions of the result.
     progress
         As for ``train``.
-    batch_size
+    side_by_side
         Most runs side by side. Where left out: all that fit one program; but on a CPU, where steps adapt to the run (as
         in ``GradientFlow``) and it has 20,000 parameters or more, one, because that is faster.
 
@@ -53,13 +56,16 @@ def sweep(
     xarray.Dataset
         Dimensions are the axes and "sample". Probes, "time" and "step" are padded after the end of a run, with NaN and
         with -1; "final_<probe>" has the value at the end (at the chosen sample with early stopping), and "status",
-        "gradient_evaluations" and "samples" tell the rest.
+        "gradient_evaluations" and "samples" tell the rest. A run that cannot start (its loss is not finite) is
+        "diverged", and the others go on. After Ctrl-C: what was reached by then, with "not run" as the status of what
+        had not begun, and the attribute "interrupted" 1; press it twice to interrupt at once.
 
     Raises
     ------
     TypeError, ValueError
-        If ``run`` is not callable or does not end in ``train``, an axis is empty, not a sequence or named as a
-        result is, the probes are not the same at every point, or what ``train`` raises.
+        If ``run`` is not callable or does not return what ``train`` gave it, an axis is empty, not a sequence or named
+        as a result is, the probes are not the same at every point, a value that functions of a run read is changed by
+        a later one, or what ``train`` raises.
 
     Examples
     --------
@@ -74,14 +80,15 @@ def sweep(
     if not callable(run):
         raise TypeError(f"run: expected a function that ends in undertow.train, found {run!r}")
     axes = _check_axes(over)
-    if batch_size is not None:
-        check_integer("batch_size", batch_size, 1)
+    if side_by_side is not None:
+        check_integer("side_by_side", side_by_side, 1)
     points = list(itertools.product(*axes.values()))
-    plans = [_plan_of(run, dict(zip(axes, point, strict=True))) for point in points]
-    groups = _group(plans, batch_size)
-    _check_variables(axes, [plans[group[0]] for group in groups])
-    results: dict[int, Trajectory] = {}
-    seconds = 0.0
+    runs = [_run_of(run, dict(zip(axes, point, strict=True))) for point in points]
+    plans = {i: t.plan for i, t in enumerate(runs) if isinstance(t, Pending) and t.waits}
+    groups = _group(plans, side_by_side)
+    results: dict[int, Trajectory] = {i: t for i, t in enumerate(runs) if i not in plans}
+    _check_variables(axes, [_shapes(t) for t in results.values()] + [plans[g[0]].probe_shapes() for g in groups])
+    seconds = sum(trajectory.seconds for trajectory in results.values())
     with reporter(progress) as report:
         for number, group in enumerate(groups):
 
@@ -94,8 +101,10 @@ def sweep(
             results |= dict(zip(group, found, strict=True))
             seconds += max(trajectory.seconds for trajectory in found)  # of runs side by side
             if any(trajectory.interrupted for trajectory in found):
-                raise KeyboardInterrupt
-    return _dataset(axes, [results[i] for i in range(len(plans))]).assign_attrs(run_seconds_total=seconds)
+                break
+    interrupted = int(any(trajectory.interrupted for trajectory in results.values()))
+    dataset = _dataset(axes, [results.get(i) for i in range(len(points))])
+    return dataset.assign_attrs(run_seconds_total=seconds, interrupted=interrupted)
 
 
 def _check_axes(over: Any) -> dict[str, list[Any]]:
@@ -113,18 +122,20 @@ def _check_axes(over: Any) -> dict[str, list[Any]]:
     return axes
 
 
-def _plan_of(run: Callable[..., Any], point: dict[str, Any]) -> Plan:
-    try:
-        with capturing():
-            run(**point)
-    except Captured as captured:
-        return captured.plan
-    raise TypeError("run: expected a function that ends in undertow.train(...); it returned without calling it")
+def _run_of(run: Callable[..., Any], point: dict[str, Any]) -> Trajectory:
+    with sweeping():
+        trajectory = run(**point)
+    if not isinstance(trajectory, Trajectory):
+        raise TypeError(f"run: expected a function that returns what undertow.train gave it, found {trajectory!r}")
+    return trajectory
 
 
-def _check_variables(axes: Mapping[str, Any], plans: Sequence[Plan]) -> None:
-    """Raise where the results of plans, one of each group, would not fit into one dataset over the axes."""
-    shapes = [plan.probe_shapes() for plan in plans]
+def _shapes(trajectory: Trajectory) -> dict[str, tuple[int, ...]]:
+    return {name: values.shape[1:] for name, values in trajectory.records.items()}
+
+
+def _check_variables(axes: Mapping[str, Any], shapes: Sequence[dict[str, tuple[int, ...]]]) -> None:
+    """Raise where probes of these shapes would not fit into one dataset over the axes."""
     for found in shapes[1:]:
         if found != shapes[0]:
             raise ValueError(
@@ -145,47 +156,50 @@ def _side_by_side(plan: Plan, most: int) -> int:
     return 1 if in_turn and jax.default_backend() == "cpu" else most
 
 
-def _group(plans: Sequence[Plan], batch_size: int | None) -> list[list[int]]:
+def _group(plans: Mapping[int, Plan], side_by_side: int | None) -> list[list[int]]:
     groups: list[list[int]] = []
     filling: dict[Any, list[int]] = {}  # the group of each kind that has room
-    for i, plan in enumerate(plans):
+    for i, plan in plans.items():
         group = filling.get(plan.kind)
-        if group is None or len(group) >= (batch_size or _side_by_side(plan, len(plans))):
+        if group is None or len(group) >= (side_by_side or _side_by_side(plan, len(plans))):
             group = filling[plan.kind] = []
             groups.append(group)
         group.append(i)
     return groups
 
 
-def _dataset(axes: dict[str, list[Any]], trajectories: Sequence[Trajectory]) -> xr.Dataset:
+def _dataset(axes: dict[str, list[Any]], trajectories: Sequence[Trajectory | None]) -> xr.Dataset:
+    """The trajectories over the axes; None where a run had not begun when the sweep was interrupted."""
     shape = tuple(len(values) for values in axes.values())
-    length = max(len(t.times) for t in trajectories)
+    known = [t for t in trajectories if t is not None]
+    length = max(len(t.times) for t in known)
 
-    def gather(values: list[np.ndarray], dims: Sequence[str]) -> tuple[list[str], np.ndarray]:
-        stacked = np.stack(values)
+    def gather(dims: Sequence[str], values: Callable[[Trajectory], Any], missing: Any) -> tuple[list[str], np.ndarray]:
+        stacked = np.stack([np.asarray(missing if t is None else values(t)) for t in trajectories])
         return [*axes, *dims], stacked.reshape(*shape, *stacked.shape[1:])
 
     def padded(values: np.ndarray) -> np.ndarray:
-        fill = -1 if np.issubdtype(values.dtype, np.integer) else np.nan
-        out = np.full((length, *values.shape[1:]), fill, values.dtype)
+        out = np.full((length, *values.shape[1:]), _fill(values), values.dtype)
         out[: len(values)] = values
         return out
 
     variables: dict[str, Any] = {}
-    for name in trajectories[0].records:
-        records = [t[name] for t in trajectories]
-        extra = [f"{name}_{axis}" for axis in range(records[0].ndim - 1)]
-        variables[name] = gather([padded(r) for r in records], ["sample", *extra])
-        variables[f"final_{name}"] = gather(
-            [np.asarray(r[t.chosen]) for r, t in zip(records, trajectories, strict=True)], extra
-        )
-    variables["time"] = gather([padded(t.times) for t in trajectories], ["sample"])
-    variables["step"] = gather([padded(t.steps) for t in trajectories], ["sample"])
-    variables["samples"] = gather([np.array(len(t.times)) for t in trajectories], [])
-    variables["status"] = gather([np.array(t.status) for t in trajectories], [])
-    variables["gradient_evaluations"] = gather([np.array(t.gradient_evaluations) for t in trajectories], [])
-    coordinates = {name: _coordinate(values) for name, values in axes.items()}
-    return xr.Dataset(variables, coords=coordinates)
+    for name, example in known[0].records.items():
+        nothing, extra = padded(example[:0]), [f"{name}_{axis}" for axis in range(example.ndim - 1)]
+        variables[name] = gather(["sample", *extra], lambda t, name=name: padded(t[name]), nothing)
+        variables[f"final_{name}"] = gather(extra, lambda t, name=name: t[name][t.chosen], nothing[0])
+    times, steps = known[0].times, known[0].steps
+    variables["time"] = gather(["sample"], lambda t: padded(t.times), padded(times[:0]))
+    variables["step"] = gather(["sample"], lambda t: padded(t.steps), padded(steps[:0]))
+    variables["samples"] = gather([], lambda t: len(t.times), 0)
+    variables["status"] = gather([], lambda t: t.status, "not run")
+    variables["gradient_evaluations"] = gather([], lambda t: t.gradient_evaluations, 0)
+    return xr.Dataset(variables, coords={name: _coordinate(values) for name, values in axes.items()})
+
+
+def _fill(values: np.ndarray) -> Any:
+    """What stands where a run has no sample."""
+    return -1 if np.issubdtype(values.dtype, np.integer) else np.nan
 
 
 def _coordinate(values: list[Any]) -> np.ndarray:

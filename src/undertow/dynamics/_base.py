@@ -31,7 +31,9 @@ class Stop(eqx.Module):
     Parameters
     ----------
     loss
-        The loss of the problem (without penalty) is at most this: "converged". None: never.
+        The loss of the problem (without penalty) is at most this: "converged". None: never. It is absolute, in the
+        units of the problem: the default is far below the data where these are of order one, and above all of it where
+        they are below 1e-3. Then give one that fits, or rescale the data.
     steps
         This many steps were taken: "stopped". Gradient descent counts updates, gradient flow the accepted steps of its
         solver.
@@ -61,13 +63,13 @@ class Stop(eqx.Module):
             value = never if value is None else check_number(name, value, 0)
             return jnp.asarray(value, dtype=jnp.result_type(float))
 
-        self.loss = bound("loss", loss, -1.0)
+        self.loss = bound("loss", loss, -np.inf)
         steps = steps if is_traced(steps) else check_integer("steps", steps, 1)
         if not is_traced(steps) and steps >= 2**31:
             raise ValueError(f"steps: expected less than {2**31}, found {steps}")
         self.steps = jnp.asarray(steps, dtype=jnp.int32)
         self.time = bound("time", time, np.inf)
-        self.gradient = bound("gradient", gradient, -1.0)
+        self.gradient = bound("gradient", gradient, -np.inf)
 
 
 class State(eqx.Module):
@@ -104,6 +106,11 @@ class Dynamics(eqx.Module):
     @abc.abstractmethod
     def samples_by(self) -> str:
         """What sample targets are counted in: "time" or "steps"."""
+
+    @property
+    def draws(self) -> bool:
+        """Whether a run needs a random key, as for mini-batches: ``objective.key``."""
+        return False
 
     def check(self, objective: Objective, params: Params) -> None:
         """Raise ValueError where a run cannot start at ``params``; called before any work."""

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from .._validation import check_integer
 from ..objective import Objective
 from ..optimizers import Optimizer
 from ..parameterizations._base import Params
@@ -25,6 +26,7 @@ from ._base import (
     tree_norm,
     tree_where,
 )
+from ._batches import Batches, whole
 
 PATIENCE = 1000
 """Updates in a row that are lost in rounding before the run counts as stalled."""
@@ -34,7 +36,7 @@ class GradientDescentState(State):
     """The run before its next update; the gradient at ``params`` is known already."""
 
     params: Params
-    gradient: Params
+    gradient: Params | None  # at params; not known ahead where each step draws its terms
     optimizer: Any
     time: Float[Array, "..."]
     steps: Int[Array, "..."]
@@ -51,22 +53,33 @@ class GradientDescentState(State):
 class GradientDescent(Dynamics):
     r"""Discrete descent with an optax optimizer.
 
-    With ``optax.sgd``, :math:`u \leftarrow u - \eta \nabla_u \ell(\phi(u))`. Full-batch. The updates
-    run in compiled chunks; where the chunks are cut does not change a bit of the result.
+    With ``optax.sgd``, :math:`u \leftarrow u - \eta \nabla_u \ell(\phi(u))`. The updates run in compiled chunks;
+    where the chunks are cut does not change a bit of the result.
 
     Parameters
     ----------
     optimizer
         An ``optax.GradientTransformation``, or one made by ``undertow.optimizers.make``, which lets a sweep over
         learning rates share one compiled program. Line searches of optax (``lbfgs``) work too.
+    batch_size
+        How many terms of the problem (entries, rows, measurements) each step looks at; left out: all. What is drawn
+        follows from the key of the run. The average over the batches of an epoch is the whole gradient, however the
+        problem is normalized; where an epoch is no whole number of batches, its last one is smaller.
+    replacement
+        False: each epoch takes every term once, in a new order. True: each step draws anew.
 
     Raises
     ------
-    TypeError
-        If ``optimizer`` has no ``init`` and ``update``.
+    TypeError, ValueError
+        If ``optimizer`` has no ``init`` and ``update``, or ``batch_size`` is not a positive integer; at the start of a
+        run, if the problem is no sum over terms or has fewer than ``batch_size``, or the run has no key.
 
     Notes
     -----
+    With mini-batches too, the loss that is recorded and that ``Stop`` looks at is that of the whole problem; ``Stop``
+    looks at it, and at the gradient of the whole, once an epoch. ``gradient_evaluations`` counts steps, whatever
+    their batches.
+
     Time is learning_rate * steps where the optimizer carries a number ``learning_rate``, else the number of steps.
     "stalled": 1000 updates in a row were shorter than the rounding of the parameters. "diverged": the loss or its
     gradient is not finite, or the total has grown 10^12-fold; the parameters are the last ones before that.
@@ -79,6 +92,8 @@ class GradientDescent(Dynamics):
     """
 
     optimizer: Any
+    batch_size: int | None = eqx.field(static=True, default=None)
+    replacement: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self) -> None:
         if not all(callable(getattr(self.optimizer, name, None)) for name in ("init", "update")):
@@ -86,6 +101,31 @@ class GradientDescent(Dynamics):
                 "optimizer: expected an optax.GradientTransformation or undertow.optimizers.make(...), "
                 f"found {self.optimizer!r}"
             )
+        if self.batch_size is not None:
+            check_integer("batch_size", self.batch_size, 1)
+        if not isinstance(self.replacement, bool):
+            raise TypeError(f"replacement: expected True or False, found {self.replacement!r}")
+
+    @property
+    def draws(self) -> bool:
+        return self.batch_size is not None
+
+    def check(self, objective: Objective, params: Params) -> None:
+        if self.batch_size is None:
+            return
+        name, terms = type(objective.problem).__name__, objective.problem.terms
+        if terms is None:
+            raise ValueError(f"batch_size: expected None, since the loss of {name} is no sum over terms")
+        if self.batch_size > terms:
+            raise ValueError(
+                f"batch_size: expected at most {terms}, as many terms as {name} has, found {self.batch_size}"
+            )
+
+    def _batches(self, objective: Objective) -> Batches | None:
+        terms = objective.problem.terms
+        if self.batch_size is None or terms is None:
+            return None
+        return Batches(self.batch_size, terms, self.replacement)
 
     @property
     def _transformation(self) -> optax.GradientTransformationExtraArgs:
@@ -106,13 +146,13 @@ class GradientDescent(Dynamics):
         return jnp.ones_like(state.time)
 
     def start(self, objective: Objective, params: Params, stop: Stop) -> GradientDescentState:
-        (total, loss), gradient = _value_and_gradient(objective, params)
+        (total, loss), gradient = whole(objective, params, lambda o: _value_and_gradient(o, params))
         norm = tree_norm(gradient)
         count = jnp.zeros((), jnp.int32)
         time = jnp.zeros((), jnp.result_type(float))
         return GradientDescentState(
             params=params,
-            gradient=gradient,
+            gradient=None if self.draws else gradient,
             optimizer=self._transformation.init(params),
             time=time,
             steps=count,
@@ -127,27 +167,36 @@ class GradientDescent(Dynamics):
         )
 
     def _step(self, objective: Objective, state: GradientDescentState, stop: Stop) -> GradientDescentState:
+        """One update, by the gradient of the given objective; of the whole one, what it gives at the new parameters."""
+        if state.gradient is None:
+            (total, loss), gradient = _value_and_gradient(objective, state.params)
+        else:
+            total, gradient = state.total, state.gradient
         updates, optimizer = self._transformation.update(
-            state.gradient,
+            gradient,
             state.optimizer,
             state.params,
-            value=state.total,
-            grad=state.gradient,
+            value=total,
+            grad=gradient,
             value_fn=lambda params: objective(params)[0],
         )
         params = optax.apply_updates(state.params, updates)
-        (total, loss), gradient = _value_and_gradient(objective, params)
-        norm = tree_norm(gradient)
+        if state.gradient is None:
+            loss, norm, after = state.loss, state.gradient_norm, None
+            sound = finite(total, tree_norm(gradient), tree_norm(params))
+        else:
+            (total, loss), after = _value_and_gradient(objective, params)
+            norm = tree_norm(after)
+            sound = finite(total, norm)
         steps = state.steps + 1
         time = steps * self._learning_rate()
-        sound = finite(total, norm) & (total <= state.ceiling)
         eps = jnp.finfo(loss.dtype).eps
         unmoved = jnp.where(tree_norm(updates) <= eps / 2 * tree_norm(params), state.unmoved + 1, 0)
         status = ended(stop, loss, norm, steps, time)
         status = jnp.where((status == RUNNING) & (unmoved >= PATIENCE), STALLED, status)
         new = GradientDescentState(
             params=params,
-            gradient=gradient,
+            gradient=after,
             optimizer=optimizer,
             time=time,
             steps=steps,
@@ -161,7 +210,29 @@ class GradientDescent(Dynamics):
             mode=state.mode,
         )
         kept = eqx.tree_at(lambda s: s.status, state, jnp.asarray(DIVERGED, jnp.int32))
-        return tree_where(sound, new, kept)
+        return tree_where(sound & (total <= state.ceiling), new, kept)
+
+    def _look_at_the_whole(
+        self, objective: Objective, state: GradientDescentState, stop: Stop, due: Array
+    ) -> GradientDescentState:
+        """At the end of an epoch: the loss of the whole, and the gradient where its norm is waited for."""
+        params = state.params
+
+        def with_gradient(_: None) -> tuple[Array, Array]:
+            (_, loss), gradient = whole(objective, params, lambda o: _value_and_gradient(o, params))
+            return loss, tree_norm(gradient)
+
+        def loss_alone(_: None) -> tuple[Array, Array]:
+            return whole(objective, params, lambda o: o(params))[1], state.gradient_norm
+
+        def look(_: None) -> tuple[Array, Array]:
+            return jax.lax.cond(stop.gradient >= 0, with_gradient, loss_alone, None)
+
+        loss, norm = jax.lax.cond(due, look, lambda _: (state.loss, state.gradient_norm), None)
+        status = ended(stop, loss, norm, state.steps, state.time)
+        status = jnp.where(finite(loss, norm), status, DIVERGED)
+        status = jnp.where(due & (state.status != DIVERGED) & (state.status != STALLED), status, state.status)
+        return eqx.tree_at(lambda s: (s.loss, s.gradient_norm, s.status), state, (loss, norm, status.astype(jnp.int32)))
 
     def _learning_rate(self) -> Any:
         rate = getattr(self.optimizer, "learning_rate", 1.0)
@@ -179,22 +250,52 @@ class GradientDescent(Dynamics):
     ) -> tuple[State, Snapshots]:
         assert isinstance(state, GradientDescentState)
         last = state.steps + limit
+        batches = self._batches(objective)
 
-        def to_target(
-            state: GradientDescentState, index: Array
-        ) -> tuple[GradientDescentState, tuple[Params, Array, Array, Array]]:
+        def going(state: GradientDescentState, end: Array) -> Array:
+            return (state.status == RUNNING) & (state.steps < end)
+
+        def descend(state: GradientDescentState, end: Array) -> GradientDescentState:
+            return jax.lax.while_loop(lambda s: going(s, end), lambda s: self._step(objective, s, stop), state)
+
+        def descend_by_batches(
+            batches: Batches, state: GradientDescentState, order: Array, epoch: Array, end: Array
+        ) -> tuple[GradientDescentState, Array, Array]:
+            key, length = objective.key, batches.per_epoch
+            assert key is not None  # as train sees to
+
+            def step(state: GradientDescentState, order: Array) -> GradientDescentState:
+                return self._step(objective.part(*batches.draw(key, order, state.steps)), state, stop)
+
+            def one_epoch(carry: tuple) -> tuple:
+                state, order, epoch = carry
+                now = state.steps // length
+                order = jax.lax.cond(now == epoch, lambda: order, lambda: batches.order(key, now))
+                until = jnp.minimum(end, (now + 1) * length)
+                state = jax.lax.while_loop(lambda s: going(s, until), lambda s: step(s, order), state)
+                return self._look_at_the_whole(objective, state, stop, state.steps % length == 0), order, now
+
+            return jax.lax.while_loop(lambda c: going(c[0], end), one_epoch, (state, order, epoch))
+
+        def to_target(carry: tuple, index: Array) -> tuple[tuple, tuple[Params, Array, Array, Array]]:
+            state, *drawn = carry
             target = targets[index]
-            state = jax.lax.while_loop(
-                lambda s: (s.status == RUNNING) & (s.steps < target) & (s.steps < last),
-                lambda s: self._step(objective, s, stop),
-                state,
-            )
+            end = jnp.minimum(target, last)
+            if batches is None:
+                state = descend(state, end)
+            else:
+                order, epoch = drawn
+                state, *drawn = descend_by_batches(batches, state, order, epoch, end)
             # A run that ended is sampled at its end by the caller.
             taken = (state.steps == target) & (state.status == RUNNING) & (index >= passed)
-            return state, (state.params, state.time, state.steps, taken)
+            return (state, *drawn), (state.params, state.time, state.steps, taken)
 
-        state, samples = jax.lax.scan(to_target, state, jnp.arange(targets.shape[0]))
-        return state, Snapshots(*samples)
+        drawn = ()
+        if batches is not None:  # an order of no epoch yet
+            size = batches.order(jax.random.key(0), jnp.zeros((), jnp.int32)).size
+            drawn = (jnp.zeros(size, jnp.int32), jnp.full((), -1, jnp.int32))
+        carry, samples = jax.lax.scan(to_target, (state, *drawn), jnp.arange(targets.shape[0]))
+        return carry[0], Snapshots(*samples)
 
 
 def _value_and_gradient(objective: Objective, params: Params) -> tuple[tuple[Array, Array], Params]:

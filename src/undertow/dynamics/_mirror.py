@@ -69,7 +69,7 @@ class Dual(Parameterization):
     def lift(self, w: Numbers) -> Params:
         return _to_dual(self.potential, self.parameterization.lift(w))
 
-    def entries(self, params: Params, indices: Indices) -> Float[Array, " m"]:
+    def entries(self, params: Params, indices: Indices) -> Float[Array, "m ..."]:
         return self.parameterization.entries(_straight_through(params, potential=self.potential), indices)
 
 
@@ -194,7 +194,7 @@ class Mirror(Dynamics):
 
     def _objective(self, objective: Objective) -> Objective:
         dual = Dual(objective.parameterization, self.potential)
-        return Objective(objective.problem, dual, objective.penalty)
+        return eqx.tree_at(lambda o: o.parameterization, objective, dual)
 
     def _watch_progress(self, objective: Objective, state: MirrorState) -> MirrorState:
         """Once every WINDOW steps: mark a run that gets nowhere as stalled.

@@ -3,6 +3,7 @@
 from ._ranks import effective_rank as effective_rank
 from ._ranks import stable_rank as stable_rank
 from ._sampled_product import EntryPattern as EntryPattern
+from ._sampled_product import axes_of as axes_of
 from ._sampled_product import sampled_product as sampled_product
 
-__all__ = ["EntryPattern", "effective_rank", "sampled_product", "stable_rank"]
+__all__ = ["EntryPattern", "axes_of", "effective_rank", "sampled_product", "stable_rank"]

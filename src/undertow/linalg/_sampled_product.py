@@ -55,11 +55,27 @@ class EntryPattern(eqx.Module):
         self.column_ends = jnp.asarray(_ends(j, shape[1]))
         self.shape = shape
 
+    @property
+    def axes(self) -> tuple[Int[Array, " m"], Int[Array, " m"]]:
+        """One vector of integers an axis, as for indices of any number of dimensions."""
+        return self.rows, self.columns
+
     def matrices(self, values: Float[Array, " m"]) -> tuple[sparse.BCSR, sparse.BCSR]:
         """The sparse matrix with these entries, and its transpose."""
         matrix = sparse.BCSR((values, self.columns, self.row_ends), shape=self.shape)
         transpose = sparse.BCSR((values[self.by_column], self.rows_by_column, self.column_ends), shape=self.shape[::-1])
         return matrix, transpose
+
+
+def axes_of(indices: Any) -> tuple[Int[Array, " m"], ...]:
+    """One vector of integers an axis, of indices in either form: such vectors, or an ``EntryPattern``.
+
+    Examples
+    --------
+    >>> [axis.tolist() for axis in axes_of(EntryPattern([0, 1], [2, 0], (2, 3)))]
+    [[0, 1], [2, 0]]
+    """
+    return getattr(indices, "axes", indices)
 
 
 def _ends(index: np.ndarray, size: int) -> np.ndarray:

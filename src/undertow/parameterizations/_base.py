@@ -15,18 +15,16 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from .._validation import Numbers, check_array, check_number, is_traced
-from ..linalg import EntryPattern
+from ..linalg import EntryPattern, axes_of
 
 Params = Any
 """The trained parameters: any PyTree of floating arrays."""
 
 Indices = tuple[Int[Array, " m"], ...] | EntryPattern
-"""Positions of m entries: one vector of integers an axis, or many positions of a large matrix laid out for it."""
+"""Positions of m entries: one vector of integers an axis, or many positions of a large matrix laid out for it.
 
-
-def positions(indices: Indices) -> tuple[Int[Array, " m"], ...]:
-    """One vector of integers an axis."""
-    return (indices.rows, indices.columns) if isinstance(indices, EntryPattern) else indices
+Where there are fewer vectors than axes, an entry is a slice: with one, of a matrix, a row.
+"""
 
 
 class Parameterization(eqx.Module):
@@ -51,9 +49,9 @@ class Parameterization(eqx.Module):
     def lift(self, w: Numbers) -> Params:
         """Parameters that give ``w``; raises where ``w`` has none, or where none can be computed."""
 
-    def entries(self, params: Params, indices: Indices) -> Float[Array, " m"]:
-        """The entries of ``w`` at ``indices``; overridden where they can be had without forming ``w``."""
-        return self(params)[positions(indices)]
+    def entries(self, params: Params, indices: Indices) -> Float[Array, "m ..."]:
+        """The entries ``w[indices]``; overridden where they can be had without forming ``w``."""
+        return self(params)[axes_of(indices)]
 
 
 def check_scale(scale: Any) -> Any:

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .._validation import Numbers, check_choice, check_integer, check_shape, is_traced
-from ..linalg import EntryPattern, sampled_product
-from ._base import Indices, Parameterization, check_scale, check_w, positions
+from ..linalg import EntryPattern, axes_of, sampled_product
+from ._base import Indices, Parameterization, check_scale, check_w
 
 Factors = tuple[Float[Array, "_ _"], ...]
 
@@ -136,11 +136,14 @@ class DeepMatrix(Parameterization):
             return functools.reduce(jnp.matmul, params[::-1])
         return functools.reduce(lambda product, factor: factor @ product, params)
 
-    def entries(self, params: Factors, indices: Indices) -> Float[Array, " m"]:
+    def entries(self, params: Factors, indices: Indices) -> Float[Array, "m ..."]:
         if self.depth > 1 and isinstance(indices, EntryPattern):
             left = functools.reduce(jnp.matmul, params[:0:-1])
             return sampled_product(left, params[0].T, indices)
-        rows, columns = positions(indices)
+        rows, *columns = axes_of(indices)
+        if not columns:  # whole rows
+            return functools.reduce(jnp.matmul, params[-2::-1], params[-1][rows])
+        (columns,) = columns
         if self.depth > 1 and self.shape[0] * self.shape[1] > 20 * rows.size:
             # Few entries: as many dot products of length `width` cost less than the whole product.
             left = functools.reduce(jnp.matmul, params[:0:-1])

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .._validation import Numbers, check_choice, check_integer, is_traced
-from ..linalg import EntryPattern
-from ._base import Indices, Parameterization, check_scale, check_w, positions
+from ..linalg import EntryPattern, axes_of
+from ._base import Indices, Parameterization, check_scale, check_w
 
 
 class Gram(Parameterization):
@@ -75,8 +75,11 @@ class Gram(Parameterization):
     def __call__(self, params: Float[Array, "n k"]) -> Float[Array, "n n"]:
         return params @ params.T
 
-    def entries(self, params: Float[Array, "n k"], indices: Indices) -> Float[Array, " m"]:
-        rows, columns = positions(indices)
+    def entries(self, params: Float[Array, "n k"], indices: Indices) -> Float[Array, "m ..."]:
+        rows, *columns = axes_of(indices)
+        if not columns:  # whole rows
+            return params[rows] @ params.T
+        (columns,) = columns
         if isinstance(indices, EntryPattern) or self.shape[0] ** 2 > 20 * rows.size:
             # Few entries: as many dot products of length `width` cost less than the whole product.
             return jnp.sum(params[rows] * params[columns], axis=1)

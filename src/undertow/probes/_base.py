@@ -5,6 +5,7 @@ import abc
 import equinox as eqx
 from jaxtyping import Array
 
+from ..objective import Objective
 from ..parameterizations import Parameterization
 from ..parameterizations._base import Params
 from ..problems import Problem
@@ -21,6 +22,10 @@ class Probe(eqx.Module):
     @abc.abstractmethod
     def __call__(self, problem: Problem, parameterization: Parameterization, params: Params) -> Array:
         """The value at ``params``."""
+
+    def measure(self, objective: Objective, params: Params) -> Array:
+        """The value at ``params`` of a run; overridden where the penalty, too, is looked at."""
+        return self(objective.problem, objective.parameterization, params)
 
     def check(self, problem: Problem, parameterization: Parameterization) -> None:
         """Raise ValueError where this cannot be measured; called before any work."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._description import Static
-from .._validation import check_array
+from .._validation import check_array, check_choice
 from ..parameterizations import DeepMatrix, Parameterization
 from ..parameterizations._base import Params
 from ..problems import Problem
@@ -139,7 +139,7 @@ class DistanceTo(Probe):
 
 
 class Function(Probe):
-    """Any function of w.
+    """Any function of w, or of the parameters.
 
     Parameters
     ----------
@@ -147,11 +147,13 @@ class Function(Probe):
         Name of the probe.
     f
         ``f(w) -> array``, written with jax.numpy.
+    of
+        "w", or "params": then ``f(params) -> array``.
 
     Raises
     ------
-    TypeError
-        If ``label`` is not a name or ``f`` is not callable.
+    TypeError, ValueError
+        If ``label`` is not a name, ``f`` is not callable, or ``of`` is neither "w" nor "params".
 
     Examples
     --------
@@ -161,12 +163,13 @@ class Function(Probe):
 
     label: str = eqx.field(static=True)
     f: Static = eqx.field(static=True)
+    of: str = eqx.field(static=True)
 
-    def __init__(self, label: str, f: Callable[[Any], Any]):
+    def __init__(self, label: str, f: Callable[[Any], Any], of: str = "w"):
         check_label(label)
         if not callable(f):
             raise TypeError(f"f: expected a function of w, found {f!r}")
-        self.label = label
+        self.label, self.of = label, check_choice("of", of, ("w", "params"))
         self.f = Static(f)
 
     @property
@@ -174,4 +177,4 @@ class Function(Probe):
         return self.label
 
     def __call__(self, problem: Problem, parameterization: Parameterization, params: Params) -> Array:
-        return jnp.asarray(self.f(parameterization(params)))
+        return jnp.asarray(self.f(params if self.of == "params" else parameterization(params)))

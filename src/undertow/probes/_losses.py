@@ -5,9 +5,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..objective import loss_of
+from ..linalg import axes_of
+from ..objective import Objective, loss_of
 from ..parameterizations import Parameterization
-from ..parameterizations._base import Params, positions
+from ..parameterizations._base import Params
 from ..problems import ObservedEntries, Problem
 from ._base import Probe, check_label
 
@@ -30,7 +31,7 @@ class Loss(Probe):
 
 
 class GradientNorm(Probe):
-    """Euclidean norm of the gradient of the loss over all parameters.
+    """Euclidean norm of the gradient of loss and penalty over all parameters, as ``Stop`` counts it.
 
     Examples
     --------
@@ -43,7 +44,10 @@ class GradientNorm(Probe):
         return "gradient_norm"
 
     def __call__(self, problem: Problem, parameterization: Parameterization, params: Params) -> Float[Array, ""]:
-        gradient = jax.grad(lambda p: loss_of(problem, parameterization, p))(params)
+        return self.measure(Objective(problem, parameterization), params)
+
+    def measure(self, objective: Objective, params: Params) -> Float[Array, ""]:
+        gradient = jax.grad(lambda p: objective(p)[0])(params)
         return jnp.sqrt(sum(jnp.sum(g**2) for g in jax.tree.leaves(gradient)))
 
 
@@ -90,7 +94,7 @@ class TestError(Probe):
                 raise ValueError(f"held_out: expected shape {problem.shape}, found {self.held_out.shape}")
             return
         truth = _truth(problem, "TestError")
-        if not isinstance(problem, ObservedEntries) or positions(problem.indices)[0].size >= truth.size:
+        if not isinstance(problem, ObservedEntries) or truth[axes_of(problem.indices)].size >= truth.size:
             raise ValueError("held_out: expected a problem, since training sees the whole of w; found None")
 
     def __call__(self, problem: Problem, parameterization: Parameterization, params: Params) -> Float[Array, ""]:
@@ -98,8 +102,8 @@ class TestError(Probe):
             return loss_of(self.held_out, parameterization, params)
         assert isinstance(problem, ObservedEntries)
         squares = (parameterization(params) - _truth(problem, "TestError")) ** 2
-        seen = positions(problem.indices)
-        return squares.at[seen].set(0).sum() / (squares.size - seen[0].size)
+        seen = axes_of(problem.indices)  # of slices, where they are fewer than the axes
+        return squares.at[seen].set(0).sum() / (squares.size - squares[seen].size)
 
 
 class ReconstructionError(Probe):

@@ -10,7 +10,7 @@ import equinox as eqx
 from jaxtyping import Array, Float, Int
 
 from .._validation import check_choice
-from ..linalg import EntryPattern
+from ..linalg import EntryPattern, axes_of
 
 NORMALIZATIONS = ("mean", "half_mean", "sum", "half_sum")
 
@@ -24,24 +24,39 @@ class Problem(eqx.Module):
     def loss(self, w: Float[Array, "..."]) -> Float[Array, ""]:
         """The loss of ``w``, normalized as the class states."""
 
+    @property
+    def terms(self) -> int | None:
+        """Of how many terms (entries, rows, measurements) the loss is the sum; None where it is no such sum."""
+        return None
+
+    def part(self, positions: Int[Array, " k"], counts: Float[Array, " k"]) -> "Problem":
+        """The problem whose loss is ``sum_i counts[i] * term[positions[i]]``; may be traced, as mini-batches are.
+
+        Law: with every position once and counts of 1 it is the whole, however that is normalized.
+
+        Raises
+        ------
+        NotImplementedError
+            Where ``terms`` is None.
+        """
+        raise NotImplementedError(f"part: the loss of {type(self).__name__} is no sum over terms")
+
 
 class ObservedEntries(Problem):
     """A problem that looks at some entries of ``w`` only, so that the others need never be formed.
 
-    Law: ``loss(w) == loss_of_entries(entries)`` with the entries of ``w`` at ``indices``.
+    Law: ``loss(w) == loss_of_entries(entries)`` with ``entries = w[indices]``: one vector of indices an axis of ``w``,
+    or fewer, and then an entry is a slice (one vector: a row).
     """
 
     indices: eqx.AbstractVar[tuple[Int[Array, " m"], ...] | EntryPattern]
 
     @abc.abstractmethod
-    def loss_of_entries(self, entries: Float[Array, " m"]) -> Float[Array, ""]:
+    def loss_of_entries(self, entries: Float[Array, "m ..."]) -> Float[Array, ""]:
         """The loss, from the entries of ``w`` at ``self.indices`` alone."""
 
     def loss(self, w: Float[Array, "..."]) -> Float[Array, ""]:
-        indices = self.indices
-        if isinstance(indices, EntryPattern):
-            indices = indices.rows, indices.columns
-        return self.loss_of_entries(w[indices])
+        return self.loss_of_entries(w[axes_of(self.indices)])
 
 
 def check_normalization(value: str) -> str:
@@ -49,9 +64,20 @@ def check_normalization(value: str) -> str:
     return check_choice("normalization", value, NORMALIZATIONS)
 
 
-def normalized(residual: Float[Array, "..."], normalization: str) -> Float[Array, ""]:
-    """Sum of squares of the residual, over its size and over 2 as the name of the normalization says."""
-    squares = (residual**2).sum()
+def normalized(
+    residual: Float[Array, "m ..."],
+    normalization: str,
+    counts: Float[Array, " m"] | None = None,
+    terms: int | None = None,
+) -> Float[Array, ""]:
+    """Sum of squares of the residual, over its size and over 2 as the name of the normalization says.
+
+    For a part of a problem: term by term as often as ``counts`` says, and over the size of all its ``terms``.
+    """
+    squares = residual**2
+    if counts is not None:
+        squares = squares * counts.reshape(-1, *[1] * (residual.ndim - 1))
+    total = squares.sum()
     if normalization.endswith("mean"):
-        squares = squares / residual.size
-    return squares / 2 if normalization.startswith("half") else squares
+        total = total / (residual.size if terms is None else terms * residual[:1].size)
+    return total / 2 if normalization.startswith("half") else total

@@ -1,7 +1,7 @@
 """Least squares, as a rule with fewer equations than unknowns."""
 
 import equinox as eqx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from .._validation import Numbers, check_array
 from ._base import Problem, check_normalization, normalized
@@ -35,6 +35,8 @@ class LeastSquares(Problem):
     A: Float[Array, "m d"]
     b: Float[Array, " m"]
     normalization: str = eqx.field(static=True)
+    rows: int = eqx.field(static=True)
+    counts: Float[Array, " m"] | None
 
     def __init__(self, A: Numbers, b: Numbers, normalization: str = "half_sum"):
         self.A = check_array("A", A, dimensions=2)
@@ -46,7 +48,21 @@ class LeastSquares(Problem):
                 f"b: expected one entry for each of the {self.A.shape[0]} rows of A, found {self.b.shape[0]}"
             )
         self.normalization = check_normalization(normalization)
-        self.shape = (self.A.shape[1],)
+        self.rows, columns = self.A.shape
+        self.shape, self.counts = (columns,), None
 
     def loss(self, w: Float[Array, " d"]) -> Float[Array, ""]:
-        return normalized(self.A @ w - self.b, self.normalization)
+        return normalized(self.A @ w - self.b, self.normalization, self.counts, self.rows)
+
+    @property
+    def terms(self) -> int:
+        """The rows of A."""
+        return self.rows
+
+    def part(self, positions: Int[Array, " k"], counts: Float[Array, " k"]) -> "LeastSquares":
+        return eqx.tree_at(
+            lambda p: (p.A, p.b, p.counts),
+            self,
+            (self.A[positions], self.b[positions], counts),
+            is_leaf=lambda x: x is None,
+        )

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._validation import Numbers, check_array, check_indices, check_shape
-from ..linalg import EntryPattern
+from ..linalg import EntryPattern, axes_of
 from ._base import ObservedEntries, check_normalization, normalized
 
 DENSE_SIZE = 250_000
@@ -52,6 +52,8 @@ class MatrixCompletion(ObservedEntries):
     values: Float[Array, " m"]
     truth: Float[Array, "rows columns"] | None
     normalization: str = eqx.field(static=True)
+    observed: int = eqx.field(static=True)
+    counts: Float[Array, " m"] | None
 
     def __init__(
         self,
@@ -81,19 +83,33 @@ class MatrixCompletion(ObservedEntries):
         if self.truth is not None and self.truth.shape != self.shape:
             raise ValueError(f"truth: expected shape {self.shape}, found {self.truth.shape}")
         self.normalization = check_normalization(normalization)
+        self.observed, self.counts = i.size, None
 
     @property
     def rows(self) -> Int[Array, " m"]:
         """Rows of the observed entries, in ascending order."""
-        return self.indices.rows if isinstance(self.indices, EntryPattern) else self.indices[0]
+        return axes_of(self.indices)[0]
 
     @property
     def columns(self) -> Int[Array, " m"]:
         """Columns of the observed entries, in the order of ``rows``."""
-        return self.indices.columns if isinstance(self.indices, EntryPattern) else self.indices[1]
+        return axes_of(self.indices)[1]
 
     def loss_of_entries(self, entries: Float[Array, " m"]) -> Float[Array, ""]:
-        return normalized(entries - self.values, self.normalization)
+        return normalized(entries - self.values, self.normalization, self.counts, self.observed)
+
+    @property
+    def terms(self) -> int:
+        """The observed entries."""
+        return self.observed
+
+    def part(self, positions: Int[Array, " k"], counts: Float[Array, " k"]) -> "MatrixCompletion":
+        return eqx.tree_at(
+            lambda p: (p.indices, p.values, p.counts),
+            self,
+            (tuple(axis[positions] for axis in axes_of(self.indices)), self.values[positions], counts),
+            is_leaf=lambda x: x is None,
+        )
 
 
 def check_distinct(rows: np.ndarray, columns: np.ndarray, width: int) -> None:

@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from .._validation import Numbers, check_array
 from ._base import Problem, check_normalization, normalized
@@ -59,6 +60,8 @@ class MatrixSensing(Problem):
     values: Float[Array, " m"]
     truth: Float[Array, "rows columns"] | None
     normalization: str = eqx.field(static=True)
+    measured: int = eqx.field(static=True)
+    counts: Float[Array, " m"] | None
 
     def __init__(
         self,
@@ -84,7 +87,7 @@ class MatrixSensing(Problem):
             )
         if self.values.shape[0] != m:
             raise ValueError(f"values: expected one number for each of the {m} measurements, found {len(self.values)}")
-        self.shape = (rows, columns)
+        self.shape, self.measured, self.counts = (rows, columns), m, None
         self.truth = None if truth is None else check_array("truth", truth, dimensions=2)
         if self.truth is not None and self.truth.shape != self.shape:
             raise ValueError(f"truth: expected shape {self.shape}, found {self.truth.shape}")
@@ -106,10 +109,24 @@ class MatrixSensing(Problem):
     def loss(self, w: Float[Array, "rows columns"]) -> Float[Array, ""]:
         if isinstance(self.measurements, RankOne):
             left, right = self.measurements
-            return normalized(jnp.sum((left @ w) * right, axis=1) - self.values, self.normalization)
-        # One product of a matrix and a vector, which is what it is.
-        flat = self.measurements.reshape(self.values.size, -1)
-        return normalized(flat @ jnp.ravel(w) - self.values, self.normalization)
+            products = jnp.sum((left @ w) * right, axis=1)
+        else:  # one product of a matrix and a vector, which is what it is
+            products = self.measurements.reshape(self.values.size, -1) @ jnp.ravel(w)
+        return normalized(products - self.values, self.normalization, self.counts, self.measured)
+
+    @property
+    def terms(self) -> int:
+        """The measurements."""
+        return self.measured
+
+    def part(self, positions: Int[Array, " k"], counts: Float[Array, " k"]) -> "MatrixSensing":
+        measurements = jax.tree.map(lambda x: x[positions], self.measurements)
+        return eqx.tree_at(
+            lambda p: (p.measurements, p.values, p.counts),
+            self,
+            (measurements, self.values[positions], counts),
+            is_leaf=lambda x: x is None,
+        )
 
     @property
     def matrices(self) -> Float[Array, "m rows columns"]:

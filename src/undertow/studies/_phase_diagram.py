@@ -86,7 +86,7 @@ def _flow(matrices: list[np.ndarray], truths: list[np.ndarray], progress: Callab
         stop = Stop(loss=LOSS, steps=20_000)
         return train(problem, phi, GradientFlow("stabilized"), params=(start, start), stop=stop, samples=2, probes=[W])
 
-    found = sweep(run, over={"cell": range(len(matrices))}, batch_size=BATCH, progress=progress)
+    found = sweep(run, over={"cell": range(len(matrices))}, side_by_side=BATCH, progress=progress)
     return found["final_w"].values
 
 

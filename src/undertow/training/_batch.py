@@ -149,8 +149,7 @@ def _measure(
     def one(run: jax.Array, slot: jax.Array) -> tuple[jax.Array, ...]:
         setup = _setup(program, [None if x is None else x[run] for x in varied], shared)
         sample = jax.tree.map(lambda x: x[run, slot], params)
-        problem, parameterization = setup.objective.problem, setup.objective.parameterization
-        return tuple(probe(problem, parameterization, sample) for probe in setup.probes)
+        return tuple(probe.measure(setup.objective, sample) for probe in setup.probes)
 
     def fill(i: jax.Array, values: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         return tuple(v.at[i].set(x) for v, x in zip(values, one(runs[i], slots[i]), strict=True))

@@ -2,15 +2,17 @@
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from .._description import describe
 
-FORMAT = 1
+FORMAT = 2
 
 
 def fingerprint(*parts: Any) -> str:
@@ -24,16 +26,51 @@ def fingerprint(*parts: Any) -> str:
     return digest.hex()
 
 
+def leaves(tree: Any) -> dict[str, np.ndarray]:
+    """The arrays of a PyTree by their places in it."""
+    found = jax.tree_util.tree_leaves_with_path(eqx.filter(tree, eqx.is_array))
+    return {jax.tree_util.keystr(path): np.asarray(_plain(x)) for path, x in found}
+
+
+def put_back(tree: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """``tree`` with the arrays that ``leaves`` took; ValueError where places, shapes or types are others."""
+    expected = leaves(tree)
+    for name in sorted(expected.keys() | arrays.keys()):
+        kinds = [f"{x[name].dtype} of shape {x[name].shape}" if name in x else "nothing" for x in (expected, arrays)]
+        if kinds[0] != kinds[1]:
+            raise ValueError(
+                f"checkpoint: expected {kinds[0]} as {name}, found {kinds[1]}; it was written by another version, give "
+                "another path, or remove it"
+            )
+
+    def back(path: Any, x: Any) -> Any:
+        if not eqx.is_array(x):
+            return x
+        new = jnp.asarray(arrays[jax.tree_util.keystr(path)])
+        return jax.random.wrap_key_data(new, impl=jax.random.key_impl(x)) if _is_key(x) else new
+
+    return jax.tree_util.tree_map_with_path(back, tree)
+
+
+def _is_key(x: Any) -> bool:
+    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def _plain(x: Any) -> Any:
+    return jax.random.key_data(x) if _is_key(x) else x
+
+
 def save(path: Path, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     """Write beside, then rename: ``path`` holds the old checkpoint or the new one, never half of one."""
     text = np.frombuffer(json.dumps({"format": FORMAT, **header}).encode(), np.uint8)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    path = path.resolve()  # a link stays one
+    part = path.with_name(f".{path.name}.part")  # always the same, so that kills leave one behind at most
     try:
-        with os.fdopen(handle, "wb") as file:
+        with part.open("wb") as file:
             np.savez(file, allow_pickle=False, header=text, **arrays)
-        Path(name).replace(path)
+        part.replace(path)
     except BaseException:
-        Path(name).unlink()
+        part.unlink(missing_ok=True)
         raise
 
 
@@ -43,10 +80,12 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(arrays.pop("header").tobytes())
-    except (OSError, EOFError, KeyError, ValueError) as error:
-        raise ValueError(f"checkpoint: {path} is not a checkpoint of undertow ({error})") from error
-    except Exception as error:  # zipfile.BadZipFile and zlib.error have no common base
-        raise ValueError(f"checkpoint: {path} is damaged ({error})") from error
+    except OSError as error:
+        raise ValueError(f"checkpoint: {path} cannot be read ({error.strerror})") from error
+    except Exception as error:  # zipfile.BadZipFile, zlib.error and what numpy raises have no common base
+        raise ValueError(
+            f"checkpoint: {path} is damaged, or no checkpoint of undertow; give another path, or remove it"
+        ) from error
     found = header.get("format") if isinstance(header, dict) else None
     if found != FORMAT:
         raise ValueError(f"checkpoint: {path} has format {found}, expected {FORMAT}")

@@ -1,9 +1,6 @@
 """A run before it runs: everything checked, nothing computed."""
 
-import contextlib
-import contextvars
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import equinox as eqx
@@ -81,8 +78,8 @@ class Plan:
     def probe_shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of one sample of each probe, by its name."""
         setup = self.setup
-        parts = setup.objective.problem, setup.objective.parameterization, setup.params
-        return {p.name: eqx.filter_eval_shape(p, *parts).shape for p in setup.probes}
+        parts = setup.objective, setup.params
+        return {p.name: eqx.filter_eval_shape(p.measure, *parts).shape for p in setup.probes}
 
     @property
     def kind(self) -> tuple[Any, ...]:
@@ -98,29 +95,3 @@ class Plan:
                 "train was called, and runs of a sweep start when all are known; give every run functions of its own "
                 "that bind the value, as by a default argument"
             )
-
-
-class Captured(BaseException):
-    """Carries a plan out of a function that calls ``train``, instead of running it."""
-
-    def __init__(self, plan: Plan):
-        super().__init__("a run was planned, not run")
-        self.plan = plan
-
-
-_capturing: contextvars.ContextVar[bool] = contextvars.ContextVar("capturing", default=False)
-
-
-@contextlib.contextmanager
-def capturing() -> Iterator[None]:
-    """Inside, ``train`` raises ``Captured`` with its plan."""
-    token = _capturing.set(True)
-    try:
-        yield
-    finally:
-        _capturing.reset(token)
-
-
-def is_capturing() -> bool:
-    """Whether a sweep is collecting plans."""
-    return _capturing.get()

@@ -5,10 +5,13 @@ stopping, progress, checkpoints and Ctrl-C.
 """
 
 import contextlib
+import dataclasses
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,8 @@ from ._trajectory import Trajectory
 
 CHUNK_SECONDS = 0.4
 """How long a chunk should take: in between, the host listens to Ctrl-C and draws progress."""
+FIRST_STEPS = 4
+"""Steps of the first chunk: where a step takes long, progress should show soon."""
 CHECKPOINT_SECONDS = 10.0
 BLOCK = 32
 """Most samples of one chunk."""
@@ -34,59 +39,67 @@ BLOCK_BYTES = 2**26
 """Memory for the samples of one chunk."""
 
 
+@dataclasses.dataclass
+class Member:
+    """One of the runs that share a program, and all that the host knows of it."""
+
+    plan: Plan
+    records: Records
+    grid: Grid
+    first_loss: float
+
+
 class Run:
-    """Runs that share a program, and all that the host knows of them."""
+    """Runs that share a program."""
 
     def __init__(self, plans: Sequence[Plan], fingerprint: str | None):
-        self.fingerprint = fingerprint
         self.began = time.perf_counter()
-        self.plans = plans
+        self.fingerprint = fingerprint
         self.batch = Batch(plans)
         self.names = tuple(probe.name for probe in plans[0].setup.probes)
-        self.records = [Records(self.names) for _ in plans]
-        self.grids = self._make_grids()
-        self.first_loss = np.maximum(self.batch.numbers(self.batch.state.loss), np.finfo(float).tiny)
+        self.members = self._make_members(plans)
         self.interrupted = False
 
-    def _make_grids(self) -> list[Grid]:
+    def _make_members(self, plans: Sequence[Plan]) -> list[Member]:
         state, by = self.batch.state, self.batch.dynamics.samples_by
         size = sum(x.nbytes for x in jax.tree.leaves(state.params))
         length = int(np.clip(BLOCK_BYTES // max(size, 1), 1, BLOCK))
-        grids = []
-        patience = [plan.early_stopping.patience for plan in self.plans if plan.early_stopping is not None]
+        patience = [plan.early_stopping.patience for plan in plans if plan.early_stopping is not None]
         if patience:
             length = min(length, max(1, min(patience) // 4))  # early stopping looks once a block
-        for plan, first in zip(self.plans, self.batch.first_samples(), strict=True):
+        members = []
+        losses = np.maximum(self.batch.numbers(state.loss), np.finfo(float).tiny)
+        for plan, first, loss in zip(plans, self.batch.first_samples(), losses, strict=True):
             if isinstance(plan.samples, np.ndarray):
-                grids.append(Grid(by, length, 0, plan.samples[plan.samples > 0]))
+                grid = Grid(by, length, 0, plan.samples[plan.samples > 0])
             else:
                 # A run of ten factors e of time fills the records; a longer one is thinned as it grows.
                 spacing = 10 / plan.samples if by == "time" else 1.0
-                grids.append(Grid(by, length, plan.samples, first=float(first), spacing=spacing))
-        return grids
+                grid = Grid(by, length, plan.samples, first=float(first), spacing=spacing)
+            members.append(Member(plan, Records(self.names), grid, float(loss)))
+        return members
 
     def begin(self) -> None:
         """Measure the start."""
-        loss = self.batch.numbers(self.batch.state.loss)
-        norm = self.batch.numbers(self.batch.state.gradient_norm)
+        runs = range(len(self.members))
+        start = np.zeros((len(runs), 1))
+        self._add(self.batch.present(), [(run, 0) for run in runs], start, start.astype(int))
+
+    def check_start(self) -> None:
+        """Raise where a run alone cannot begin; among others it is its own "diverged"."""
+        loss, norm = (self.batch.numbers(x) for x in (self.batch.state.loss, self.batch.state.gradient_norm))
         if not (np.isfinite(loss).all() and np.isfinite(norm).all()):
             raise ValueError(
                 f"params: expected a finite loss and gradient at the start, found loss {loss} and gradient norm {norm}"
             )
-        runs = range(len(self.plans))
-        self._add(
-            self.batch.present(),
-            [(run, 0) for run in runs],
-            np.zeros((len(runs), 1)),
-            np.zeros((len(runs), 1), int),
-        )
 
     def _add(self, params: Any, pairs: list[tuple[int, int]], times: np.ndarray, steps: np.ndarray) -> None:
         if not pairs:
             return
         runs, slots = zip(*pairs, strict=True)
         for run, slot, values in zip(runs, slots, self.batch.measure(params, runs, slots), strict=True):
-            record, early = self.records[run], self.plans[run].early_stopping
+            member = self.members[run]
+            record, early = member.records, member.plan.early_stopping
             if record.closed:
                 continue
             record.add(float(times[run, slot]), int(steps[run, slot]), values)
@@ -98,14 +111,15 @@ class Run:
         batch = self.batch
         running = batch.numbers(batch.state.status) == RUNNING
         mode = int(np.bincount(batch.numbers(batch.state.mode)[running]).argmax())  # the one most runs wait for
-        blocks = [grid.block() for grid in self.grids]
+        blocks = [member.grid.block() for member in self.members]
         targets, passed = np.stack([block for block, _ in blocks]), np.array([count for _, count in blocks])
         samples = batch.advance(batch.dynamics.modes[mode], targets, passed, limit)
         taken = np.asarray(samples.taken)
         pairs = [(int(run), int(slot)) for run, slot in np.argwhere(taken)]
         self._add(samples.params, pairs, np.asarray(samples.time), np.asarray(samples.steps))
-        for run, (grid, record) in enumerate(zip(self.grids, self.records, strict=True)):
-            grid.passed(int(taken[run].sum()))
+        for member, count in zip(self.members, taken.sum(axis=1), strict=True):
+            grid, record = member.grid, member.records
+            grid.passed(int(count))
             if grid.full(len(record.times)) and not record.closed:
                 grid.thin(record.times[-1] if grid.by == "time" else record.steps[-1])
                 record.thin()
@@ -113,9 +127,10 @@ class Run:
 
     def _stop_early(self) -> None:
         """Stop the runs that lost patience; how far beyond it their chunk took them has no say in what is kept."""
-        if any(record.closed for record in self.records):
+        closed = [member.records.closed for member in self.members]
+        if any(closed):
             status = self.batch.numbers(self.batch.state.status).copy()
-            status[[record.closed for record in self.records]] = STOPPED
+            status[closed] = STOPPED
             self._set_status(status)
 
     def _set_status(self, status: np.ndarray) -> None:
@@ -135,15 +150,17 @@ class Run:
         loss, steps, flow_time = (self.batch.numbers(x) for x in (state.loss, state.steps, state.time))
         status = self.batch.numbers(state.status)
         done = []
-        for run, plan in enumerate(self.plans):
-            stop = plan.setup.stop
+        for run, member in enumerate(self.members):
+            stop = member.plan.setup.stop
             shares = [steps[run] / float(stop.steps), flow_time[run] / float(stop.time)]
-            if 0 < float(stop.loss) < self.first_loss[run] and loss[run] > 0:
-                fall = np.log(self.first_loss[run] / loss[run]) / np.log(self.first_loss[run] / float(stop.loss))
+            if 0 < float(stop.loss) < member.first_loss and loss[run] > 0:
+                fall = np.log(member.first_loss / loss[run]) / np.log(member.first_loss / float(stop.loss))
                 shares.append(fall)
             done.append(1.0 if status[run] != RUNNING else float(np.clip(max(shares), 0, 1)))
         runs = f"{int((status != RUNNING).sum())}/{len(status)} runs, " if len(status) > 1 else ""
-        return float(np.mean(done)), f"{runs}loss {float(np.median(loss)):.2e}, {int(steps.max())} steps"
+        sound = loss[np.isfinite(loss)]
+        typical = float(np.median(sound)) if sound.size else np.nan
+        return float(np.mean(done)), f"{runs}loss {typical:.2e}, {int(steps.max())} steps"
 
     def end(self) -> list[Trajectory]:
         """Measure the ends, and give the trajectories."""
@@ -152,14 +169,15 @@ class Run:
         # By time too: within the last step of a flow there may be a sample that has its number.
         fresh = [
             (run, 0)
-            for run, record in enumerate(self.records)
-            if (record.steps[-1], record.times[-1]) != (steps[run], times[run])
+            for run, member in enumerate(self.members)
+            if (member.records.steps[-1], member.records.times[-1]) != (steps[run], times[run])
         ]
         self._add(self.batch.present(), fresh, times[:, None], steps[:, None])
-        return [self._trajectory(run) for run in range(len(self.plans))]
+        return [self._trajectory(run) for run in range(len(self.members))]
 
     def _trajectory(self, run: int) -> Trajectory:
-        record, plan, state = self.records[run], self.plans[run], self.batch.state
+        member, state = self.members[run], self.batch.state
+        record, plan = member.records, member.plan
         if isinstance(plan.samples, int):
             record.fit(plan.samples)
         early = plan.early_stopping is not None
@@ -178,24 +196,31 @@ class Run:
         )
 
     def save(self, path: Path) -> None:
-        """Write all that it takes to go on."""
-        leaves = jax.tree.leaves(eqx.filter(self.batch.state, eqx.is_array))
-        arrays = {f"state.{i}": np.asarray(x) for i, x in enumerate(leaves)}
-        for run, record in enumerate(self.records):
+        """Write all that it takes to go on; where that fails, say so, and go on without."""
+        arrays = {f"state{name}": x for name, x in _checkpoint.leaves(self.batch.state).items()}
+        members = []
+        for run, member in enumerate(self.members):
+            record, grid = member.records, member.grid
             arrays[f"times.{run}"] = np.array(record.times)
             arrays[f"steps.{run}"] = np.array(record.steps)
             arrays |= {f"probe.{run}.{name}": record.column(name) for name in self.names}
-            if record.best_params is not None:
-                best = jax.tree.leaves(record.best_params)
-                arrays |= {f"best.{run}.{i}": np.asarray(x) for i, x in enumerate(best)}
-        grids = [[g.spacing, g.done, g.origin, g.first] for g in self.grids]
-        header = {
-            "fingerprint": self.fingerprint,
-            "grids": grids,
-            "best": [r.best for r in self.records],
-            "closed": [r.closed for r in self.records],
-        }
-        _checkpoint.save(path, header, arrays)
+            arrays |= {f"best.{run}{name}": x for name, x in _checkpoint.leaves(record.best_params).items()}
+            members.append(
+                {
+                    "grid": [grid.spacing, grid.done, grid.origin, grid.first],
+                    "best": record.best,
+                    "closed": record.closed,
+                }
+            )
+        header = {"fingerprint": self.fingerprint, "undertow": version("undertow"), "members": members}
+        try:
+            _checkpoint.save(path, header, arrays)
+        except OSError as error:
+            warnings.warn(
+                f"checkpoint: {path} could not be written ({error}); the run goes on, and what it finds is "
+                "returned, but nothing is kept if it is interrupted",
+                stacklevel=4,
+            )
 
     def restore(self, path: Path) -> None:
         """Go on from what ``save`` wrote; ValueError if that was another run."""
@@ -203,22 +228,23 @@ class Run:
         if header.get("fingerprint") != self.fingerprint:
             raise ValueError(
                 f"checkpoint: {path} belongs to another run (problem, parameterization, dynamics, initial parameters, "
-                "probes, samples or early stopping differ); give another path, or remove it"
+                "probes, samples or early stopping differ, or a value that one of their functions reads); give another "
+                "path, or remove it"
             )
-        dynamic, static = eqx.partition(self.batch.state, eqx.is_array)
-        leaves, structure = jax.tree.flatten(dynamic)
-        restored = [jnp.asarray(arrays[f"state.{i}"]) for i in range(len(leaves))]
-        self.batch.state = eqx.combine(jax.tree.unflatten(structure, restored), static)
-        for run, (record, grid) in enumerate(zip(self.records, self.grids, strict=True)):
+
+        def below(prefix: str) -> dict[str, np.ndarray]:
+            return {name.removeprefix(prefix): x for name, x in arrays.items() if name.startswith(prefix)}
+
+        self.batch.state = _checkpoint.put_back(self.batch.state, below("state"))
+        for run, (member, kept) in enumerate(zip(self.members, header["members"], strict=True)):
+            record, grid = member.records, member.grid
             record.times, record.steps = arrays[f"times.{run}"].tolist(), arrays[f"steps.{run}"].tolist()
             columns = [arrays[f"probe.{run}.{name}"] for name in self.names]
             record.values = list(zip(*columns, strict=True))
-            record.best, record.closed = header["best"][run], header["closed"][run]
-            if f"best.{run}.0" in arrays:
-                leaves, structure = jax.tree.flatten(self.plans[run].setup.params)
-                best = [jnp.asarray(arrays[f"best.{run}.{i}"]) for i in range(len(leaves))]
-                record.best_params = jax.tree.unflatten(structure, best)
-            grid.spacing, grid.done, grid.origin, grid.first = header["grids"][run]
+            record.best, record.closed = kept["best"], kept["closed"]
+            if best := below(f"best.{run}"):
+                record.best_params = _checkpoint.put_back(member.plan.setup.params, best)
+            grid.spacing, grid.done, grid.origin, grid.first = kept["grid"]
         self._continue_past_old_limits()
 
     def _continue_past_old_limits(self) -> None:
@@ -226,9 +252,9 @@ class Run:
         columns = [
             self.batch.numbers(x) for x in (state.status, state.loss, state.gradient_norm, state.steps, state.time)
         ]
-        for plan, (old, *numbers) in zip(self.plans, zip(*columns, strict=True), strict=True):
+        for member, (old, *numbers) in zip(self.members, zip(*columns, strict=True), strict=True):
             limited = old in (RUNNING, STOPPED, CONVERGED)
-            status.append(int(ended(plan.setup.stop, *map(jnp.asarray, numbers))) if limited else int(old))
+            status.append(int(ended(member.plan.setup.stop, *map(jnp.asarray, numbers))) if limited else int(old))
         self._set_status(np.array(status))
         self._stop_early()
 
@@ -240,20 +266,27 @@ def _fingerprint(plans: Sequence[Plan]) -> str:
     return _checkpoint.fingerprint(setups, [(p.samples, p.early_stopping) for p in plans])
 
 
-def execute(plans: Sequence[Plan], report: Report, checkpoint: Path | None = None) -> list[Trajectory]:
-    """Run plans that share a program, from the start or from a checkpoint, to their ends or Ctrl-C."""
+def execute(
+    plans: Sequence[Plan], report: Report, checkpoint: Path | None = None, *, alone: bool = False
+) -> list[Trajectory]:
+    """Run plans that share a program, from the start or from a checkpoint, to their ends or Ctrl-C.
+
+    A run that cannot start is "diverged", or an error if it is ``alone``.
+    """
     run = Run(plans, None if checkpoint is None else _fingerprint(plans))
     if checkpoint is not None and checkpoint.exists():
         run.restore(checkpoint)
     else:
+        if alone:
+            run.check_start()
         run.begin()
-    limit, saved = 64, time.perf_counter()
+    limit, saved = FIRST_STEPS, time.perf_counter()
     with _listening() as pressed:
         while run.running and not pressed.is_set():
             chunk = time.perf_counter()
             run.advance(limit)
             elapsed = max(time.perf_counter() - chunk, 1e-9)
-            limit = int(np.clip(limit * np.clip(CHUNK_SECONDS / elapsed, 0.25, 4), 16, 2**24))
+            limit = int(np.clip(limit * np.clip(CHUNK_SECONDS / elapsed, 0.25, 4), 1, 2**24))
             report(*run.progress())
             if checkpoint is not None and time.perf_counter() - saved > CHECKPOINT_SECONDS:
                 run.save(checkpoint)

@@ -52,7 +52,7 @@ class Grid:
 
     def full(self, samples: int) -> bool:
         """Whether the records of ``samples`` samples are due for thinning; at the end of a block only."""
-        return self.given is None and samples >= self.capacity and self.done % self.block_length == 0
+        return self.given is None and samples >= self.capacity and self.done > 0 and self.done % self.block_length == 0
 
     def thin(self, last: float) -> None:
         """Go on from ``last`` with twice the spacing."""

@@ -7,17 +7,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from .._validation import as_key, check_integer, nearest
 from ..dynamics import Dynamics, Stop
 from ..objective import Objective, check_params
 from ..parameterizations import Parameterization
 from ..parameterizations._base import Params
+from ..penalties import Penalty
 from ..probes import Loss, Probe
 from ..problems import Problem
 from . import _checkpoint
-from ._plan import Captured, EarlyStopping, Plan, Setup, is_capturing
+from ._pending import Pending, is_sweeping
+from ._plan import EarlyStopping, Plan, Setup
 from ._progress import Report, reporter
 from ._run import execute
 from ._trajectory import SAMPLED, Trajectory
@@ -31,7 +32,7 @@ def train(
     params: Params | None = None,
     key: Any = None,
     scale: Any = None,
-    penalty: Callable[[Array], Array] | None = None,
+    penalty: Penalty | Callable[..., Any] | None = None,
     probes: Sequence[Probe] = (),
     stop: Stop | None = None,
     early_stopping: EarlyStopping | None = None,
@@ -51,9 +52,10 @@ def train(
         Initial parameters. Left out: drawn by ``parameterization.init(key, scale)``.
     key, scale
         A random key or an integer seed, and the root-mean-square size of the entries of w(0); both or, where ``params``
-        is given, neither.
+        is given, no scale. What a run draws on its way (mini-batches) follows from the key as well.
     penalty
-        A function of w added to the loss that is minimized; "loss" is recorded without it.
+        What is added to the loss that is minimized: a sum of ``undertow.penalties``, or a function of w. "loss" is
+        recorded without it.
     probes
         What is watched; "loss" always is.
     stop
@@ -114,12 +116,12 @@ def train(
         samples,
     )
     path = None if checkpoint is None else _checkpoint.check_path(checkpoint)
-    if is_capturing():
+    if is_sweeping():
         if path is not None:
             raise ValueError("checkpoint: expected none in a sweep, whose runs share a program, found one")
-        raise Captured(plan)
+        return Pending(plan)
     with reporter(progress) as report:
-        (trajectory,) = execute([plan], report, path)
+        (trajectory,) = execute([plan], report, path, alone=True)
     return trajectory
 
 
@@ -130,15 +132,21 @@ def _plan(
     params: Params | None,
     key: Any,
     scale: Any,
-    penalty: Callable[[Array], Array] | None,
+    penalty: Penalty | Callable[..., Any] | None,
     probes: Sequence[Probe],
     stop: Stop | None,
     early_stopping: EarlyStopping | None,
     samples: Any,
 ) -> Plan:
-    objective = Objective(problem, parameterization, penalty)
     if not isinstance(dynamics, Dynamics):
-        raise TypeError(f"dynamics: expected an undertow.dynamics.Dynamics, found {type(dynamics).__name__}")
+        found = (
+            f"the class {dynamics.__name__} itself: call it" if isinstance(dynamics, type) else type(dynamics).__name__
+        )
+        raise TypeError(f"dynamics: expected an undertow.dynamics.Dynamics, found {found}")
+    if dynamics.draws and key is None:
+        raise ValueError(f"key: expected a random key or a seed, by which {type(dynamics).__name__} draws; found None")
+    drawing = jax.random.fold_in(as_key(key), 1) if dynamics.draws else None
+    objective = Objective(problem, parameterization, penalty, drawing)
     stop = Stop() if stop is None else stop
     if not isinstance(stop, Stop):
         raise TypeError(f"stop: expected an undertow.Stop, found {type(stop).__name__}")
@@ -147,12 +155,14 @@ def _plan(
         if key is None or scale is None:
             raise ValueError("params: expected initial parameters, or key and scale to draw them; found neither")
         params = parameterization.init(as_key(key), scale)
-    elif key is not None or scale is not None:
+    elif scale is not None:
         raise ValueError("params: expected either params, or key and scale; found both")
     params = check_params(parameterization, params)
     for leaf in jax.tree.leaves(params):
-        if not bool(jnp.all(jnp.isfinite(leaf))):
+        # In a sweep, such a run is its own "diverged", and the others go on.
+        if not is_sweeping() and not bool(jnp.all(jnp.isfinite(leaf))):
             raise ValueError("params: expected finite initial parameters, found NaN or infinity")
+    objective.check(params)
     dynamics.check(objective, params)
     setup = Setup(objective, dynamics, stop, params, watched)
     plan = Plan(setup, _check_samples(samples, dynamics.samples_by), early_stopping)

@@ -53,7 +53,7 @@ class Trajectory:
     gradient_evaluations: int
     seconds: float
     chosen: int
-    interrupted: bool = False
+    interrupted: bool
 
     @property
     def w(self) -> Array:

@@ -1,0 +1,78 @@
+"""Mini-batches: which terms of a problem each step looks at, and the whole of them in pieces.
+
+A batch is the positions of its terms and how often each counts, such that the average over the batches of an epoch
+(with replacement: over the draws) is the whole problem, whatever its normalization. It follows from the run's key and
+the number of the step alone: a run that is interrupted, or cut into other chunks, draws the same.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ..objective import Objective
+from ..parameterizations._base import Params
+
+PIECE = 65_536
+"""Most terms that are looked at together where the whole is asked for."""
+
+
+class Batches(eqx.Module):
+    """Batches of ``size`` out of ``terms``, in epochs that take each term once, or with replacement."""
+
+    size: int = eqx.field(static=True)
+    terms: int = eqx.field(static=True)
+    replacement: bool = eqx.field(static=True)
+
+    @property
+    def per_epoch(self) -> int:
+        """Batches of one epoch; the last may be filled up with terms that count 0."""
+        return math.ceil(self.terms / self.size)
+
+    def order(self, key: Array, epoch: Int[Array, ""]) -> Int[Array, " n"]:
+        """The terms in the order in which an epoch takes them, filled up to whole batches."""
+        if self.replacement:
+            return jnp.zeros(0, jnp.int32)
+        order = jax.random.permutation(jax.random.fold_in(key, epoch), jnp.arange(self.terms, dtype=jnp.int32))
+        return jnp.pad(order, (0, self.per_epoch * self.size - self.terms))
+
+    def draw(
+        self, key: Array, order: Int[Array, " n"], step: Int[Array, ""]
+    ) -> tuple[Int[Array, " k"], Float[Array, " k"]]:
+        """Positions and counts for the step of this number, the first being 0."""
+        float_ = jnp.result_type(float)
+        if self.replacement:
+            positions = jax.random.randint(jax.random.fold_in(key, step), (self.size,), 0, self.terms, jnp.int32)
+            return positions, jnp.full(self.size, self.terms / self.size, float_)
+        start = step % self.per_epoch * self.size
+        positions = jax.lax.dynamic_slice(order, (start,), (self.size,))
+        there = start + jnp.arange(self.size, dtype=jnp.int32) < self.terms
+        return positions, there.astype(float_) * self.per_epoch
+
+
+def whole(objective: Objective, params: Params, evaluate: Callable[[Objective], Any]) -> Any:
+    """``evaluate``, which must be linear in the terms, of the whole objective: in pieces where it has many terms."""
+    terms = objective.problem.terms
+    if terms is None or terms <= PIECE:
+        return evaluate(objective)
+    without = eqx.tree_at(lambda o: o.penalty, objective, None, is_leaf=lambda x: x is None)
+
+    def piece(number: Array) -> Any:
+        positions = number * PIECE + jnp.arange(PIECE, dtype=jnp.int32)
+        there = (positions < terms).astype(jnp.result_type(float))
+        return evaluate(without.part(jnp.minimum(positions, terms - 1), there))
+
+    def add(total: Any, number: Array) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, piece(number)), None
+
+    numbers = jnp.arange(math.ceil(terms / PIECE), dtype=jnp.int32)
+    first = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(piece, numbers[0]))
+    total, _ = jax.lax.scan(add, first, numbers)
+    if objective.penalty is None:
+        return total
+    nothing = objective.part(jnp.zeros(1, jnp.int32), jnp.zeros(1, jnp.result_type(float)))
+    return jax.tree.map(jnp.add, total, evaluate(nothing))

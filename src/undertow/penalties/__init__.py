@@ -1,0 +1,10 @@
+"""Explicit penalties: what is minimized beside the loss, as a function of w or of the parameters."""
+
+from ._base import OnParameters as OnParameters
+from ._base import Penalty as Penalty
+from ._base import Sum as Sum
+from ._function import Function as Function
+from ._norms import L1 as L1
+from ._norms import L2 as L2
+
+__all__ = ["L1", "L2", "Function", "OnParameters", "Penalty", "Sum"]
