@@ -3,7 +3,11 @@
 import pathlib
 import re
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
+
+import undertow as ut
 
 TEXT = (pathlib.Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
@@ -25,6 +29,7 @@ def snippets() -> dict[str, str]:
 
 
 SNIPPETS = snippets()
+PARTS = ("parameterization", "problem", "dynamics", "probe")
 
 
 def execute(section: str) -> dict[str, object]:
@@ -34,13 +39,36 @@ def execute(section: str) -> dict[str, object]:
 
 
 def test_sections_with_snippets():
-    assert list(SNIPPETS) == ["How to add a parameterization", "How to add a probe", "How to add a study"]
+    assert list(SNIPPETS) == [*(f"How to add a {part}" for part in PARTS), "How to add a study"]
 
 
-@pytest.mark.parametrize("section", ["How to add a parameterization", "How to add a probe"])
+@pytest.mark.parametrize("section", [f"How to add a {part}" for part in PARTS])
 def test_snippets_run(section):
     assert "assert" in SNIPPETS[section]
     execute(section)
+
+
+def test_a_dynamics_from_outside_resumes_and_sweeps(tmp_path):
+    """What every dynamics has, whoever wrote it: to the bit, whatever the chunks."""
+    namespace = execute("How to add a dynamics")
+    descent, problem = namespace["SignDescent"], namespace["problem"]
+
+    def run(step_size, steps=900, **options):
+        return ut.train(
+            problem,
+            ut.parameterizations.Identity(2),
+            descent(step_size),
+            params=jnp.zeros(2),
+            stop=ut.Stop(loss=None, steps=steps),
+            **options,
+        )
+
+    path = tmp_path / "run.npz"
+    for steps in (17, 900):
+        resumed = run(1e-3, steps, checkpoint=path)
+    np.testing.assert_array_equal(resumed.params, run(1e-3).params)
+    swept = ut.sweep(run, over={"step_size": [1e-3, 2e-3]})
+    np.testing.assert_allclose(swept["final_loss"], [run(h)["loss"][-1] for h in (1e-3, 2e-3)], rtol=1e-12)
 
 
 def test_study_runs_and_its_check_holds(getkey):

@@ -2,10 +2,12 @@
 
 import dataclasses
 import functools
+import inspect
 import threading
 import time
 import types
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -404,6 +406,7 @@ SEEN = {
     "a masked array": np.ma.masked_array([1.0, 2.0], [False, True]),
     "an array of objects": np.array([1, "a", None], dtype=object),
     "a class": Scale,
+    "types as signatures hold them": (Callable[..., Any], list[int], int | None, inspect.signature(Scale.method)),
 }
 
 

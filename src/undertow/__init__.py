@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from . import studies as studies
     from . import theory as theory
     from .dynamics import Stop as Stop
+    from .objective import Objective as Objective
     from .objective import velocity as velocity
     from .sweeps import sweep as sweep
     from .training import EarlyStopping as EarlyStopping
@@ -54,6 +55,7 @@ _ROOMS = (
 )
 _NAMES = {
     "EarlyStopping": "training",
+    "Objective": "objective",
     "Stop": "dynamics",
     "Trajectory": "training",
     "sweep": "sweeps",

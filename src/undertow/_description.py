@@ -15,10 +15,13 @@ import dis
 import enum
 import functools
 import hashlib
+import inspect
 import itertools
+import re
 import struct
 import sys
 import types
+import typing
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -191,6 +194,10 @@ class _Describer:
     def _set(self, x: Any) -> bytes:
         return _hash("set", *sorted(self.of(part) for part in x), *map(self.of, (type(x), *self._state(x))))
 
+    def _hint(self, x: Any) -> bytes:
+        """Types as they stand in signatures: no result hangs on them, but wrappers that check types hold them."""
+        return _hash("hint", re.sub(r" at 0x[0-9a-f]+", "", repr(x)).encode())
+
     def _weak(self, x: Any) -> bytes:
         return self._all("reference", (x(),))
 
@@ -334,6 +341,8 @@ _LOOKS: tuple[tuple[Any, Callable[[_Describer, Any], bytes]], ...] = (
     ((tuple, list, collections.deque), _Describer._sequence),
     (dict, _Describer._mapping),
     ((set, frozenset), _Describer._set),
+    ((types.GenericAlias, types.UnionType, inspect.Signature, inspect.Parameter), _Describer._hint),
+    ((type(Callable[..., Any]), type(list[Any]), typing.TypeVar, typing._SpecialForm), _Describer._hint),
     (types.MappingProxyType, lambda self, x: self._mapping(dict(x))),
 )
 

@@ -64,11 +64,11 @@ class Objective(eqx.Module):
         """Raise where the objective has no value or no gradient at such parameters; called before any work."""
         name = type(self.problem).__name__
         try:
-            loss = jax.eval_shape(lambda p: loss_of(self.problem, self.parameterization, p), params)
+            w = jax.ShapeDtypeStruct(self.problem.shape, jnp.result_type(*jax.tree.leaves(params)))
+            loss = jax.eval_shape(self.problem.loss, w)
         except jax.errors.TracerArrayConversionError as error:
             raise TypeError(
-                f"problem: the loss of {name}, or what it is made of, turns what JAX traces into numpy arrays; write "
-                "it with jax.numpy"
+                f"problem: the loss of {name} turns what JAX traces into numpy arrays; write it with jax.numpy"
             ) from error
         if not hasattr(loss, "shape") or loss.shape != () or not jnp.issubdtype(loss.dtype, jnp.floating):
             raise ValueError(f"problem: expected the loss of {name} to be one real number, found {loss}")

@@ -1,5 +1,6 @@
 """The optax optimizers by name, and those of the papers that optax lacks."""
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -77,8 +78,13 @@ def names() -> list[str]:
     >>> "adam" in names() and "group_rmsprop" in names()
     True
     """
+    return list(_names())
+
+
+@functools.cache
+def _names() -> tuple[str, ...]:
     found = [name for name in dir(optax) if not name.startswith("_") and _takes_learning_rate(getattr(optax, name))]
-    return sorted([*found, *_OURS])
+    return tuple(sorted([*found, *_OURS]))
 
 
 def _takes_learning_rate(function: Any) -> bool:
@@ -150,7 +156,7 @@ def make(name: str, learning_rate: Any, **options: Any) -> Optimizer:
     >>> make("sgd", 0.1, momentum=0.9).name
     'sgd'
     """
-    known = names()
+    known = _names()
     if name not in known:
         raise ValueError(f"name: unknown optimizer {name!r}{nearest(name, known)}; expected one of {', '.join(known)}")
     if not callable(learning_rate):

@@ -1,10 +1,37 @@
-"""How the parameters move."""
+"""How the parameters move; and what it takes to write a dynamics of one's own."""
 
+from ._base import CONVERGED as CONVERGED
+from ._base import DIVERGED as DIVERGED
+from ._base import RUNNING as RUNNING
+from ._base import STALLED as STALLED
+from ._base import STOPPED as STOPPED
 from ._base import Dynamics as Dynamics
+from ._base import PlainState as PlainState
+from ._base import Snapshots as Snapshots
+from ._base import State as State
 from ._base import Stop as Stop
+from ._base import ended as ended
 from ._gradient_descent import GradientDescent as GradientDescent
 from ._gradient_flow import GradientFlow as GradientFlow
 from ._mirror_descent import MirrorDescent as MirrorDescent
 from ._mirror_flow import MirrorFlow as MirrorFlow
+from ._stepping import by_steps as by_steps
 
-__all__ = ["Dynamics", "GradientDescent", "GradientFlow", "MirrorDescent", "MirrorFlow", "Stop"]
+__all__ = [
+    "CONVERGED",
+    "DIVERGED",
+    "RUNNING",
+    "STALLED",
+    "STOPPED",
+    "Dynamics",
+    "GradientDescent",
+    "GradientFlow",
+    "MirrorDescent",
+    "MirrorFlow",
+    "PlainState",
+    "Snapshots",
+    "State",
+    "Stop",
+    "by_steps",
+    "ended",
+]

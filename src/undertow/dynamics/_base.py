@@ -73,7 +73,11 @@ class Stop(eqx.Module):
 
 
 class State(eqx.Module):
-    """Where a run stands; every dynamics adds what it needs to go on."""
+    """Where a run stands; every dynamics adds what it needs to go on. All of it is arrays, and is saved in checkpoints.
+
+    ``status`` is RUNNING, CONVERGED, STOPPED, STALLED or DIVERGED; ``mode`` the place in ``Dynamics.modes`` of the
+    program that is next; ``loss`` that of the problem alone, and ``gradient_norm`` of the objective.
+    """
 
     params: eqx.AbstractVar[Params]
     time: eqx.AbstractVar[Float[Array, "..."]]
@@ -83,6 +87,19 @@ class State(eqx.Module):
     gradient_norm: eqx.AbstractVar[Float[Array, "..."]]
     status: eqx.AbstractVar[Int[Array, "..."]]
     mode: eqx.AbstractVar[Int[Array, "..."]]
+
+
+class PlainState(State):
+    """A state of what every run has, for dynamics that need no more."""
+
+    params: Params
+    time: Float[Array, "..."]
+    steps: Int[Array, "..."]
+    gradient_evaluations: Int[Array, "..."]
+    loss: Float[Array, "..."]
+    gradient_norm: Float[Array, "..."]
+    status: Int[Array, "..."]
+    mode: Int[Array, "..."]
 
 
 class Snapshots(eqx.Module):

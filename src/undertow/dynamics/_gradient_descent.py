@@ -27,6 +27,7 @@ from ._base import (
     tree_where,
 )
 from ._batches import Batches, whole
+from ._stepping import by_steps, running, to_targets
 
 PATIENCE = 1000
 """Updates in a row that are lost in rounding before the run counts as stalled."""
@@ -249,53 +250,44 @@ class GradientDescent(Dynamics):
         limit: Int[Array, ""],
     ) -> tuple[State, Snapshots]:
         assert isinstance(state, GradientDescentState)
-        last = state.steps + limit
         batches = self._batches(objective)
+        if batches is None:
+            return by_steps(lambda s: self._step(objective, s, stop), state, targets, passed, limit)
+        return self._advance_by_batches(batches, objective, state, stop, targets, passed, limit)
 
-        def going(state: GradientDescentState, end: Array) -> Array:
-            return (state.status == RUNNING) & (state.steps < end)
+    def _advance_by_batches(
+        self,
+        batches: Batches,
+        objective: Objective,
+        state: GradientDescentState,
+        stop: Stop,
+        targets: Array,
+        passed: Array,
+        limit: Array,
+    ) -> tuple[State, Snapshots]:
+        """Epoch by epoch, each in an order of its own, which is drawn once."""
+        key, length = objective.key, batches.per_epoch
+        assert key is not None  # as train sees to
 
-        def descend(state: GradientDescentState, end: Array) -> GradientDescentState:
-            return jax.lax.while_loop(lambda s: going(s, end), lambda s: self._step(objective, s, stop), state)
+        def one_epoch(carry: tuple, end: Array) -> tuple:
+            state, order, epoch = carry
+            now = state.steps // length
+            order = jax.lax.cond(now == epoch, lambda: order, lambda: batches.order(key, now))
 
-        def descend_by_batches(
-            batches: Batches, state: GradientDescentState, order: Array, epoch: Array, end: Array
-        ) -> tuple[GradientDescentState, Array, Array]:
-            key, length = objective.key, batches.per_epoch
-            assert key is not None  # as train sees to
-
-            def step(state: GradientDescentState, order: Array) -> GradientDescentState:
+            def step(state: GradientDescentState) -> GradientDescentState:
                 return self._step(objective.part(*batches.draw(key, order, state.steps)), state, stop)
 
-            def one_epoch(carry: tuple) -> tuple:
-                state, order, epoch = carry
-                now = state.steps // length
-                order = jax.lax.cond(now == epoch, lambda: order, lambda: batches.order(key, now))
-                until = jnp.minimum(end, (now + 1) * length)
-                state = jax.lax.while_loop(lambda s: going(s, until), lambda s: step(s, order), state)
-                return self._look_at_the_whole(objective, state, stop, state.steps % length == 0), order, now
+            until = jnp.minimum(end, (now + 1) * length)
+            state = jax.lax.while_loop(lambda s: running(s, until), step, state)
+            return self._look_at_the_whole(objective, state, stop, state.steps % length == 0), order, now
 
-            return jax.lax.while_loop(lambda c: going(c[0], end), one_epoch, (state, order, epoch))
+        def go(carry: tuple, end: Array) -> tuple:
+            return jax.lax.while_loop(lambda c: running(c[0], end), lambda c: one_epoch(c, end), carry)
 
-        def to_target(carry: tuple, index: Array) -> tuple[tuple, tuple[Params, Array, Array, Array]]:
-            state, *drawn = carry
-            target = targets[index]
-            end = jnp.minimum(target, last)
-            if batches is None:
-                state = descend(state, end)
-            else:
-                order, epoch = drawn
-                state, *drawn = descend_by_batches(batches, state, order, epoch, end)
-            # A run that ended is sampled at its end by the caller.
-            taken = (state.steps == target) & (state.status == RUNNING) & (index >= passed)
-            return (state, *drawn), (state.params, state.time, state.steps, taken)
-
-        drawn = ()
-        if batches is not None:  # an order of no epoch yet
-            size = batches.order(jax.random.key(0), jnp.zeros((), jnp.int32)).size
-            drawn = (jnp.zeros(size, jnp.int32), jnp.full((), -1, jnp.int32))
-        carry, samples = jax.lax.scan(to_target, (state, *drawn), jnp.arange(targets.shape[0]))
-        return carry[0], Snapshots(*samples)
+        no_epoch = jnp.full((), -1, jnp.int32)
+        blank = jnp.zeros_like(jax.eval_shape(lambda: batches.order(key, no_epoch)))
+        carry, samples = to_targets(go, (state, blank, no_epoch), targets, passed, limit)
+        return carry[0], samples
 
 
 def _value_and_gradient(objective: Objective, params: Params) -> tuple[tuple[Array, Array], Params]:

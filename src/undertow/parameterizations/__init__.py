@@ -1,6 +1,7 @@
 """How the fitted object is written in terms of what is trained: ``w = phi(params)``."""
 
 from ._base import Parameterization as Parameterization
+from ._base import Params as Params
 from ._deep_matrix import DeepMatrix as DeepMatrix
 from ._exponential import Exponential as Exponential
 from ._function import Function as Function
@@ -19,6 +20,7 @@ __all__ = [
     "Hadamard",
     "Identity",
     "Parameterization",
+    "Params",
     "Polar",
     "Power",
     "SignedPower",
