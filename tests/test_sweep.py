@@ -1,5 +1,8 @@
 """Sweeps: the same runs as one by one, in as few programs as there can be, as one dataset."""
 
+import signal
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -265,3 +268,83 @@ def test_probes_must_be_the_same_at_every_point():
 def test_bad_side_by_sides_are_named(size, error):
     with pytest.raises(error, match="side_by_side"):
         ut.sweep(never, over={"a": [1]}, side_by_side=size)
+
+
+# Runs that go on from one another, end early or cannot start -------------------------------------------
+
+
+def test_a_run_of_two_trainings_is_what_it_is_alone():
+    target = ut.problems.PointTarget([1.0, 2.0])
+
+    def run(scale):
+        first = ut.train(LINE, PHI, FLOW, params=jnp.full(2, scale), stop=ut.Stop(loss=1.0))
+        return ut.train(target, PHI, FLOW, params=first.params, stop=ut.Stop(loss=1e-10))
+
+    swept = ut.sweep(run, over={"scale": [0.5, 0.6]})
+    for i, scale in enumerate((0.5, 0.6)):
+        alone = run(scale)
+        assert swept["samples"][i] == len(alone.times)
+        np.testing.assert_allclose(swept["final_loss"][i], alone["loss"][-1], rtol=1e-6)
+
+
+def test_the_better_of_two_runs():
+    def run(scale):
+        runs = [ut.train(LINE, PHI, FLOW, params=jnp.full(2, s), stop=ut.Stop(loss=None, steps=9)) for s in (scale, 1)]
+        return min(runs, key=lambda trajectory: trajectory["loss"][-1])
+
+    alone = [run(scale) for scale in (0.5, 2.0)]
+    swept = ut.sweep(run, over={"scale": [0.5, 2.0]})
+    np.testing.assert_allclose(swept["final_loss"], [t["loss"][-1] for t in alone], rtol=1e-9)
+
+
+def test_one_member_that_cannot_start_is_only_its_own_diverged():
+    def run(scale):
+        return ut.train(LINE, PHI, FLOW, params=scale * jnp.ones(2), probes=[ut.probes.FrobeniusNorm()])
+
+    swept = ut.sweep(run, over={"scale": [0.5, 1e200, np.inf, 0.6]})
+    assert swept["status"].values.tolist() == ["converged", "diverged", "diverged", "converged"]
+    alone = ut.sweep(run, over={"scale": [0.5, 0.6]})
+    np.testing.assert_allclose(swept["final_loss"][[0, 3]], alone["final_loss"], rtol=1e-12)
+
+
+def test_an_interrupted_sweep_keeps_what_it_had():
+    """Ctrl-C while the second of three programs runs."""
+
+    def run(depth):
+        descent = ut.dynamics.GradientDescent(ut.optimizers.make("sgd", 1e-9 if depth == 2 else 1e-3))
+        stop = ut.Stop(loss=None, steps=50 if depth != 2 else 2_000_000_000)
+        phi = ut.parameterizations.Power(2, depth, "constant")
+        return ut.train(LINE, phi, descent, key=0, scale=0.1, stop=stop, probes=[ut.probes.Entry(0)])
+
+    def interrupt(fraction, message):
+        if fraction > 1 / 3 and message.startswith("loss"):
+            signal.raise_signal(signal.SIGINT)
+
+    swept = ut.sweep(run, over={"depth": [1, 2, 3]}, progress=interrupt)
+    assert swept.attrs["interrupted"] == 1
+    assert swept["status"].values.tolist() == ["stopped", "stopped", "not run"]
+    assert np.isfinite(swept["final_entry_0"].values).tolist() == [True, True, False]
+    assert swept["final_loss"][0] == run(1)["loss"][-1]
+    assert swept["step"][2].max() == -1
+
+
+def test_a_part_that_holds_a_random_key():
+    class Noisy(ut.problems.Problem):
+        shape: tuple[int, ...] = eqx.field(static=True)
+        key: jax.Array
+
+        def loss(self, w):
+            return ((w - jax.random.normal(self.key, self.shape)) ** 2).sum()
+
+    def run(seed):
+        problem = Noisy((2,), jax.random.key(seed))
+        return ut.train(problem, ut.parameterizations.Identity(2), FLOW, params=jnp.zeros(2))
+
+    swept = ut.sweep(run, over={"seed": [0, 1]})
+    np.testing.assert_allclose(swept["final_loss"], [run(seed)["loss"][-1] for seed in (0, 1)], rtol=1e-9)
+    assert swept["loss"][0, 0] != swept["loss"][1, 0]
+
+
+def test_a_key_among_the_parameters_is_refused():
+    with pytest.raises(TypeError, match="params: expected a PyTree of real arrays, found a leaf"):
+        ut.train(LINE, PHI, FLOW, params={"u": jnp.ones(2), "key": jax.random.key(0)})

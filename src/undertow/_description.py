@@ -342,7 +342,7 @@ _LOOKS: tuple[tuple[Any, Callable[[_Describer, Any], bytes]], ...] = (
     (dict, _Describer._mapping),
     ((set, frozenset), _Describer._set),
     ((types.GenericAlias, types.UnionType, inspect.Signature, inspect.Parameter), _Describer._hint),
-    ((type(Callable[..., Any]), type(list[Any]), typing.TypeVar, typing._SpecialForm), _Describer._hint),
+    ((type(Callable[..., Any]), type(typing.ClassVar[int]), typing.TypeVar, typing._SpecialForm), _Describer._hint),
     (types.MappingProxyType, lambda self, x: self._mapping(dict(x))),
 )
 

@@ -153,7 +153,7 @@ class Run:
         for run, member in enumerate(self.members):
             stop = member.plan.setup.stop
             shares = [steps[run] / float(stop.steps), flow_time[run] / float(stop.time)]
-            if 0 < float(stop.loss) < member.first_loss and loss[run] > 0:
+            if 0 < float(stop.loss) < member.first_loss < np.inf and 0 < loss[run] < np.inf:
                 fall = np.log(member.first_loss / loss[run]) / np.log(member.first_loss / float(stop.loss))
                 shares.append(fall)
             done.append(1.0 if status[run] != RUNNING else float(np.clip(max(shares), 0, 1)))
