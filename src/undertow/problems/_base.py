@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from .._validation import check_choice
 from ..linalg import EntryPattern
+from ._equations import Equations
 
 NORMALIZATIONS = ("mean", "half_mean", "sum", "half_sum")
 
@@ -23,6 +24,10 @@ class Problem(eqx.Module):
     @abc.abstractmethod
     def loss(self, w: Float[Array, "..."]) -> Float[Array, ""]:
         """The loss of ``w``, normalized as the class states."""
+
+    def equations(self) -> Equations | None:
+        """The linear equations that the points of zero error solve; None, as here, where they are no affine set."""
+        return None
 
 
 class ObservedEntries(Problem):

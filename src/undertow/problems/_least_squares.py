@@ -5,6 +5,7 @@ from jaxtyping import Array, Float
 
 from .._validation import Numbers, check_array
 from ._base import Problem, check_normalization, normalized
+from ._equations import Equations, weight_of
 
 
 class LeastSquares(Problem):
@@ -50,3 +51,6 @@ class LeastSquares(Problem):
 
     def loss(self, w: Float[Array, " d"]) -> Float[Array, ""]:
         return normalized(self.A @ w - self.b, self.normalization)
+
+    def equations(self) -> Equations:
+        return Equations(self.A, self.b, weight_of(self.normalization, self.b.size))

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int
 from .._validation import Numbers, check_array, check_indices, check_shape
 from ..linalg import EntryPattern
 from ._base import ObservedEntries, check_normalization, normalized
+from ._equations import Equations, entries, weight_of
 
 DENSE_SIZE = 250_000
 """Up to this many entries the whole matrix costs less than a sparse layout of it."""
@@ -94,6 +95,11 @@ class MatrixCompletion(ObservedEntries):
 
     def loss_of_entries(self, entries: Float[Array, " m"]) -> Float[Array, ""]:
         return normalized(entries - self.values, self.normalization)
+
+    def equations(self) -> Equations:
+        n, d = self.shape
+        where = np.asarray(self.rows, np.int64) * d + np.asarray(self.columns)
+        return entries(where, self.values, n * d, weight_of(self.normalization, where.size))
 
 
 def check_distinct(rows: np.ndarray, columns: np.ndarray, width: int) -> None:

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from .._validation import Numbers, check_array
 from ._base import Problem, check_normalization, normalized
+from ._equations import Equations, weight_of
 
 
 class RankOne(NamedTuple):
@@ -110,6 +111,10 @@ class MatrixSensing(Problem):
         # One product of a matrix and a vector, which is what it is.
         flat = self.measurements.reshape(self.values.size, -1)
         return normalized(flat @ jnp.ravel(w) - self.values, self.normalization)
+
+    def equations(self) -> Equations:
+        m = self.values.size
+        return Equations(self.matrices.reshape(m, -1), self.values, weight_of(self.normalization, m))
 
     @property
     def matrices(self) -> Float[Array, "m rows columns"]:
