@@ -46,7 +46,7 @@ def affine_projection(equations: AffineSet, *, symmetric: bool) -> Callable[[Mat
                 return (flat - A.T @ steps).reshape(matrix.shape)
 
             return project
-    rows, coordinates = independent_rows(AffineSet(A, b, equations.shape, equations.weight))
+    rows, coordinates = independent_rows(AffineSet(A, b, equations.shape))
 
     def project_by_orthonormal_rows(matrix: Matrix) -> Matrix:
         flat = matrix.ravel()

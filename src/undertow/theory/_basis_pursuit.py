@@ -32,7 +32,7 @@ def basis_pursuit(problem: Problem, nonnegative: bool = False, ties: str = "rais
     Parameters
     ----------
     problem
-        ``LeastSquares``, ``LineTarget``, ``PointTarget``, ``MatrixCompletion`` or ``MatrixSensing``.
+        One whose points of zero error are an affine set: it has ``equations``.
     nonnegative
         Whether w is confined to nonnegative entries.
     ties
@@ -160,7 +160,7 @@ def _most_entropy(A: Any, b: Float[np.ndarray, " m"]) -> Float[np.ndarray, " n"]
     if solution is None:
         raise RuntimeError("the linear program contradicts the one before it")
     positive = np.flatnonzero(solution[0][:n] > 0.5)
-    rows, coordinates = independent_rows(AffineSet(A[:, positive].toarray(), b, (positive.size,), 1.0))
+    rows, coordinates = independent_rows(AffineSet(A[:, positive].toarray(), b, (positive.size,)))
     _, x, residual = project(np.exp, lambda z, rows: np.exp(z), rows, coordinates, np.zeros(positive.size))
     check_solved(residual)
     return _fill(n, positive, x)

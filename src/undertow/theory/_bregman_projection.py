@@ -29,7 +29,7 @@ def bregman_projection(problem: Problem, potential: Potential, start: Numbers) -
     Parameters
     ----------
     problem
-        ``LeastSquares``, ``LineTarget``, ``PointTarget``, ``MatrixCompletion`` or ``MatrixSensing``.
+        One whose points of zero error are an affine set: it has ``equations``.
         Equations may be redundant.
     potential
         One of ``undertow.potentials``, or what ``implied_potential`` gives.

@@ -22,7 +22,7 @@ def limit(problem: Problem, parameterization: Parameterization, params: Params) 
     Parameters
     ----------
     problem
-        ``LeastSquares``, ``LineTarget``, ``PointTarget``, ``MatrixCompletion`` or ``MatrixSensing``.
+        One whose points of zero error are an affine set: it has ``equations``.
     parameterization
         How w is written; its shape is that of the problem.
     params

@@ -16,7 +16,7 @@ def minimum_norm(problem: Problem) -> Float[np.ndarray, "..."]:
     Parameters
     ----------
     problem
-        ``LeastSquares``, ``LineTarget``, ``PointTarget``, ``MatrixCompletion`` or ``MatrixSensing``.
+        One whose points of zero error are an affine set: it has ``equations``.
 
     Returns
     -------

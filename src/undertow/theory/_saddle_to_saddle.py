@@ -44,7 +44,7 @@ def saddle_to_saddle(problem: Problem) -> SaddlePath:
     Parameters
     ----------
     problem
-        ``LeastSquares``, ``LineTarget``, ``PointTarget``, ``MatrixCompletion`` or ``MatrixSensing``; its
+        One with ``equations`` whose loss is a multiple of the sum of squares of their errors, and so says; its
         normalization sets the clock.
 
     Returns
@@ -54,7 +54,8 @@ def saddle_to_saddle(problem: Problem) -> SaddlePath:
     Raises
     ------
     TypeError
-        If the points of zero error of the problem are not known to be an affine set.
+        If the points of zero error of the problem are not known to be an affine set, or its loss is not known to be
+        a multiple of the sum of squares.
     NotUnique
         If a point of least loss is not unique, as where two columns of A are equal.
 
@@ -73,6 +74,8 @@ def saddle_to_saddle(problem: Problem) -> SaddlePath:
     """
     equations = affine_set(problem)
     A, b, weight = equations.dense, equations.b, equations.weight
+    if weight is None:
+        raise TypeError("problem: expected one whose equations come with the weight of the sum of squares in its loss")
     w = np.zeros(A.shape[1])
     integral = np.zeros_like(w)
     times, points = [0.0], [w]
