@@ -89,7 +89,7 @@ def minimum_nuclear_norm(
     """
     equations = affine_set(problem)
     if rtol is None:
-        rtol = 1e-5 if any(np.result_type(leaf) == np.float32 for leaf in jax.tree.leaves(problem)) else 1e-9
+        rtol = 1e-5 if any(getattr(leaf, "dtype", None) == np.float32 for leaf in jax.tree.leaves(problem)) else 1e-9
     check_number("rtol", rtol, 0, exclusive=True)
     check_integer("max_steps", max_steps, 1)
     if len(equations.shape) != 2:
