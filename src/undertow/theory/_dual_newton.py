@@ -9,7 +9,7 @@ import scipy.sparse
 from jaxtyping import Float
 
 from ._affine_set import SOLVABLE, AffineSet
-from ._errors import Infeasible
+from ._errors import Infeasible, Unsolved
 
 Vector = Float[np.ndarray, " d"]
 Rows = Float[np.ndarray, "r d"] | scipy.sparse.csr_array
@@ -29,22 +29,21 @@ ACCEPTED = 1e-10
 
 def independent_rows(equations: AffineSet) -> tuple[Rows, Float[np.ndarray, " r"]]:
     """Equations with orthonormal rows that say the same; raises Infeasible where they contradict each other."""
-    if not isinstance(equations.matrix, np.ndarray):
-        return equations.matrix, equations.b
-    # Rows of very different size are equally good equations.
-    sizes = np.linalg.norm(equations.matrix, axis=1)
-    sizes = np.where(sizes > 0, sizes, 1)
-    b = equations.b / sizes
-    left, singular, right = np.linalg.svd(equations.matrix / sizes[:, None], full_matrices=False)
-    rank = int(np.sum(singular > max(equations.matrix.shape) * np.finfo(float).eps * singular[0]))
+    unit = equations.with_unit_rows()
+    if not isinstance(unit.matrix, np.ndarray):
+        return unit.matrix, unit.b
+    left, singular, right = np.linalg.svd(unit.matrix, full_matrices=False)
+    rank = int(np.sum(singular > max(unit.matrix.shape) * np.finfo(float).eps * singular[:1]))
+    scale = np.max(np.abs(unit.b), initial=0) or 1.0
+    b = unit.b / scale
     coordinates = left[:, :rank].T @ b
-    gap = np.linalg.norm(b - left[:, :rank] @ coordinates)
+    gap = float(np.linalg.norm(b - left[:, :rank] @ coordinates))
     if gap > SOLVABLE * np.linalg.norm(b):
         raise Infeasible(
-            f"problem: its {equations.b.size} equations A w = b, of rank {rank}, contradict each other; no w has an "
-            f"error below {gap:.3g} (rows of A scaled to norm 1)"
+            f"problem: no w solves its {equations.b.size} equations A w = b, of rank {rank}: they contradict each other, "
+            f"and the least error is {gap * scale:.3g} (rows of A scaled to norm 1)"
         )
-    return right[:rank], coordinates / singular[:rank]
+    return right[:rank], coordinates / singular[:rank] * scale
 
 
 @np.errstate(over="ignore", under="ignore", invalid="ignore")  # a step that is too long is seen as such
@@ -97,11 +96,11 @@ def project(
 
 
 def check_solved(residual: float) -> None:
-    """Raise Infeasible where a residual that ``project`` came to is none of rounding."""
+    """Raise Unsolved where a residual that ``project`` came to is none of rounding."""
     if not residual <= ACCEPTED:
-        raise Infeasible(
-            "problem: no point with zero error was found within the domain of the potential; the smallest relative "
-            f"residual is {residual:.3g}"
+        raise Unsolved(
+            f"problem: no point with zero error was found to {ACCEPTED:g}; the smallest relative residual is "
+            f"{residual:.3g}"
         )
 
 
