@@ -8,6 +8,7 @@ Bregman divergence from where they started.
 
 import abc
 import math
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -49,6 +50,18 @@ class Potential(eqx.Module):
     @abc.abstractmethod
     def divergence(self, x: Float[Array, "*shape"], z: Float[Array, "*shape"]) -> Float[Array, ""]:
         """The Bregman divergence of x from z, as ``bregman_divergence`` says, without its checks."""
+
+    @property
+    def degree(self) -> Any:
+        r"""The n of :math:`\phi(c w) = c^n \phi(w)` for every c > 0, by which projections scale; None without one."""
+        return None
+
+    def counted_from(self, dual: Float[Array, "*shape"]) -> "Potential | None":
+        """The same potential less a linear function: of gradient zero at the w of this dual. None where it is no gain.
+
+        For potentials whose duals round to the same end far from where they are counted from.
+        """
+        return None
 
 
 class Entrywise(Potential):

@@ -12,7 +12,7 @@ from scipy.optimize import linprog
 from .._validation import check_choice
 from ..problems import Problem
 from ._affine_set import SOLVABLE, AffineSet, affine_set
-from ._dual_newton import check_solved, independent_rows, project
+from ._dual_newton import ACCEPTED, independent_rows, project
 from ._errors import Infeasible, NotUnique, Unsolved
 
 TIGHT = 1e-7
@@ -247,9 +247,10 @@ def _most_entropy(A: Any, b: Float[np.ndarray, " m"]) -> Float[np.ndarray, " n"]
     dense = A[:, positive].toarray()
     said = np.any(dense != 0, axis=1)  # the others are zero to rounding on both sides
     rows, coordinates = independent_rows(AffineSet(dense[said], b[said], (positive.size,)))
-    _, x, residual = project(np.exp, lambda z, rows: np.exp(z), rows, coordinates, np.zeros(positive.size))
-    check_solved(residual)
-    return _fill(n, positive, x)
+    found = project(np.exp, lambda z, rows: np.exp(z), rows, coordinates, np.zeros(positive.size))
+    if not found.residual <= ACCEPTED:
+        raise found.unsolved()
+    return _fill(n, positive, found.w)
 
 
 def _fill(size: int, where: np.ndarray, values: Float[np.ndarray, " k"]) -> Float[np.ndarray, " n"]:
