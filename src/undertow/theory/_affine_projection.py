@@ -94,12 +94,13 @@ def _check_minors(given: Matrix) -> None:
 
     This finds what no multiplier can prove: zero on the diagonal beside an entry that is not zero.
     """
+    given = given / (np.nanmax(np.abs(given)) or 1)
     diagonal = np.diag(given)
-    slack = SOLVABLE * np.nanmax(np.abs(given))
     products = np.outer(np.maximum(diagonal, 0), np.maximum(diagonal, 0))
     products[diagonal <= 0] = products[:, diagonal <= 0] = 0  # whatever the other one is, where it is not given
-    excess = given**2 - products
-    if np.any(diagonal < -slack) or np.any(excess > slack**2):
+    # A minor of rank one is zero but for the rounding of both of its terms.
+    excess = given**2 - products - SOLVABLE * np.maximum(products, given**2 * (products > 0))
+    if np.any(diagonal < -SOLVABLE) or np.any(excess > SOLVABLE**2):
         raise Infeasible(
             "problem: no positive semidefinite w solves its equations; a minor of given entries is negative"
         )
