@@ -16,6 +16,7 @@ INDEPENDENT = 1e-4
 """A row whose part across the rows before it is below this share of it calls for a factorization that can take it."""
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a Gram matrix out of range has no factor, and is done without
 def affine_projection(equations: AffineSet, *, symmetric: bool) -> Callable[[Matrix], Matrix]:
     """The map from a matrix to the nearest one with zero error (and symmetric, from a symmetric one).
 
