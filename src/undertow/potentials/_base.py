@@ -52,6 +52,11 @@ class Potential(eqx.Module):
         """The Bregman divergence of x from z, as ``bregman_divergence`` says, without its checks."""
 
     @property
+    def acts_entrywise(self) -> bool:
+        """Whether an entry of the gradient depends on the same entry of w alone."""
+        return False
+
+    @property
     def degree(self) -> Any:
         r"""The n of :math:`\phi(c w) = c^n \phi(w)` for every c > 0, by which projections scale; None without one."""
         return None
@@ -66,6 +71,10 @@ class Potential(eqx.Module):
 
 class Entrywise(Potential):
     r"""A sum :math:`\phi(w) = \sum_i \varphi(w_i)` over the entries of an array of any shape."""
+
+    @property
+    def acts_entrywise(self) -> bool:
+        return True
 
     @property
     @abc.abstractmethod

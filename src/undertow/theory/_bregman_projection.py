@@ -105,8 +105,10 @@ def project_from_dual(
     equations: AffineSet, potential: Potential, dual: Float[np.ndarray, "..."]
 ) -> Float[np.ndarray, "..."]:
     """The projection of the point whose gradient is ``dual``; 64-bit JAX is on."""
-    if isinstance(potential, Entrywise) and not isinstance(equations.matrix, np.ndarray):
-        return _given(equations, potential, dual)
+    if potential.acts_entrywise and not isinstance(equations.matrix, np.ndarray):
+        w = _with_given_entries(equations, potential, dual)
+        if w is not None:
+            return w
     rows, b = independent_rows(equations)
     before = np.inf
     while True:
@@ -154,9 +156,11 @@ def _in_w(
     return project_in_w(gradient, curvature, dense, b, dual.ravel(), dense.T @ b).reshape(dual.shape)
 
 
-def _given(equations: AffineSet, potential: Entrywise, dual: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """Where the equations give entries, and every entry goes its own way: the others stay."""
-    lower, upper = potential.interval
+def _with_given_entries(
+    equations: AffineSet, potential: Potential, dual: Float[np.ndarray, "..."]
+) -> Float[np.ndarray, "..."] | None:
+    """Where the equations give entries, and every entry goes its own way, the others stay; None if that is outside."""
+    lower, upper = potential.interval if isinstance(potential, Entrywise) else (-math.inf, math.inf)
     bad = np.flatnonzero((equations.b < lower) | (equations.b > upper))
     if bad.size:
         raise Infeasible(
@@ -165,7 +169,7 @@ def _given(equations: AffineSet, potential: Entrywise, dual: Float[np.ndarray, "
         )
     w = np.array(_inverse_gradient(potential, dual), np.float64)
     w.ravel()[equations.matrix.indices] = equations.b  # pyright: ignore[reportAttributeAccessIssue] (a sparse one)
-    return w
+    return w if bool(_at(potential, jnp.asarray(w))[0]) else None
 
 
 def _flat_point(potential: Potential, shape: tuple[int, ...], z: Vector) -> Vector:
