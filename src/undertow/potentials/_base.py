@@ -8,6 +8,7 @@ Bregman divergence from where they started.
 
 import abc
 import math
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -50,9 +51,30 @@ class Potential(eqx.Module):
     def divergence(self, x: Float[Array, "*shape"], z: Float[Array, "*shape"]) -> Float[Array, ""]:
         """The Bregman divergence of x from z, as ``bregman_divergence`` says, without its checks."""
 
+    @property
+    def acts_entrywise(self) -> bool:
+        """Whether an entry of the gradient depends on the same entry of w alone."""
+        return False
+
+    @property
+    def degree(self) -> Any:
+        r"""The n of :math:`\phi(c w) = c^n \phi(w)` for every c > 0, by which projections scale; None without one."""
+        return None
+
+    def counted_from(self, dual: Float[Array, "*shape"]) -> "Potential | None":
+        """The same potential less a linear function: of gradient zero at the w of this dual. None where it is no gain.
+
+        For potentials whose duals round to the same end far from where they are counted from.
+        """
+        return None
+
 
 class Entrywise(Potential):
     r"""A sum :math:`\phi(w) = \sum_i \varphi(w_i)` over the entries of an array of any shape."""
+
+    @property
+    def acts_entrywise(self) -> bool:
+        return True
 
     @property
     @abc.abstractmethod

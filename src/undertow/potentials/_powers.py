@@ -28,6 +28,10 @@ class Euclidean(Entrywise):
     def interval(self) -> tuple[float, float]:
         return (-np.inf, np.inf)
 
+    @property
+    def degree(self) -> float:
+        return 2.0
+
     def values(self, w: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         return w * w / 2
 
@@ -77,6 +81,10 @@ class PNorm(Entrywise):
     @property
     def interval(self) -> tuple[float, float]:
         return (-np.inf, np.inf)
+
+    @property
+    def degree(self) -> Any:
+        return self.p
 
     def values(self, w: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         p = self.p.astype(w.dtype)

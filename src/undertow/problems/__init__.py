@@ -2,6 +2,7 @@
 
 from ._base import ObservedEntries as ObservedEntries
 from ._base import Problem as Problem
+from ._equations import Equations as Equations
 from ._least_squares import LeastSquares as LeastSquares
 from ._matrix_completion import MatrixCompletion as MatrixCompletion
 from ._matrix_sensing import MatrixSensing as MatrixSensing
@@ -9,6 +10,7 @@ from ._plane import LineTarget as LineTarget
 from ._plane import PointTarget as PointTarget
 
 __all__ = [
+    "Equations",
     "LeastSquares",
     "LineTarget",
     "MatrixCompletion",

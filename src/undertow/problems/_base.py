@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from .._validation import check_choice
 from ..linalg import EntryPattern, axes_of
+from ._equations import Equations
 
 NORMALIZATIONS = ("mean", "half_mean", "sum", "half_sum")
 
@@ -40,6 +41,10 @@ class Problem(eqx.Module):
             Where ``terms`` is None.
         """
         raise NotImplementedError(f"part: the loss of {type(self).__name__} is no sum over terms")
+
+    def equations(self) -> Equations | None:
+        """The linear equations that the points of zero error solve; None, as here, where they are no affine set."""
+        return None
 
 
 class ObservedEntries(Problem):

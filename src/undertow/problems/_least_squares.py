@@ -5,6 +5,7 @@ from jaxtyping import Array, Float, Int
 
 from .._validation import Numbers, check_array
 from ._base import Problem, check_normalization, normalized
+from ._equations import Equations, weight_of
 
 
 class LeastSquares(Problem):
@@ -66,3 +67,6 @@ class LeastSquares(Problem):
             (self.A[positions], self.b[positions], counts),
             is_leaf=lambda x: x is None,
         )
+
+    def equations(self) -> Equations:
+        return Equations(self.A, self.b, weight_of(self.normalization, self.b.size))

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int
 from .._validation import Numbers, check_array, check_indices, check_shape
 from ..linalg import EntryPattern, axes_of
 from ._base import ObservedEntries, check_normalization, normalized
+from ._equations import Equations, entries, weight_of
 
 DENSE_SIZE = 250_000
 """Up to this many entries the whole matrix costs less than a sparse layout of it."""
@@ -110,6 +111,11 @@ class MatrixCompletion(ObservedEntries):
             (tuple(axis[positions] for axis in axes_of(self.indices)), self.values[positions], counts),
             is_leaf=lambda x: x is None,
         )
+
+    def equations(self) -> Equations:
+        n, d = self.shape
+        where = np.asarray(self.rows, np.int64) * d + np.asarray(self.columns)
+        return entries(where, self.values, n * d, weight_of(self.normalization, where.size))
 
 
 def check_distinct(rows: np.ndarray, columns: np.ndarray, width: int) -> None:

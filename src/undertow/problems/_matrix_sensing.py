@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from .._validation import Numbers, check_array
 from ._base import Problem, check_normalization, normalized
+from ._equations import Equations, weight_of
 
 
 class RankOne(NamedTuple):
@@ -127,6 +128,10 @@ class MatrixSensing(Problem):
             (measurements, self.values[positions], counts),
             is_leaf=lambda x: x is None,
         )
+
+    def equations(self) -> Equations:
+        m = self.values.size
+        return Equations(self.matrices.reshape(m, -1), self.values, weight_of(self.normalization, m))
 
     @property
     def matrices(self) -> Float[Array, "m rows columns"]:

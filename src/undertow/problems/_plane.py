@@ -2,10 +2,12 @@
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .._validation import Numbers, check_array, check_number, is_traced
 from ._base import Problem
+from ._equations import Equations, entries
 
 
 class PointTarget(Problem):
@@ -43,6 +45,9 @@ class PointTarget(Problem):
 
     def loss(self, w: Float[Array, "..."]) -> Float[Array, ""]:
         return jnp.sum((w - self.target) ** 2) / 2
+
+    def equations(self) -> Equations:
+        return entries(np.arange(self.target.size), self.target, self.target.size, 1.0)
 
 
 class LineTarget(Problem):
@@ -86,3 +91,7 @@ class LineTarget(Problem):
 
     def loss(self, w: Float[Array, " 2"]) -> Float[Array, ""]:
         return (self.normal @ w + self.offset) ** 2 / (2 * (self.normal @ self.normal))
+
+    def equations(self) -> Equations:
+        normal = np.asarray(self.normal, np.float64)
+        return Equations(normal[None, :], -np.asarray(self.offset, np.float64)[None], float(1 / (normal @ normal)))

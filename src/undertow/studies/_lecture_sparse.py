@@ -16,11 +16,16 @@ from ._base import AtMost, Budget, Study
 from ._lecture import gaussian_problem, generator, largest_gap, predicted_order, train_from
 
 SIZES = {"smoke": (8, 16, 2), "quick": (15, 40, 4), "full": (40, 120, 10)}
-ALPHAS = {
-    "smoke": (1e-1, 1e-3, 1e-5),
-    "quick": (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5),
-    "full": tuple(10.0 ** (-k / 2) for k in range(13)),
+# The distance from the limit falls like alpha to an order that the instance sets, anything between 0 and 2. So the
+# starts are chosen by that order, alpha = reduction^(1 / order): at the last one the distance is near the last
+# reduction, in units of what it was at alpha = 1, whatever the instance.
+REDUCTIONS = {
+    "smoke": (1e-1, 1e-2, 1e-3),
+    "quick": (1.0, 1e-1, 1e-2, 1e-3, 1e-4),
+    "full": tuple(10.0 ** (-k / 2) for k in range(9)),
 }
+LEAST_ORDER = 0.1
+"""An instance of a smaller one is drawn anew: its last start, 1e-40, would be 1e-80 in w, and soon no number at all."""
 MODELS = ("square", "difference of squares")
 # Every feasible point of this instance has the same l1 norm: the limit is the one of maximal entropy.
 TIED = (np.array([[1.0, 1.0, 1.0, 1.0], [0.0, 1.0, 2.0, 3.0]]), np.array([1.0, 1.2]))
@@ -29,35 +34,43 @@ MAXIMAL_ENTROPY = np.array([0.34743961, 0.27220765, 0.21326586, 0.16708688])
 
 def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None]) -> xr.Dataset:
     equations, unknowns, nonzero = SIZES[budget]
-    alphas = ALPHAS[budget]
+    reductions = np.array(REDUCTIONS[budget])
     rng = generator(key)
-    ends, predicted = np.zeros((2, len(MODELS), len(alphas), unknowns))
+    ends, predicted = np.zeros((2, len(MODELS), reductions.size, unknowns))
     sparse, order = np.zeros((len(MODELS), unknowns)), np.zeros(len(MODELS))
+    alphas, drawn = np.zeros((len(MODELS), reductions.size)), np.zeros(len(MODELS), int)
     with jax.enable_x64(True):
         for i, model in enumerate(MODELS):
             progress(i / 3, model)
-            problem, _ = gaussian_problem(rng, equations, unknowns, nonzero, nonnegative=model == "square")
+            while order[i] < LEAST_ORDER:
+                problem, _ = gaussian_problem(rng, equations, unknowns, nonzero, nonnegative=model == "square")
+                sparse[i] = basis_pursuit(problem, nonnegative=model == "square")
+                order[i] = predicted_order(problem, sparse[i], signed=model != "square")
+                drawn[i] += 1
+            alphas[i] = reductions ** (1 / order[i])
             phi = Power(unknowns, 2) if model == "square" else SignedPower(unknowns, 2)
-            even = [jnp.full(unknowns, alpha) for alpha in alphas]
+            even = [jnp.full(unknowns, alpha) for alpha in alphas[i]]
             params = even if model == "square" else [(u, u) for u in even]
             ends[i] = train_from(problem, phi, params, samples=2)["end"].values
             predicted[i] = [limit(problem, phi, start) for start in params]
-            sparse[i] = basis_pursuit(problem, nonnegative=model == "square")
-            order[i] = predicted_order(problem, sparse[i], signed=model != "square")
         progress(2 / 3, "a tie")
         tied = train_from(LeastSquares(*TIED), Power(4, 2), [jnp.full(4, 1e-3)], samples=2)["end"].values[0]
     return xr.Dataset(
         {
-            "end": (("model", "alpha", "entry"), ends),
-            "predicted": (("model", "alpha", "entry"), predicted),
+            "end": (("model", "reduction", "entry"), ends),
+            "predicted": (("model", "reduction", "entry"), predicted),
+            "alpha": (("model", "reduction"), alphas),
             "basis_pursuit": (("model", "entry"), sparse),
             "predicted_order": ("model", order),
+            "instances_drawn": ("model", drawn),
             "tied_end": ("tied_entry", tied),
         },
-        coords={"model": list(MODELS), "alpha": list(alphas)},
+        coords={"model": list(MODELS), "reduction": reductions},
         attrs={
             "problems": f"{equations} equations, {unknowns} unknowns, Gaussian; solution with {nonzero} entries",
             "start": "every parameter alpha: w is alpha squared for the square, 0 for the difference",
+            "alpha": "the reduction of the distance that is aimed at, to the power of one over the predicted order",
+            "instances": f"drawn anew where the predicted order is below {LEAST_ORDER:g}",
             "tie": "4 weights with sum 1 and mean 1.2 of 0 to 3, from w = 1e-6",
             "flow": "automatic solver, relative tolerance 1e-9",
             "stop": "loss 1e-18",
@@ -75,7 +88,7 @@ def _distance(data: xr.Dataset, name: str = "end") -> xr.DataArray:
 def _order_gap(data: xr.Dataset, model: str) -> float:
     """Measured over predicted order, less one, at the two smallest alphas."""
     distance = np.log(_distance(data).sel(model=model).values[-2:])
-    alpha = np.log(data["alpha"].values[-2:])
+    alpha = np.log(data["alpha"].sel(model=model).values[-2:])
     order = (distance[1] - distance[0]) / (alpha[1] - alpha[0])
     return float(abs(order / data["predicted_order"].sel(model=model) - 1))
 
@@ -91,13 +104,13 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
     ) as (distance, ax):
         for model in MODELS:
             chosen = data.sel(model=model)
-            ax.loglog(data["alpha"], _distance(chosen, "predicted"), color=colors[model])
-            ax.loglog(data["alpha"], _distance(chosen), "o", color=colors[model])
+            ax.loglog(chosen["alpha"], _distance(chosen, "predicted"), color=colors[model])
+            ax.loglog(chosen["alpha"], _distance(chosen), "o", color=colors[model])
             end = float(_distance(chosen)[-1])
             sign = "$w = u^2$" if model == "square" else "$w = u^2 - v^2$"
             words = f"{sign}\nslope {float(chosen['predicted_order']):.2f}"
             ax.annotate(
-                words, (float(data["alpha"][-1]), end), xytext=(12, 0), textcoords="offset points", va="center",
+                words, (float(chosen["alpha"][-1]), end), xytext=(12, 0), textcoords="offset points", va="center",
                 color=colors[model], fontweight="bold", annotation_clip=False,
             )  # fmt: skip
         ax.invert_xaxis()
@@ -111,8 +124,8 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
     ) as (entries, axes):
         for ax, model in zip(axes, MODELS, strict=True):
             chosen = data.sel(model=model)
-            ax.semilogx(data["alpha"], chosen["end"], color=colors[model], linewidth=1.8)
-            last = np.full(data.sizes["entry"], float(data["alpha"][-1]))
+            ax.semilogx(chosen["alpha"], chosen["end"], color=colors[model], linewidth=1.8)
+            last = np.full(data.sizes["entry"], float(chosen["alpha"][-1]))
             ax.plot(last, chosen["basis_pursuit"], "o", color=plotting.color_of("ink"), fillstyle="none", markersize=10)
             ax.invert_xaxis()
             ax.set(xlabel="start alpha", title="$w = u^2$" if model == "square" else "$w = u^2 - v^2$")
@@ -162,6 +175,8 @@ lecture_sparse = Study(
         ),
     ),
     plot=_plot,
-    note="Two things are easily lost in a lecture. Training from y = alpha starts w at alpha squared, not at alpha. "
+    note="Three things are easily lost in a lecture. The limit may be far: the distance from it falls like alpha to an "
+    "order between 0 and 2 that the instance sets, so that the starts are chosen by it here. Training from y = alpha "
+    "starts w at alpha squared, not at alpha. "
     "And where the solution of least ℓ₁ norm is not unique, the limit is the one of maximal entropy (last check).",
 )

@@ -8,6 +8,7 @@ from ._bregman_projection import bregman_projection as bregman_projection
 from ._errors import Infeasible as Infeasible
 from ._errors import NotAMirrorFlow as NotAMirrorFlow
 from ._errors import NotUnique as NotUnique
+from ._errors import Unsolved as Unsolved
 from ._greedy_low_rank_learning import GreedyPath as GreedyPath
 from ._greedy_low_rank_learning import greedy_low_rank_learning as greedy_low_rank_learning
 from ._implied_potential import implied_potential as implied_potential
@@ -29,6 +30,7 @@ __all__ = [
     "NotAMirrorFlow",
     "NotUnique",
     "SaddlePath",
+    "Unsolved",
     "basis_pursuit",
     "bregman_projection",
     "end_to_end_velocity",

@@ -16,6 +16,7 @@ INDEPENDENT = 1e-4
 """A row whose part across the rows before it is below this share of it calls for a factorization that can take it."""
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a Gram matrix out of range has no factor, and is done without
 def affine_projection(equations: AffineSet, *, symmetric: bool) -> Callable[[Matrix], Matrix]:
     """The map from a matrix to the nearest one with zero error (and symmetric, from a symmetric one).
 
@@ -46,7 +47,7 @@ def affine_projection(equations: AffineSet, *, symmetric: bool) -> Callable[[Mat
                 return (flat - A.T @ steps).reshape(matrix.shape)
 
             return project
-    rows, coordinates = independent_rows(AffineSet(A, b, equations.shape, equations.weight))
+    rows, coordinates = independent_rows(AffineSet(A, b, equations.shape))
 
     def project_by_orthonormal_rows(matrix: Matrix) -> Matrix:
         flat = matrix.ravel()
@@ -94,12 +95,13 @@ def _check_minors(given: Matrix) -> None:
 
     This finds what no multiplier can prove: zero on the diagonal beside an entry that is not zero.
     """
+    given = given / (np.nanmax(np.abs(given)) or 1)
     diagonal = np.diag(given)
-    slack = SOLVABLE * np.nanmax(np.abs(given))
     products = np.outer(np.maximum(diagonal, 0), np.maximum(diagonal, 0))
     products[diagonal <= 0] = products[:, diagonal <= 0] = 0  # whatever the other one is, where it is not given
-    excess = given**2 - products
-    if np.any(diagonal < -slack) or np.any(excess > slack**2):
+    # A minor of rank one is zero but for the rounding of both of its terms.
+    excess = given**2 - products - SOLVABLE * np.maximum(products, given**2 * (products > 0))
+    if np.any(diagonal < -SOLVABLE) or np.any(excess > SOLVABLE**2):
         raise Infeasible(
             "problem: no positive semidefinite w solves its equations; a minor of given entries is negative"
         )

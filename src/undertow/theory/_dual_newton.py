@@ -1,7 +1,8 @@
 """Bregman projection onto an affine set, by Newton's method in as many unknowns as there are equations."""
 
-import math
+import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -9,18 +10,17 @@ import scipy.sparse
 from jaxtyping import Float
 
 from ._affine_set import SOLVABLE, AffineSet
-from ._errors import Infeasible
+from ._errors import Infeasible, Unsolved
+from ._line_search import line_search
 
 Vector = Float[np.ndarray, " d"]
 Rows = Float[np.ndarray, "r d"] | scipy.sparse.csr_array
 
 ITERATIONS = 500
-TRIALS = 200
-"""Most evaluations of one line search; a step may have to shrink or grow by hundreds of orders of magnitude."""
 BLOCKED = 2
 """So many steps in a row that end at the edge of the duals, and the dual objective falls for ever: no solution."""
-EDGE = 1e-12
-"""How near the edge of the duals, relative to the step, the end of a step is looked for."""
+ENDLESS = 1e16
+"""What stands for an infinite curvature, in units of the largest finite one."""
 ACCURACY = 1e-13
 """Aim of the relative residual of the equations."""
 ACCEPTED = 1e-10
@@ -29,22 +29,38 @@ ACCEPTED = 1e-10
 
 def independent_rows(equations: AffineSet) -> tuple[Rows, Float[np.ndarray, " r"]]:
     """Equations with orthonormal rows that say the same; raises Infeasible where they contradict each other."""
-    if not isinstance(equations.matrix, np.ndarray):
-        return equations.matrix, equations.b
-    # Rows of very different size are equally good equations.
-    sizes = np.linalg.norm(equations.matrix, axis=1)
-    sizes = np.where(sizes > 0, sizes, 1)
-    b = equations.b / sizes
-    left, singular, right = np.linalg.svd(equations.matrix / sizes[:, None], full_matrices=False)
-    rank = int(np.sum(singular > max(equations.matrix.shape) * np.finfo(float).eps * singular[0]))
+    unit = equations.with_unit_rows()
+    if not isinstance(unit.matrix, np.ndarray):
+        return unit.matrix, unit.b
+    left, singular, right = np.linalg.svd(unit.matrix, full_matrices=False)
+    rank = int(np.sum(singular > max(unit.matrix.shape) * np.finfo(float).eps * singular[:1]))
+    scale = np.max(np.abs(unit.b), initial=0) or 1.0
+    b = unit.b / scale
     coordinates = left[:, :rank].T @ b
-    gap = np.linalg.norm(b - left[:, :rank] @ coordinates)
+    gap = float(np.linalg.norm(b - left[:, :rank] @ coordinates))
     if gap > SOLVABLE * np.linalg.norm(b):
         raise Infeasible(
-            f"problem: its {equations.b.size} equations A w = b, of rank {rank}, contradict each other; no w has an "
-            f"error below {gap:.3g} (rows of A scaled to norm 1)"
+            f"problem: no w solves it; its {equations.b.size} equations A w = b, of rank {rank}, contradict each other "
+            f"with a least error of {gap * scale:.3g} (rows of A scaled to norm 1)"
         )
-    return right[:rank], coordinates / singular[:rank]
+    return right[:rank], coordinates / singular[:rank] * scale
+
+
+@dataclasses.dataclass(frozen=True)
+class Projection:
+    """Where ``project`` came to: the dual, its way ``nu`` there, w, and the relative residual of the equations."""
+
+    z: Vector
+    nu: Float[np.ndarray, " r"]
+    w: Vector
+    residual: float
+
+    def unsolved(self) -> Unsolved:
+        """What to raise where the residual is none of rounding."""
+        return Unsolved(
+            f"problem: no point with zero error was found to {ACCEPTED:g}; the smallest relative residual is "
+            f"{self.residual:.3g}"
+        )
 
 
 @np.errstate(over="ignore", under="ignore", invalid="ignore")  # a step that is too long is seen as such
@@ -53,12 +69,13 @@ def project(
     curvature: Callable[[Vector, Rows], np.ndarray],
     rows: Rows,
     b: Float[np.ndarray, " r"],
-    z: Vector,
-) -> tuple[Vector, Vector, float]:
-    r"""The point ``w = point(z + rows.T @ nu)`` with ``rows @ w = b``, or the nearest to it that is found.
+    start: Vector,
+) -> Projection:
+    r"""The point ``w = point(start + rows.T @ nu)`` with ``rows @ w = b``, or the nearest to it that is found.
 
     It minimizes the convex dual objective :math:`R^*(z + Q^T \nu) - b^T \nu` over :math:`\nu`, of gradient
-    :math:`Q w - b` and Hessian :math:`Q\, \nabla^2 R^*\, Q^T`.
+    :math:`Q w - b` and Hessian :math:`Q\, \nabla^2 R^*\, Q^T`. What makes w the projection, that its dual differs from
+    the start by a combination of the equations, holds all the way; what is left to check is the residual.
 
     Parameters
     ----------
@@ -68,47 +85,85 @@ def project(
         The Hessian of the conjugate: at z, its diagonal where it is diagonal, else its product with ``rows.T``.
     rows, b
         Equations with orthonormal rows.
-    z
+    start
         Dual variables of the start.
-
-    Returns
-    -------
-    The dual variables, w, and the relative residual of the equations, which ``check_solved`` judges.
     """
-    w = point(z)
+
+    def at(nu: Float[np.ndarray, " r"]) -> tuple[Vector, Vector]:
+        # From the start, always: what steps far too long leave of rounding would take z off its plane.
+        z = start + rows.T @ nu
+        return z, point(z)
+
+    nu = np.zeros_like(b)
+    z, w = at(nu)
     scale = float(np.linalg.norm(b) or np.linalg.norm(rows @ w) or 1)
+    # Where each equation gives an entry, each is solved in its own scale.
+    scales = scale if isinstance(rows, np.ndarray) else np.where(b == 0, scale, np.abs(b))
     best = np.inf
     stuck = blocked = 0
     for _ in range(ITERATIONS):
         residual = b - rows @ w
-        size = float(np.linalg.norm(residual)) / scale
+        size = float(np.linalg.norm(residual / scales))
         stuck = 0 if size < 0.99 * best else stuck + 1
         best = min(best, size)
-        if size <= ACCURACY or (size <= ACCEPTED and stuck > 2) or stuck > 30 or blocked == BLOCKED:
+        accepted = float(np.linalg.norm(residual)) <= ACCEPTED * scale
+        if size <= ACCURACY or (accepted and stuck > 2) or stuck > 30 or blocked == BLOCKED:
             break
-        noise = 4 * np.finfo(float).eps * (scale + np.linalg.norm(w))
-        step = rows.T @ _newton_direction(curvature(z, rows), rows, residual, noise)
-        new_z, w, arrived = _line_search(point, z, w, step, rows, b)
+        size_of_w = np.linalg.norm(w) if isinstance(rows, np.ndarray) else np.abs(rows @ w)
+        noise = 4 * np.finfo(float).eps * (scales + size_of_w)
+        direction = _newton_direction(curvature(z, rows), rows, residual, noise)
+        start_slope = float(-direction @ residual)
+
+        def slope(length: float, nu: np.ndarray = nu, direction: np.ndarray = direction) -> float:
+            w = at(nu + length * direction)[1]
+            value = float(direction @ (rows @ w - b)) if np.all(np.isfinite(w)) else np.inf
+            return value if np.isfinite(value) else np.inf
+
+        length, arrived = line_search(slope, start_slope)
         blocked = 0 if arrived else blocked + 1
-        if np.array_equal(new_z, z) or not np.all(np.isfinite(new_z)):
+        new = nu + length * direction
+        if np.array_equal(new, nu) or not np.all(np.isfinite(new)):
             break
-        z = new_z
-    return z, w, float(np.linalg.norm(b - rows @ w)) / scale
+        nu = new
+        z, w = at(nu)
+    return Projection(z, nu, w, float(np.linalg.norm(b - rows @ w)) / scale)
 
 
-def check_solved(residual: float) -> None:
-    """Raise Infeasible where a residual that ``project`` came to is none of rounding."""
-    if not residual <= ACCEPTED:
-        raise Infeasible(
-            "problem: no point with zero error was found within the domain of the potential; the smallest relative "
-            f"residual is {residual:.3g}"
-        )
+@np.errstate(over="ignore", under="ignore", invalid="ignore")
+def is_endless(
+    point: Callable[[Vector], Vector],
+    rows: Rows,
+    b: Float[np.ndarray, " r"],
+    start: Vector,
+    nu: Float[np.ndarray, " r"],
+) -> bool:
+    """Whether the dual objective falls along nu as far as there are duals: then no point of the domain has zero error.
+
+    Its derivative grows with the way gone. Where it is not negative, the way has an end, and there is an answer.
+    """
+    largest = float(np.max(np.abs(nu), initial=0))
+    if not 0 < largest < np.inf:
+        return False
+    unit = nu / largest
+    for power in range(1, 250, 4):
+        w = point(start + rows.T @ (nu + 10.0**power * largest * unit))
+        slope = float(unit @ (rows @ w - b))
+        if not np.isfinite(slope):
+            return True
+        if slope >= 0:
+            return False
+    return True
 
 
 def _newton_direction(
-    curvature: np.ndarray, rows: Rows, residual: Float[np.ndarray, " r"], noise: float
+    curvature: np.ndarray, rows: Rows, residual: Float[np.ndarray, " r"], noise: Any
 ) -> Float[np.ndarray, " r"]:
     """The step of nu. What of the residual is mere rounding is left alone: flat directions would blow it up."""
+    known = np.isfinite(curvature)
+    if not np.any(curvature[known]):
+        return residual  # powers at zero, of no or of endless curvature: the line search finds how far
+    if not np.all(known):
+        curvature = np.where(known, curvature, ENDLESS * np.max(np.abs(curvature[known])))
     if curvature.ndim == 1 and not isinstance(rows, np.ndarray):
         # Rows that pick entries: every equation has its own curvature.
         values, vectors = rows @ curvature, None
@@ -124,51 +179,3 @@ def _newton_direction(
     coordinates = residual if vectors is None else vectors.T @ residual
     steps = np.where(np.abs(coordinates) > noise, coordinates, 0) / values
     return steps if vectors is None else vectors @ steps
-
-
-def _line_search(
-    point: Callable[[Vector], Vector], z: Vector, w: Vector, step: Vector, rows: Rows, b: Float[np.ndarray, " r"]
-) -> tuple[Vector, Vector, bool]:
-    """Along ``step`` to where the derivative of the dual objective has fallen to half: it grows with the way gone.
-
-    The dual, w, and whether it came so far: not where w stops to be finite before. By derivatives, not values: the
-    values of a potential differ by less than their rounding long before the end.
-    """
-    direction = rows @ step  # the step of nu, since the rows are orthonormal
-
-    def slope(w: Vector) -> float:
-        value = float(direction @ (rows @ w - b)) if np.all(np.isfinite(w)) else np.inf
-        return value if np.isfinite(value) else np.inf
-
-    start = slope(w)
-    if not start < 0:
-        return z, w, True
-    low, high, low_slope, high_slope = 0.0, np.inf, start, np.inf
-    best_z, best_w = z, w
-    length = 1.0
-    for trial in range(TRIALS):
-        new_z = z + length * step
-        new_w = point(new_z)
-        new = slope(new_w)
-        if abs(new) <= 0.5 * abs(start):
-            return new_z, new_w, True
-        if new < 0:
-            low, low_slope, best_z, best_w = length, new, new_z, new_w
-        else:
-            high, high_slope = length, new
-        if not np.isfinite(high):
-            length = 4 * length
-        elif low == 0:
-            length = length / (4 if trial < 4 else 100)
-        elif high > 2 * low:
-            length = math.sqrt(low * high)
-        elif np.isfinite(high_slope):
-            share = low_slope / (low_slope - high_slope)
-            length = low + min(max(share, 0.1), 0.9) * (high - low)
-        elif high - low > EDGE * high:
-            length = (low + high) / 2
-        else:
-            break
-        if not low < length < high:
-            break
-    return best_z, best_w, False

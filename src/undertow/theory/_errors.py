@@ -40,3 +40,7 @@ class NotAMirrorFlow(ValueError):  # noqa: N818 (what is the case, not that it i
         self.point = point
         self.pair = pair
         self.size = size
+
+
+class Unsolved(RuntimeError):  # noqa: N818 (what is the case, not that it is an error)
+    """An answer was not found, or did not pass the check of what makes it one: rounding, or too few steps."""

@@ -34,6 +34,10 @@ class ImpliedPotential(Potential):
     def domain(self) -> str:
         return f"what gradient flow of {type(self.parameterization).__name__} can reach from the given parameters"
 
+    @property
+    def acts_entrywise(self) -> bool:
+        return self.entrywise
+
     def __call__(self, w: Float[Array, "..."]) -> Float[Array, ""]:
         return _value(w, potential=self)
 

@@ -22,7 +22,7 @@ def limit(problem: Problem, parameterization: Parameterization, params: Params) 
     Parameters
     ----------
     problem
-        ``LeastSquares``, ``LineTarget``, ``PointTarget``, ``MatrixCompletion`` or ``MatrixSensing``.
+        One whose points of zero error are an affine set: it has ``equations``.
     parameterization
         How w is written; its shape is that of the problem.
     params
@@ -42,6 +42,8 @@ def limit(problem: Problem, parameterization: Parameterization, params: Params) 
     Infeasible
         If the flow cannot reach zero error: the equations contradict each other, or no solution lies where the
         parameterization can bring w (the square map with no nonnegative solution).
+    Unsolved
+        If the equations are not solved to 1e-10 although they may have a solution.
 
     References
     ----------

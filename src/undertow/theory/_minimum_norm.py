@@ -1,10 +1,13 @@
 """The solution of smallest Euclidean norm."""
 
 import numpy as np
+import scipy.linalg
 from jaxtyping import Float
 
 from ..problems import Problem
-from ._affine_set import affine_set
+from ._affine_set import AffineSet, affine_set
+from ._dual_newton import independent_rows
+from ._errors import Infeasible, Unsolved
 
 
 def minimum_norm(problem: Problem) -> Float[np.ndarray, "..."]:
@@ -16,7 +19,7 @@ def minimum_norm(problem: Problem) -> Float[np.ndarray, "..."]:
     Parameters
     ----------
     problem
-        ``LeastSquares``, ``LineTarget``, ``PointTarget``, ``MatrixCompletion`` or ``MatrixSensing``.
+        One whose points of zero error are an affine set: it has ``equations``.
 
     Returns
     -------
@@ -26,6 +29,8 @@ def minimum_norm(problem: Problem) -> Float[np.ndarray, "..."]:
     ------
     TypeError
         If the points of zero error of the problem are not known to be an affine set.
+    Unsolved
+        If the solution is beyond the range of float64.
 
     References
     ----------
@@ -39,8 +44,39 @@ def minimum_norm(problem: Problem) -> Float[np.ndarray, "..."]:
     [1.0, 2.0]
     """
     equations = affine_set(problem)
-    if isinstance(equations.matrix, np.ndarray):
-        w = np.linalg.lstsq(equations.matrix, equations.b)[0]
-    else:
-        w = equations.matrix.T @ equations.b
-    return w.reshape(equations.shape)
+    if not isinstance(equations.matrix, np.ndarray):
+        return (equations.matrix.T @ equations.b).reshape(equations.shape)
+    try:
+        rows, coordinates = independent_rows(equations)
+    except Infeasible:
+        return _least_squares(equations.matrix, equations.b).reshape(equations.shape)
+    return (rows.T @ coordinates).reshape(equations.shape)
+
+
+def _least_squares(A: Float[np.ndarray, "m d"], b: Float[np.ndarray, " m"]) -> Float[np.ndarray, " d"]:
+    """The smallest of the points of least error, where no error is zero.
+
+    The units of an equation are its weight here. Householder's method with pivoting, from the largest row on, has
+    errors that are small against each row by itself, not against the largest one alone.
+
+    References
+    ----------
+    Cox, Higham. Stability of Householder QR Factorization for Weighted Least Squares Problems. 1998.
+    """
+    largest = np.max(np.abs(A), axis=1)
+    # Rows of zeros say nothing here. What solves the others in their own units spans the same space.
+    A, b, largest = A[largest > 0], b[largest > 0], largest[largest > 0]
+    if not largest.size:
+        return np.zeros(A.shape[1])
+    rows, _ = independent_rows(AffineSet(A, np.zeros_like(b), A.shape[1:]))
+    order = np.argsort(-largest)
+    scale, size = float(largest.max()), float(np.max(np.abs(b))) or 1.0
+    q, r, pivots = scipy.linalg.qr((A[order] / scale) @ rows.T, mode="economic", pivoting=True)
+    coordinates = np.zeros(len(rows))
+    coordinates[pivots] = scipy.linalg.solve_triangular(r, q.T @ (b[order] / size))
+    w = rows.T @ coordinates
+    with np.errstate(over="ignore"):
+        w = w * (size / scale) if np.isfinite(size / scale) else w * size / scale
+    if not np.all(np.isfinite(w)):
+        raise Unsolved("problem: the point of least error is beyond the range of float64")
+    return w

@@ -45,7 +45,7 @@ def minimum_nuclear_norm(
     Parameters
     ----------
     problem
-        ``MatrixCompletion`` or ``MatrixSensing``, or another one of a matrix whose points of zero error are affine.
+        One of a matrix with ``equations``, such as ``MatrixCompletion`` or ``MatrixSensing``.
     psd
         Whether W is confined to symmetric positive semidefinite matrices, whose nuclear norm is the trace.
     rtol
@@ -89,9 +89,7 @@ def minimum_nuclear_norm(
     """
     equations = affine_set(problem)
     if rtol is None:
-        rtol = (
-            1e-9 if all(leaf.dtype in (np.float64, np.int64, np.int32) for leaf in jax.tree.leaves(problem)) else 1e-5
-        )
+        rtol = 1e-5 if any(getattr(leaf, "dtype", None) == np.float32 for leaf in jax.tree.leaves(problem)) else 1e-9
     check_number("rtol", rtol, 0, exclusive=True)
     check_integer("max_steps", max_steps, 1)
     if len(equations.shape) != 2:

@@ -1,6 +1,7 @@
 """The path of the diagonal linear network as its initialization vanishes: from saddle to saddle."""
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -9,12 +10,16 @@ from scipy.optimize import nnls
 from ..problems import Problem
 from ._affine_set import affine_set
 from ._basis_pursuit import other_point
-from ._errors import NotUnique
+from ._errors import NotUnique, Unsolved
 
 THRESHOLD = 0.5
 """The integral of a gradient, over log(1 / alpha), at which an entry of u^2 - v^2 gets from alpha to size 1."""
 ZERO = 1e-10
-"""A gradient below this share of the first one is rounding."""
+"""A gradient below this share of what is added up in it is rounding."""
+
+
+JUMPS = 10_000
+"""Most jumps of a path."""
 
 
 class SaddlePath(NamedTuple):
@@ -44,7 +49,7 @@ def saddle_to_saddle(problem: Problem) -> SaddlePath:
     Parameters
     ----------
     problem
-        ``LeastSquares``, ``LineTarget``, ``PointTarget``, ``MatrixCompletion`` or ``MatrixSensing``; its
+        One with ``equations`` whose loss is a multiple of the sum of squares of their errors, and so says; its
         normalization sets the clock.
 
     Returns
@@ -54,9 +59,12 @@ def saddle_to_saddle(problem: Problem) -> SaddlePath:
     Raises
     ------
     TypeError
-        If the points of zero error of the problem are not known to be an affine set.
+        If the points of zero error of the problem are not known to be an affine set, or its loss is not known to be
+        a multiple of the sum of squares.
     NotUnique
         If a point of least loss is not unique, as where two columns of A are equal.
+    Unsolved
+        If the path does not end within 10,000 jumps, or is beyond the range of float64.
 
     References
     ----------
@@ -72,16 +80,23 @@ def saddle_to_saddle(problem: Problem) -> SaddlePath:
     [[0.0, 0.0], [2.0, 0.0], [2.0, -1.0]]
     """
     equations = affine_set(problem)
-    A, b, weight = equations.dense, equations.b, equations.weight
+    b, weight = equations.b, equations.weight
+    if weight is None:
+        raise TypeError("problem: expected one whose equations come with the weight of the sum of squares in its loss")
+    if not isinstance(equations.matrix, np.ndarray):
+        return _one_by_one(equations.matrix.indices, b, weight, equations.shape)  # pyright: ignore[reportAttributeAccessIssue] (a sparse one)
+    # In units of the largest coefficient and right-hand side: times and points scale with them.
+    steepest, scale = float(np.max(np.abs(equations.matrix))) or 1.0, float(np.max(np.abs(b))) or 1.0
+    A, b = equations.matrix / steepest, b / scale
     w = np.zeros(A.shape[1])
     integral = np.zeros_like(w)
     times, points = [0.0], [w]
-    first = np.max(np.abs(A.T @ b)) * weight
-    while True:
+    for _ in range(JUMPS):
         velocity = weight * (A.T @ (b - A @ w))
-        velocity[(w != 0) | (np.abs(velocity) <= ZERO * first)] = 0
+        terms = weight * (np.abs(A).T @ (np.abs(b) + np.abs(A) @ np.abs(w)))
+        velocity[(w != 0) | (np.abs(velocity) <= ZERO * terms)] = 0
         if not np.any(velocity):
-            break
+            return _in_units(times, points, equations.shape, steepest, scale)
         moving = velocity != 0
         waits = np.full_like(w, np.inf)
         waits[moving] = (THRESHOLD - integral[moving] * np.sign(velocity[moving])) / np.abs(velocity[moving])
@@ -89,16 +104,42 @@ def saddle_to_saddle(problem: Problem) -> SaddlePath:
         integral = integral + wait * velocity
         arrived = np.abs(integral) >= THRESHOLD * (1 - ZERO)
         integral = np.where(arrived, THRESHOLD * np.sign(integral), integral)
-        w = _least_loss(A, b, np.where(arrived, np.sign(integral), 0), equations.shape)
+        w = _least_loss(A, b, np.where(arrived, np.sign(integral), 0), equations.shape, scale / steepest)
         times.append(times[-1] + wait)
         points.append(w)
-    return SaddlePath(np.array(times), np.stack(points).reshape(-1, *equations.shape))
+    raise Unsolved(f"problem: its path does not end within {JUMPS} jumps")
+
+
+def _one_by_one(where: np.ndarray, b: Float[np.ndarray, " m"], weight: float, shape: tuple[int, ...]) -> SaddlePath:
+    """Where the equations give entries, each jumps to its value at a time of its own."""
+    with np.errstate(divide="ignore", over="ignore"):
+        times = THRESHOLD / weight / np.abs(b)
+    moving = b != 0
+    found = np.unique(times[moving])
+    points = np.zeros((found.size + 1, math.prod(shape)))
+    points[1:, where] = np.where((times <= found[:, None]) & moving, b, 0)
+    return _in_units([0.0, *found], list(points), shape, 1.0, 1.0)
+
+
+def _in_units(
+    times: list[Any], points: list[np.ndarray], shape: tuple[int, ...], steepest: float, scale: float
+) -> SaddlePath:
+    """The path of the problem itself, from that in units of its largest coefficient and right-hand side."""
+    with np.errstate(over="ignore"):
+        found = SaddlePath(np.array(times) / steepest / scale, np.stack(points).reshape(-1, *shape) / steepest * scale)
+    if not (np.all(np.isfinite(found.times)) and np.all(np.isfinite(found.points))):
+        raise Unsolved("problem: its path is beyond the range of float64")
+    return found
 
 
 def _least_loss(
-    A: Float[np.ndarray, "m d"], b: Float[np.ndarray, " m"], signs: Float[np.ndarray, " d"], shape: tuple[int, ...]
+    A: Float[np.ndarray, "m d"],
+    b: Float[np.ndarray, " m"],
+    signs: Float[np.ndarray, " d"],
+    shape: tuple[int, ...],
+    unit: float,
 ) -> Float[np.ndarray, " d"]:
-    """The point of least loss whose entries have these signs, or are zero."""
+    """The point of least loss whose entries have these signs, or are zero; ``unit`` is that of w."""
     free = np.flatnonzero(signs)
     columns = A[:, free] * signs[free]
     x, _ = nnls(columns, b)
@@ -118,6 +159,6 @@ def _least_loss(
         raise NotUnique(
             f"problem: the point of least loss on the entries {free.tolist()} is not unique, and where the path jumps "
             "is not decided by its equations",
-            (w.reshape(shape), other.reshape(shape)),
+            (w.reshape(shape) * unit, other.reshape(shape) * unit),
         )
     return w

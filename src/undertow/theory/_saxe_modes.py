@@ -5,12 +5,10 @@ import math
 import jax
 import numpy as np
 from jaxtyping import Float
-from scipy.special import expit, hyp2f1
+from scipy.special import expit
 
 from .._validation import Numbers, check_array, check_integer
-
-ARRIVED = 40.0
-"""log(u / (s - u)) at which a mode has its target to rounding."""
+from ._mode_clock import inverse_clock
 
 
 def saxe_modes(
@@ -25,7 +23,7 @@ def saxe_modes(
     .. math:: u(t) = \frac{s\, e^{2st}}{e^{2st} - 1 + s / u_0},
 
     and it has a closed form for unbalanced ones, u = ab, :math:`c = a^2 - b^2`, too:
-    :math:`\dot u = \sqrt{c^2 + 4 u^2}\, (s - u)`. Deeper, the time is a hypergeometric function of u, and is inverted.
+    :math:`\dot u = \sqrt{c^2 + 4 u^2}\, (s - u)`. Deeper, the time is an integral over u, and is inverted.
     The same holds for a product of N factors fitted to a matrix (``PointTarget``, loss 1/2 of the sum of squares).
 
     Parameters
@@ -73,57 +71,64 @@ def saxe_modes(
     if depth > 1 and np.any((start < 0) & (c == 0)):
         raise ValueError(f"starts: expected numbers of at least 0 for balanced modes, found {start.min():g}")
     if depth == 1:
-        return s + (start - s) * np.exp(-t[:, None])
+        return start * np.exp(-t[:, None]) - s * np.expm1(-t[:, None])
+    columns = [_mode(t, *mode, depth) for mode in zip(s, start, c, strict=True)]
+    return np.where(t[:, None] == 0, start, np.stack(columns, axis=1))
+
+
+def _mode(t: Float[np.ndarray, " times"], s: float, start: float, c: float, depth: int) -> Float[np.ndarray, " times"]:
+    """In units of the largest of its numbers, whose powers are soon beyond the range of numbers."""
+    scale = max(s, abs(start), c)
+    if scale == 0 or start == s:
+        return np.full_like(t, start)
+    power = 2 - 2 / depth
+    with np.errstate(over="ignore", divide="ignore"):
+        t = np.exp(np.log(t) + power * math.log(scale))
     if depth == 2:
-        return _two_layers(t[:, None], s, start, c)
-    return np.stack([_balanced(t, *mode, depth) for mode in zip(s, start, strict=True)], axis=1)
+        return scale * _two_layers(t, s / scale, start / scale, c / scale)
+    return scale * _balanced(t, s / scale, start / scale, depth)
 
 
-def _two_layers(
-    t: Float[np.ndarray, "times 1"],
-    s: Float[np.ndarray, " modes"],
-    start: Float[np.ndarray, " modes"],
-    c: Float[np.ndarray, " modes"],
-) -> Float[np.ndarray, "times modes"]:
-    """In z = 2 u + sqrt(c^2 + 4 u^2) the equation is of Riccati's kind, with fixed points z+ and z- for u = s."""
-    rate = np.hypot(c, 2 * s)
+def _two_layers(t: Float[np.ndarray, " times"], s: float, start: float, c: float) -> Float[np.ndarray, " times"]:
+    """In z = 2 u + sqrt(c^2 + 4 u^2) the equation is of Riccati's kind, with fixed points z+ and -z- for u = s.
+
+    u = (z - c^2 / z) / 4, in which all cancels where u is small beside c, or c beside u: written out as a fraction
+    whose terms are all positive, for starts that are.
+    """
+    if c == 0 and start == 0:
+        return np.zeros_like(t)
+    rate, root = math.hypot(c, 2 * s), math.hypot(c, 2 * start)
+    if rate == 0:
+        return start / (1 + 2 * start * t)  # a target of zero, balanced
     high = 2 * s + rate
-    with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 in modes at rest, which are seen to below
-        root = np.hypot(c, 2 * start)
-        z0 = np.where(start < 0, c**2 / (root - 2 * start), root + 2 * start)
-        low = np.where(high > 0, -(c**2) / high, 0)
-        decay = np.exp(-rate * t)
-        z = (high * (z0 - low) - low * (z0 - high) * decay) / ((z0 - low) - (z0 - high) * decay)
-        u = (z - c**2 / z) / 4
-        u = np.where((c == 0) & (start == 0), 0.0, u)
-        return np.where(rate == 0, start / (1 + 2 * start * t), u)  # a target of zero, balanced
+    low = c * (c / high)
+    z = root + 2 * start if start >= 0 else c * (c / (root - 2 * start))
+    # z - c and high - c, without the difference.
+    above = 2 * start + 4 * start * (start / (root + c)) if start >= 0 else -c * (1 - c / (root - 2 * start))
+    target = 2 * s + 4 * s * (s / (rate + c))
+    decay, gone = np.exp(-rate * t), -np.expm1(-rate * t)
+    bottom = z * gone + low + high * decay
+    top = target * (c + low) * gone + above * (target + (c + low) * decay)
+    ratio = 1.0 if c == 0 else 1 + c * (bottom / (z * (high + low * decay) + c * c * gone))
+    return top / bottom * ratio / 4
 
 
 def _balanced(t: Float[np.ndarray, " times"], s: float, start: float, depth: int) -> Float[np.ndarray, " times"]:
-    """Of depth 3 and more: the time to come from one strength to another, inverted by bisection."""
+    """Of depth 3 and more: the time to come from one strength to another, inverted."""
     power = 2 - 2 / depth
-    if start in (0, s):
-        return np.full_like(t, start)
-    if s == 0:
-        return (start**-power + depth * power * t) ** (-1 / power)
-    # x = u / s on the way up, s / u on the way down: from x0 up to 1 in both cases.
-    up = start < s
-    exponent = 1 - power if up else power
-    logit = math.log(start / (s - start)) if up else math.log(s / (start - s))
-
-    def clock(v: Float[np.ndarray, " times"]) -> Float[np.ndarray, " times"]:
-        """s^power times a primitive of dt N, at x = expit(v)."""
-        x = expit(v)
-        return x**exponent / exponent * hyp2f1(1, exponent, exponent + 1, x)
-
-    aim = depth * s**power * t + clock(np.full_like(t, logit))
-    low, high = np.full_like(t, logit), np.full_like(t, max(ARRIVED, logit))
-    for _ in range(80):
-        middle = (low + high) / 2
-        later = clock(middle) > aim
-        low, high = np.where(later, low, middle), np.where(later, middle, high)
-    x = expit((low + high) / 2)
-    return s * x if up else s / x
+    if start == 0:
+        return np.zeros_like(t)
+    with np.errstate(over="ignore"):
+        if s == 0:
+            return start * np.exp(-np.log1p(depth * power * start**power * t) / power)
+        # x = u / s on the way up, s / u on the way down: from below 1 up to 1 in both cases. In v = logit(x),
+        # dv/dt = N s^power x^-exponent.
+        up = start < s
+        exponent = 1 - power if up else power
+        rate = depth * (s * start ** (power - 1) if up else start**power)
+        first = math.log(start) - math.log(s - start) if up else math.log(s) - math.log(start - s)
+        v = inverse_clock(exponent, first, rate * t)
+        return s * expit(v) if up else s * (1 + np.exp(-v))
 
 
 def _vector(name: str, value: Numbers, *, repeat: int | None = None) -> Float[np.ndarray, " n"]:

@@ -8,10 +8,16 @@ divided by N.
 
 import math
 
-from scipy.integrate import quad
 from scipy.optimize import brentq
 
 from .._validation import check_number
+from ._errors import Unsolved
+from ._mode_clock import clock
+
+LARGEST_LOG = 709.0
+"""Of a number that float64 can hold."""
+NEAR_ONE = 1e-9
+"""Ratios of targets less 1 below which the times of both modes agree to nearly all digits."""
 
 
 def mode_time(depth: float, target: float, start: float, level: float) -> float:
@@ -19,7 +25,7 @@ def mode_time(depth: float, target: float, start: float, level: float) -> float:
 
     .. math:: t = \int_{s_0}^{s} \frac{dx}{x^{2 - 2/N} (S - x)}
 
-    In closed form for N = 1, 2, 4 and infinity, by quadrature in log x otherwise. From a small start the time is
+    By quadrature in :math:`\log(x / |S - x|)`, to rounding at every scale. From a small start the time is
     log(1/s_0) / S for N = 2, and grows like a power of 1/s_0, :math:`s_0^{-(1 - 2/N)} N / ((N - 2) S)`, for N > 2.
 
     Parameters
@@ -39,6 +45,8 @@ def mode_time(depth: float, target: float, start: float, level: float) -> float:
     ------
     TypeError, ValueError
         If a number is not positive, or the level does not lie between start and target.
+    Unsolved
+        If the time is beyond the range of float64, or the depth so small that it is not followed.
 
     References
     ----------
@@ -58,19 +66,25 @@ def mode_time(depth: float, target: float, start: float, level: float) -> float:
     )
     if not (s0 <= s < S or S < s <= s0):
         raise ValueError(f"level: expected a value between start = {s0:g} and target = {S:g}, found {s:g}")
-    if depth == 1:
-        return math.log((S - s0) / (S - s))
-    if depth == 2:
-        return math.log(s * (S - s0) / (s0 * (S - s))) / S
-    if depth == 4:
-        return _primitive_of_depth_four(s, S) - _primitive_of_depth_four(s0, S)
-    if math.isinf(depth):
-        return math.log(s * (s0 - S) / (s0 * (s - S))) / S**2 - (1 / s - 1 / s0) / S
-    power = 2 / depth - 1
-    value, _ = quad(
-        lambda y: math.exp(power * y) / (S - math.exp(y)), math.log(s0), math.log(s), limit=500, epsrel=1e-11
-    )
-    return value
+    if s == s0:
+        return 0.0
+    # x = s / S on the way up, S / s on the way down: from below 1 up to 1 in both cases, in v = log(x / (1 - x)).
+    power = 2 - 2 / depth
+    up = s0 < S
+    if up:
+        first = math.log(s0) - math.log(S - s0)
+        length = _log_ratio(s, s0) + _log_ratio(S - s0, S - s, s - s0)
+    else:
+        first = math.log(S) - math.log(s0 - S)
+        length = _log_ratio(s0 - S, s - S, s0 - s)
+    integral = clock(1 - power if up else power, first, length)
+    log_time = (1 - power) * math.log(s0) - math.log(S) if up else -power * math.log(s0)
+    log_time += math.log(integral) if integral > 0 else -math.inf
+    if not abs(log_time) < LARGEST_LOG:
+        raise Unsolved(
+            f"depth: the time of a mode of depth {depth:g} from {s0:g} to {s:g} is beyond the range of float64"
+        )
+    return math.exp(log_time)
 
 
 def incremental_threshold(depth: float, ratio: float, share: float = 0.05) -> float:
@@ -98,6 +112,8 @@ def incremental_threshold(depth: float, ratio: float, share: float = 0.05) -> fl
     ------
     TypeError, ValueError
         If an argument is outside its range.
+    Unsolved
+        If the start is below the range of float64, as for N = 2 and a ratio near 1, or the ratio within 1e-9 of 1.
 
     References
     ----------
@@ -117,8 +133,18 @@ def incremental_threshold(depth: float, ratio: float, share: float = 0.05) -> fl
         raise ValueError(f"share: expected less than 1/2, found {f:g}")
     if depth == 1:
         return 0.0
+    too_small = Unsolved(f"ratio: the largest start for a ratio of {rho:g} is below the range of float64")
     if depth == 2:
-        return rho ** (-1 / (rho - 1)) * (f / (1 - f)) ** ((rho + 1) / (rho - 1))
+        # log(rho) / (rho - 1) and log1p: rho may be near 1, or f near 1/2.
+        log_start = (-math.log1p(rho - 1) + (rho + 1) * (math.log(f) - math.log1p(-f))) / (rho - 1)
+        if log_start < -LARGEST_LOG:
+            raise too_small
+        return math.exp(log_start)
+
+    if rho - 1 < NEAR_ONE:
+        raise Unsolved(
+            f"ratio: expected at least 1 + {NEAR_ONE:g} at depth {depth:g}; nearer, which mode leads is rounding"
+        )
 
     def lead(log_start: float) -> float:
         """By how much the larger mode is ahead, over the time of the smaller one."""
@@ -128,9 +154,13 @@ def incremental_threshold(depth: float, ratio: float, share: float = 0.05) -> fl
 
     # From just below f the smaller mode is there at once; from far below, the larger mode is ahead.
     high = math.log(f) - 1e-9
+    if lead(high) >= 0:
+        return math.exp(high)  # ... unless the larger one is faster by more than that
     low = high - 1.0
     while lead(low) <= 0:
         low -= 10.0
+        if low < -LARGEST_LOG:
+            raise too_small
     return math.exp(float(brentq(lead, low, high, xtol=1e-13)))  # pyright: ignore[reportArgumentType]
 
 
@@ -140,7 +170,7 @@ def _check_depth(depth: float) -> float:
     return float(check_number("depth", depth, 0, exclusive=True))
 
 
-def _primitive_of_depth_four(s: float, S: float) -> float:
-    root = math.sqrt(s / S)
-    inverse = math.atanh(root) if s < S else math.atanh(1 / root)  # the same derivative on the other side
-    return (2 / S) * (-1 / math.sqrt(s) + inverse / math.sqrt(S))
+def _log_ratio(high: float, low: float, difference: float | None = None) -> float:
+    """``log(high / low)``, to rounding where both are close, from their difference where it is known better."""
+    difference = high - low if difference is None else difference
+    return math.log1p(difference / low) if difference < low else math.log(high) - math.log(low)

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from scipy.optimize import brentq
 
 from .._validation import Numbers, check_array, check_integer
+from ._errors import Unsolved
 from ._scalar_modes import _check_depth
 
 
@@ -42,6 +43,8 @@ def single_constraint_path(
     ------
     TypeError, ValueError
         If an argument is malformed, or the flow reaches the boundary w_i = 0 of its domain before the hyperplane.
+    Unsolved
+        If the path is beyond what float64 can follow: its end is checked against the hyperplane.
 
     References
     ----------
@@ -61,6 +64,24 @@ def single_constraint_path(
     if w.min() <= 0:
         raise ValueError(f"start: expected positive entries, found {w.min():g}")
 
+    # In units of the start and of the normal: powers are soon beyond the range of numbers.
+    largest, steepest = float(w.max()), float(np.max(np.abs(a)))
+    if steepest == 0:
+        raise ValueError("normal: expected one that is not zero, found zeros alone")
+    w, a = w / largest, a / steepest
+    with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
+        path = _path(w, a, offset / largest / steepest, power, points)
+    # Counted by what is added up: the terms of a.w may cancel.
+    gap = float(a @ path[-1]) - offset / largest / steepest
+    path = path * largest
+    if not (np.all(np.isfinite(path)) and abs(gap) <= 1e-9 * (np.abs(a) @ path[-1] / largest)):
+        raise Unsolved("start: the path from here to the hyperplane is beyond what float64 can follow")
+    return path
+
+
+def _path(
+    w: Float[np.ndarray, " d"], a: Float[np.ndarray, " d"], offset: float, power: float, points: int
+) -> Float[np.ndarray, "n d"]:
     def at(tau: float) -> np.ndarray:
         if power == 0:
             return w * np.exp(tau * a)
@@ -76,8 +97,12 @@ def single_constraint_path(
         far *= 2.0
     far = min(far, bound * (1 - 1e-15))
     if gap != 0 and sign * (offset - float(a @ at(sign * far))) > 0:
+        if power < 0 and math.isfinite(bound):  # where an entry tends to infinity, and the hyperplane is on the way
+            raise Unsolved("start: the hyperplane is so far from it that float64 cannot follow the path there")
         raise ValueError("start: the flow from here reaches the boundary of its domain before it meets the hyperplane")
     end = 0.0 if gap == 0 else brentq(lambda tau: offset - float(a @ at(tau)), 0.0, sign * far, xtol=1e-300)
     half = np.geomspace(1e-6, 0.5, points // 2)
     shares = np.concatenate([[0.0], half, 1.0 - half[-2::-1], [1.0]])
-    return np.array([at(share * end) for share in shares])
+    path = np.array([at(share * end) for share in shares])
+    path[0] = w
+    return path

@@ -51,10 +51,17 @@ def end_to_end_velocity(problem: Problem, w: Numbers, depth: int) -> Float[np.nd
     """
     depth = check_integer("depth", depth, 1)
     u, s, vt, gradient = _in_singular_vectors(problem, w)
-    left = np.pad(s, (0, u.shape[1] - s.size))[:, None] ** (2 / depth)
-    right = np.pad(s, (0, vt.shape[0] - s.size))[None, :] ** (2 / depth)
-    weights = sum(left**j * right ** (depth - 1 - j) for j in range(depth))  # 0^0 is 1, as it has to be
+    weights = _weights(np.pad(s, (0, u.shape[1] - s.size))[:, None], np.pad(s, (0, vt.shape[0] - s.size)), depth)
     return -u @ (weights * gradient) @ vt
+
+
+def _weights(left: np.ndarray, right: np.ndarray, depth: int) -> np.ndarray:
+    """The sum of left^(2j / N) right^(2 (N - 1 - j) / N) over j = 0, ..., N - 1: a geometric one."""
+    high, low = np.maximum(left, right), np.minimum(left, right)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        apart = np.where(high > 0, np.log(high) - np.log(low), np.inf)
+        series = np.where(apart > 0, np.expm1(-2 * apart) / np.expm1(-2 * apart / depth), depth)
+    return high ** (2 - 2 / depth) * series
 
 
 def singular_value_velocity(problem: Problem, w: Numbers, depth: int) -> Float[np.ndarray, " r"]:
