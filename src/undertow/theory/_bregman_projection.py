@@ -5,13 +5,13 @@ import functools
 import math
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from scipy.optimize import lsq_linear
 
+from .._programs import filter_jit
 from .._validation import Numbers, check_array
 from ..potentials import Entrywise, Potential
 from ..problems import Problem
@@ -176,28 +176,28 @@ def _flat_point(potential: Potential, shape: tuple[int, ...], z: Vector) -> Vect
     return np.asarray(_inverse_gradient(potential, z.reshape(shape))).ravel()
 
 
-@eqx.filter_jit
+@filter_jit
 def _at(potential: Potential, w: Array) -> tuple[Array, Array]:
     return potential.contains(w), potential.gradient(w)
 
 
-@eqx.filter_jit
+@filter_jit
 def _inverse_gradient(potential: Potential, dual: Any) -> Array:
     return potential.inverse_gradient(jnp.asarray(dual))
 
 
-@eqx.filter_jit
+@filter_jit
 def _gradient(potential: Entrywise, w: Any) -> Array:
     return potential.gradient(jnp.asarray(w))
 
 
-@eqx.filter_jit
+@filter_jit
 def _second_derivatives(potential: Entrywise, w: Any) -> Array:
     w = jnp.asarray(w)
     return jax.jvp(potential.gradient, (w,), (jnp.ones_like(w),))[1]
 
 
-@eqx.filter_jit
+@filter_jit
 def _responses(potential: Potential, dual: Any, steps: Any) -> Array:
     """What of w each small step of the dual moves."""
     _, response = jax.linearize(potential.inverse_gradient, jnp.asarray(dual))

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from .._programs import filter_jit
 from ..parameterizations import Parameterization
 from ..parameterizations._base import Params
 from ._integrate import RTOL, integrate
@@ -58,7 +59,7 @@ def duals(phi: VectorMap, p: Float[Array, " k"], v: Float[Array, " d"], entrywis
     return jnp.linalg.solve(jacobian @ jacobian.T, v)
 
 
-@eqx.filter_jit
+@filter_jit
 def along(phi: VectorMap, p: Float[Array, " k"], z: Float[Array, " d"], entrywise: bool) -> Float[Array, " k"]:
     """The parameters at dual z, counted from p; NaN where the curve ends before."""
 
@@ -69,7 +70,7 @@ def along(phi: VectorMap, p: Float[Array, " k"], z: Float[Array, " d"], entrywis
     return jnp.where(sound, end, jnp.nan)
 
 
-@eqx.filter_jit
+@filter_jit
 def towards(
     phi: VectorMap, p: Float[Array, " k"], w: Float[Array, " d"], entrywise: bool
 ) -> tuple[Float[Array, " k"], Float[Array, " d"], Float[Array, ""]]:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from .._programs import filter_jit
 from ..objective import check_params
 from ..parameterizations import Parameterization
 from ..parameterizations._base import Params
@@ -202,7 +203,7 @@ def _check_moving(phi: VectorMap, p: Float[Array, " k"], shape: tuple[int, ...],
     )
 
 
-@eqx.filter_jit
+@filter_jit
 def _squared_speeds(phi: VectorMap, p: Float[Array, " k"], entrywise: bool) -> Float[Array, " d"]:
     """How fast w follows its dual: the diagonal of :math:`J J^T` for entrywise maps, else its eigenvalues."""
     if entrywise:

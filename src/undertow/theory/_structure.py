@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._programs import filter_jit
 from ._curves import VectorMap, along, pulled_back
 from ._errors import NotAMirrorFlow
 
@@ -43,7 +43,7 @@ def is_entrywise(phi: VectorMap, p: Float[Array, " k"], size: int) -> bool:
     return True
 
 
-@eqx.filter_jit
+@filter_jit
 def _all_pulled_back(phi: VectorMap, p: Any, weights: Any) -> Array:
     return jax.vmap(lambda r: pulled_back(phi, jnp.asarray(p), r))(jnp.asarray(weights))
 
@@ -88,7 +88,7 @@ def check_fields_commute(phi: VectorMap, p: Float[Array, " k"], shape: tuple[int
         )
 
 
-@eqx.filter_jit
+@filter_jit
 def _commutator(
     phi: VectorMap, p: Float[Array, " k"], a: Float[Array, " d"], b: Float[Array, " d"]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
@@ -103,7 +103,7 @@ def _commutator(
     return norm / jnp.where(terms > 0, terms, 1), norm
 
 
-@eqx.filter_jit
+@filter_jit
 def _commutators(
     phi: VectorMap, p: Float[Array, " k"], a: Float[Array, " d"], many: Float[Array, "n d"]
 ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
