@@ -1,6 +1,7 @@
 """Ratings: pairs of a user and an item, and a number for each."""
 
 import numbers
+import warnings
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
     random_state : int
         Seed of the initialization and of the validation split.
     verbose : bool
-        Whether to show progress (on a terminal only).
+        Whether to show progress (on a terminal or in a notebook).
 
     Attributes
     ----------
@@ -152,6 +153,8 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
     def predict(self, X: Any) -> np.ndarray:
         """Ratings of the pairs ``X`` (n x 2); an unknown user or item counts as an average one.
 
+        Warns where all users and items are unknown.
+
         Raises
         ------
         NotFittedError
@@ -161,7 +164,14 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self, "completion_")
         users, items = self._pairs(X, reset=False)
-        return self.completion_.at(_codes("user", users, self.users_), _codes("item", items, self.items_))
+        i, j = _codes("user", users, self.users_), _codes("item", items, self.items_)
+        if (np.maximum(i, j) < 0).all():
+            warnings.warn(
+                f"X: none of these users and items was fitted, as of ({users[0]!r}, {items[0]!r}); every prediction "
+                "is the mean",
+                stacklevel=3,  # past the decorator
+            )
+        return self.completion_.at(i, j)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

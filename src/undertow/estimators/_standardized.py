@@ -139,5 +139,6 @@ def _center_sparse(X: Any) -> tuple[csc_array, np.ndarray, np.ndarray, np.ndarra
         _, means[far], deviations[far] = _center(filled, filled)
         rest = np.setdiff1d(np.arange(X.shape[1]), far)
         order = np.argsort(np.concatenate([rest, far]))
-        table = csc_array(hstack([table[:, rest], csc_array(filled)], format="csc")[:, order])
+        joined: Any = hstack([table[:, rest], csc_array(filled)], format="csc")
+        table = csc_array(joined[:, order])
     return table, exponents, means, deviations

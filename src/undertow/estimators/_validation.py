@@ -63,7 +63,7 @@ def check_unmasked(name: str, values: Any) -> None:
 
 def check_no_times(name: str, values: Any) -> None:
     """Raise if an array, or a column of a data frame, holds dates or time spans: NumPy would count their units."""
-    dtypes = getattr(values, "dtypes", getattr(values, "dtype", None))
+    dtypes: Any = getattr(values, "dtypes", getattr(values, "dtype", None))
     for dtype in list(dtypes) if hasattr(dtypes, "__iter__") else [dtypes]:
         if getattr(dtype, "kind", "") in ("m", "M") or str(dtype).startswith(("Date", "Duration", "Time")):
             raise TypeError(f"{name}: expected numbers, found dtype {dtype}")
