@@ -214,3 +214,20 @@ def test_workers_give_the_same_and_a_crash_is_one_failure(tmp_path, capsys):
     assert (holds["verdict"], holds["measured"]) == ("holds", 1.0)
     assert (crashes["verdict"], crashes["reason"]) == ("fails", "its process ended with exit status 3")
     assert "fake-holds: holds (1 of 1 checks)" in capsys.readouterr().err
+
+
+def test_a_backend_that_a_notebook_hands_on_is_not_used(monkeypatch) -> None:
+    monkeypatch.setenv("MPLBACKEND", "module://not_installed_here.backend")
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert os.environ["MPLBACKEND"] == "agg"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "expected"),
+    [("r\udce9 \xe4", "utf-8", b"r\xe9 \xc3\xa4"), ("r\udce9 \xe4\ud800", "ascii", b"r\xe9 \\xe4\\ud800")],
+)
+def test_names_are_printed_as_they_are(text: str, encoding: str, expected: bytes) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert text.encode(encoding, "undertow-names") == expected

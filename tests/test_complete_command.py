@@ -275,3 +275,16 @@ def test_long_tables_on_request(folder: Path, monkeypatch: pytest.MonkeyPatch, c
     assert undertow("complete", path, "--pairs", "pairs.csv", "-o", "p.csv") == 0
     assert undertow("complete", path, "--all", "-o", "o.csv") == 0
     check_complete(rows_of(folder / "o.csv"))
+
+
+def test_pairs_that_the_table_does_not_know_are_counted(folder: Path, capsys: Output) -> None:
+    write(folder, delimited(RATINGS), "r.csv")
+    write(folder, "user,item\nu1,7\nu1,8\nnobody,7\nnobody,8\n", "pairs.csv")
+    assert undertow("complete", "r.csv", "--pairs", "pairs.csv", "--max-iter", 1) == 0
+    assert "3 of 4 pairs have a user or an item that is not in the table" in capsys.readouterr().err
+    write(folder, "user,item\n1.0,7.0\nnobody,8\n", "pairs.csv")
+    assert undertow("complete", "r.csv", "--pairs", "pairs.csv", "-o", "never.csv") == 2
+    found = capsys.readouterr().err
+    assert "expected users and items of the table, such as 'NA' and '007'" in found
+    assert "such as '1.0' and '7.0'" in found
+    assert not (folder / "never.csv").exists()

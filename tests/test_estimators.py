@@ -169,6 +169,8 @@ def test_bad_pairs_are_refused() -> None:
         model.predict(["ann", "x"])
     with pytest.raises(TypeError, match=r"^X: expected the kind of user ids that was fitted \(text\), found number"):
         model.predict([[1, "x"]])
+    with pytest.warns(UserWarning, match=r"^X: none of these users and items was fitted, as of \('1', '2'\)"):
+        np.testing.assert_allclose(model.predict([["1", "2"], ["3", "4"]]), model.mean_)
     with pytest.raises(TypeError, match=r"^X: .* item ids"):
         model.predict([["ann", 2.0]])
 

@@ -1,10 +1,12 @@
 """Colors that mean the same everywhere and can be read; labels that do not overlap; whole files."""
 
 import itertools
+from pathlib import Path
 
 import hypothesis
 import hypothesis.strategies as st
 import matplotlib as mpl
+import matplotlib.dates
 import matplotlib.style
 import numpy as np
 import pytest
@@ -149,7 +151,7 @@ def test_nothing_outside_a_figure_changes():
     assert plotting.current_theme() == "light"
 
 
-@pytest.mark.parametrize("kind", ["png", "svg"])
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf", "PNG"])
 def test_saving_is_whole_and_repeatable(tmp_path, kind):
     contents = []
     for name in ("one", "two"):
@@ -161,13 +163,46 @@ def test_saving_is_whole_and_repeatable(tmp_path, kind):
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"one.{kind}", f"two.{kind}"]
 
 
+def drawn(path: Path) -> bytes:
+    with plotting.figure() as (made, ax):
+        plotting.label_lines(ax, ax.plot([1, 2], [1, 3], label="a $x^2$"))
+    plotting.save(made, path)
+    return path.read_bytes()
+
+
+def test_the_users_own_settings_change_nothing(tmp_path):
+    expected = drawn(tmp_path / "a.svg")
+    mine = {"text.usetex": True, "lines.marker": "o", "axes.unicode_minus": False, "svg.fonttype": "none"}
+    with mpl.rc_context(mine):
+        assert drawn(tmp_path / "b.svg") == expected
+        with plotting.theme("light"):
+            assert drawn(tmp_path / "c.svg") == expected
+        assert mpl.rcParams["lines.marker"] == "o"
+
+
+def test_saving_through_a_link(tmp_path):
+    (tmp_path / "b.png").symlink_to(tmp_path / "a.png")
+    content = drawn(tmp_path / "b.png")
+    assert (tmp_path / "b.png").is_symlink()
+    assert (tmp_path / "a.png").read_bytes() == content
+
+
+def test_labels_stand_beside_what_is_seen():
+    dates = np.array(["2020-01-01", "2020-01-02", "2020-01-03"], "datetime64[D]")
+    with plotting.figure() as (_, ax):
+        line = ax.plot(dates, np.ma.masked_greater([1.0, 2.0, 99.0], 50), label="a")
+        (label,) = plotting.label_lines(ax, line)
+    x, y = ax.transAxes.transform(label.xy)
+    assert ax.transData.inverted().transform((x, y)) == pytest.approx([mpl.dates.date2num(dates[1]), 2])
+
+
 def test_a_save_that_fails_leaves_nothing(tmp_path):
     with plotting.figure() as (made, ax):
         ax.set_title(r"$\notamacro$")
     with pytest.raises(ValueError, match="notamacro"):
         plotting.save(made, tmp_path / "x.svg")
-    with pytest.raises(ValueError, match=r"\.png or \.svg"):
-        plotting.save(made, tmp_path / "x.pdf")
+    with pytest.raises(ValueError, match=r"\.png, \.svg, \.pdf, found 'x.tiff'"):
+        plotting.save(made, tmp_path / "x.tiff")
     assert list(tmp_path.iterdir()) == []
 
 

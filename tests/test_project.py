@@ -130,6 +130,18 @@ def test_command_is_installed():
     assert callable(command.load())
 
 
+def test_command_runs_as_a_module():
+    found = subprocess.run(
+        [sys.executable, "-m", "undertow", "--version"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert found.stdout == f"undertow {importlib.metadata.version('undertow')}\n"
+
+
+def test_it_says_that_it_is_typed():
+    assert (SOURCE / "py.typed").is_file()
+    assert "Typing :: Typed" in importlib.metadata.metadata("undertow").get_all("Classifier", [])
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_relative_links_resolve(document):
     text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)

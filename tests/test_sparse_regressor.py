@@ -362,8 +362,7 @@ BAD_DATA = [
     (np.ones(4), np.ones(4), "Expected 2D array"),
     (np.ones((4, 2)), np.ones((4, 2)), "y should be a 1d array"),
     (np.ones((4, 2)), None, "requires y to be passed"),
-    (np.diag([1e200, 1, 1, 1]), np.arange(4.0), "^X, y: expected numbers that can be squared"),
-    (np.eye(4), [1e200, 0, 0, 0], "^X, y: expected numbers that can be squared"),
+    (np.eye(4), [1e200, 0, 0, 0], "^y: expected numbers that can be squared"),
 ]
 
 

@@ -21,7 +21,7 @@ BAD_TEXT = [
     ("cut-rating-without-header", "1,2,3\n2,3,4\n5,6,", {}, "cannot tell ratings from a matrix"),
     ("extra-cell", R + '"a\nb",x,1\n\nb,y,2,9\n', {}, "line 5: expected 3 columns.*found 4"),
     ("title-line", "My ratings\n" + R + "a,x,1\nb,y,2\n", {}, "line 1: expected 3 columns.*found 1"),
-    ("open-quote", R + 'a,"x,1\nb,y,2\nc,z,3\n', {}, "line 2: expected 3 columns"),
+    ("open-quote", R + 'a,"x,1\nb,y,2\nc,z,3\n', {}, "line 2: .* quote that is not closed on its line"),
     ("wrong-delimiter", R + "a,x,1\nb,y,2\n", {"delimiter": ";"}, "';' gives one column only.*',' \\(3\\)"),
     ("no-delimiter", "abc\ndef\n", {}, "expected columns separated by.*'abc'"),
     (

@@ -1,5 +1,6 @@
 """Completed tables: written whole or not at all."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -126,3 +127,53 @@ def test_bad_output(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"expected shape \(1, 2\)"):
         datasets.write_matrix(tmp_path / "o.csv", matrix, np.zeros((2, 2)))
     assert [path.name for path in tmp_path.iterdir()] == ["d.csv"]
+
+
+ENDINGS = ["csv", "tsv.gz", "parquet", "npy"]
+
+
+def write_to(path: Path) -> None:
+    """A completed matrix for ``.npy``, answers otherwise."""
+    if path.suffix == ".npy":
+        datasets.write_matrix(path, Matrix(np.array([[1.0, np.nan]])), np.ones((1, 2)))
+    else:
+        ids = np.array(["a", "q"], dtype=object), np.array(["x", "y"], dtype=object)
+        datasets.write_pairs(path, *ids, np.array([1.5, 2.0]), np.array([True, False]))
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_names_that_are_not_utf8(tmp_path: Path, ending: str) -> None:
+    plain, odd = tmp_path / f"r.{ending}", tmp_path / os.fsdecode(b"r\xe9." + ending.encode())
+    try:
+        odd.touch()
+    except OSError:
+        pytest.skip("file names here are text")
+    for path in (plain, odd):
+        write_to(path)
+    assert odd.stat().st_size == plain.stat().st_size
+    if ending != "npy":
+        assert triples(read_table(odd)) == triples(read_table(plain))
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_link_stays_a_link(tmp_path: Path, ending: str) -> None:
+    (tmp_path / "there").mkdir()
+    link, place = tmp_path / f"link.{ending}", tmp_path / "there" / f"place.{ending}"
+    link.symlink_to(place)
+    for _ in range(2):  # to nothing, and to a file
+        write_to(link)
+        assert link.is_symlink()
+        assert [path.name for path in place.parent.iterdir()] == [place.name]
+
+
+def test_masked_predictions_and_entries_are_refused(tmp_path: Path) -> None:
+    masked = np.ma.masked_equal([[1.0, 99.0]], 99)
+    with pytest.raises(TypeError, match=r"^completed: .* masked"):
+        datasets.write_matrix(tmp_path / "o.npy", Matrix(np.array([[1.0, np.nan]])), masked)
+    with pytest.raises(ValueError, match=r"^values: .* masked"):
+        Matrix(masked)
+    table = two_by_two()
+    with pytest.raises(ValueError, match=r"^ratings: .* masked"):
+        datasets.Ratings(
+            table.users, table.items, np.ma.masked_equal([1.0, 2.0, 99.0], 99), table.user_ids, table.item_ids
+        )

@@ -19,6 +19,9 @@ from jaxtyping import Array, ArrayLike, Float
 Numbers = ArrayLike | Sequence[Any]
 """What users pass as numbers: a scalar, an array of any library, or lists (of lists) of numbers."""
 
+_NO_NUMBERS = (bool, np.bool_, str, bytes, np.timedelta64)
+"""What ``float`` takes all the same."""
+
 
 def is_traced(value: Any) -> bool:
     """Whether JAX is tracing ``value``, so that its entries are unknown."""
@@ -61,8 +64,13 @@ def check_number(
     if is_traced(value):
         return value
     try:
-        if isinstance(value, (bool, np.bool_, str, bytes)) or np.ndim(value) != 0 or not np.isrealobj(value):
+        if (
+            isinstance(value, (bool, np.bool_, str, bytes, np.timedelta64))
+            or np.ndim(value) != 0
+            or not np.isrealobj(value)
+        ):
             raise TypeError(f"{name}: expected {bound}, found {value!r}")
+        _check_unmasked(name, value)
         number = float(value)
     except OverflowError:
         raise ValueError(f"{name}: expected {bound}, found one that no float can hold") from None
@@ -71,7 +79,10 @@ def check_number(
     outside = number < minimum or (exclusive and number == minimum) or number > maximum
     if not math.isfinite(number) or outside:
         raise ValueError(f"{name}: expected {bound}, found {number!r}")
-    return value
+    if isinstance(value, np.ndarray):
+        return value.astype(value.dtype.newbyteorder("="))
+    # Decimals, fractions and other libraries' numbers are none to JAX.
+    return value if isinstance(value, (int, float, np.number, jax.Array)) else number
 
 
 def check_shape(name: str, shape: object, *, dimensions: int | None = None) -> tuple[int, ...]:
@@ -90,9 +101,9 @@ def check_shape(name: str, shape: object, *, dimensions: int | None = None) -> t
 
 def check_array(name: str, value: Numbers, *, dimensions: int | None = None) -> Float[Array, "..."]:
     """Return ``value`` as a floating array without NaN or infinity, of the given number of dimensions."""
-    array: Any = value if is_traced(value) else _as_numpy(name, value)
+    array: Any = value if is_traced(value) else as_numpy(name, value)
     real = jnp.issubdtype(array.dtype, jnp.number) and not jnp.issubdtype(array.dtype, jnp.complexfloating)
-    if not real:
+    if not real or array.dtype.kind == "m":
         raise TypeError(f"{name}: expected an array of real numbers, found dtype {array.dtype}")
     if dimensions is not None and array.ndim != dimensions:
         raise ValueError(f"{name}: expected {dimensions} dimension(s), found shape {array.shape}")
@@ -100,35 +111,74 @@ def check_array(name: str, value: Numbers, *, dimensions: int | None = None) -> 
         dtype = jnp.result_type(float)
     else:
         dtype = jax.dtypes.canonicalize_dtype(array.dtype)
-    with np.errstate(over="ignore"):  # an overflow is found below
-        converted = jnp.asarray(array if is_traced(array) else array.astype(dtype), dtype=dtype)
-    if not is_traced(converted):
-        # Looked at after the conversion: what float64 can hold may be infinite in float32.
-        finite = np.isfinite(np.asarray(converted))
-        if not np.all(finite):
-            where = tuple(np.argwhere(~finite)[0].tolist())
+    if is_traced(array):
+        return jnp.asarray(array, dtype=dtype)
+    # Looked at after the conversion: what float64 can hold may be infinite or zero in float32.
+    with np.errstate(all="ignore"):
+        converted = array.astype(dtype)
+    finite = np.isfinite(converted)
+    if not np.all(finite):
+        where = tuple(np.argwhere(~finite)[0].tolist())
+        raise ValueError(
+            f"{name}: expected finite numbers, found {array[where]} at index {list(where)}"
+            + (f", which {dtype} cannot hold" if np.isfinite(array[where]) else "")
+        )
+    _check_not_lost(name, array, converted)
+    return jnp.asarray(converted)
+
+
+def _check_not_lost(name: str, array: np.ndarray, converted: np.ndarray) -> None:
+    """Raise if a row, a column or the like has become zero, its numbers too small; beside others that is rounding."""
+    lost = (array != 0) & (np.abs(converted) < jnp.finfo(converted.dtype).tiny)
+    if not lost.any():
+        return
+    kept = (converted != 0) & ~lost
+    for axis in range(max(array.ndim, 1)):
+        across = None if array.ndim < 2 else tuple(k for k in range(array.ndim) if k != axis)
+        gone = lost.any(across, keepdims=True) & ~kept.any(across, keepdims=True)
+        if gone.any():
+            where = tuple(np.argwhere(lost & gone)[0].tolist())
             raise ValueError(
-                f"{name}: expected finite numbers, found {array[where]} at index {list(where)}"
-                + (f", which {converted.dtype} cannot hold" if np.isfinite(array[where]) else "")
+                f"{name}: expected numbers that {converted.dtype} can hold, found {array[where]} at index "
+                f"{list(where)} and none larger beside it; choose another unit, or 64-bit numbers"
             )
-    return converted
 
 
-def _as_numpy(name: str, value: Any) -> Any:
+def as_numpy(name: str, value: Any) -> np.ndarray:
+    """Return ``value`` as an array in this machine's byte order; refuse what would lose its meaning on the way."""
+    _check_unmasked(name, value)
+    if hasattr(value, "toarray"):
+        raise TypeError(f"{name}: expected a dense array, found a sparse {type(value).__name__}; see its toarray()")
     try:
-        return np.asarray(value)
+        array = np.asarray(value)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name}: expected an array of numbers, found {type(value).__name__} ({error})") from None
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _check_unmasked(name: str, value: Any) -> None:
+    if has_masked(value):
+        raise TypeError(
+            f"{name}: expected numbers, found masked ones, of which only NumPy knows that they are none; "
+            "leave them out, or fill them"
+        )
+
+
+def has_masked(value: Any) -> bool:
+    """Whether ``value`` is an array of NumPy's with masked entries, or lists that have one; such masks get lost."""
+    if isinstance(value, np.ma.MaskedArray):
+        return bool(np.ma.is_masked(value))
+    return isinstance(value, (list, tuple)) and any(map(has_masked, value))
 
 
 def check_indices(name: str, value: Numbers, size: int) -> np.ndarray:
     """Return ``value``, which JAX must not be tracing, as a vector of integers from 0 to ``size - 1``."""
     if is_traced(value):
         raise TypeError(f"{name}: expected known integers, found an array that JAX is tracing")
-    array = _as_numpy(name, value)
+    array = as_numpy(name, value)
     if array.ndim != 1:
         raise ValueError(f"{name}: expected a vector of integers, found shape {array.shape}")
-    if array.size and not np.issubdtype(array.dtype, np.integer):
+    if array.size and array.dtype.kind not in "iu":
         raise TypeError(f"{name}: expected integers, found dtype {array.dtype}")
     bad = np.flatnonzero((array < 0) | (array >= size))
     if bad.size:

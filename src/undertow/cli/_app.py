@@ -1,5 +1,8 @@
 """The commands by name, and what is common to them: errors in one line, exit statuses."""
 
+import codecs
+import io
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -37,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     SystemExit
         Always.
     """
+    _settle_environment()
     try:
         words = list(sys.argv[1:] if arguments is None else arguments)
         status = app(args=words or ["--help"], standalone_mode=False)
@@ -47,6 +51,25 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.stderr.write("undertow: interrupted\n")
         sys.exit(130)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _settle_environment() -> None:
+    """Make the command the same wherever it is called from."""
+    # Figures go to files only; a notebook hands its own backend, which may not be installed here, to every command.
+    os.environ["MPLBACKEND"] = "agg"
+    codecs.register_error("undertow-names", _as_named)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="undertow-names")
+
+
+def _as_named(error: UnicodeError) -> tuple[bytes, int]:
+    """The bytes of a file's name that is no text in this encoding, as they are; other characters by their number."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    bad = error.object[error.start : error.end]
+    parts = [os.fsencode(c) if "\udc80" <= c <= "\udcff" else c.encode("ascii", "backslashreplace") for c in bad]
+    return b"".join(parts), error.end
 
 
 def _show_version(asked: bool) -> bool:

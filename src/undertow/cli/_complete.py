@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -125,6 +125,8 @@ def complete(
         as_json,
         f"{len(values):,} entries of {shape[0]:,} x {shape[1]:,} ({len(values) / (shape[0] * shape[1]):.2%})",
     )
+    if asked is not None and asked.unknown:
+        _warn_of_unknown(asked)
     options: dict[str, Any] = {"clip": model.clip}
     with _in_one_line(), _progress() as progress:
         errors = held_out_errors(
@@ -180,12 +182,43 @@ def _check_count(entries: int, test_fraction: float) -> None:
         )
 
 
-def _asked(pairs: Path, data: "Ratings | Matrix") -> tuple[Any, Any]:
+class _Asked(NamedTuple):
+    """The pairs that are to be answered: their ids, and the positions of these in the table, -1 where unknown."""
+
+    ids: tuple[Any, Any]
+    users: Any
+    items: Any
+
+    @property
+    def unknown(self) -> int:
+        return int(((self.users < 0) | (self.items < 0)).sum())
+
+
+def _asked(pairs: Path, data: "Ratings | Matrix") -> _Asked:
+    import numpy as np
+
     from undertow.datasets import Ratings, read_pairs
 
     if not isinstance(data, Ratings):
         raise ValueError("--pairs: expected a table of ratings, found a matrix")
-    return read_pairs(pairs, data)
+    ids = read_pairs(pairs, data)
+    users, items = (
+        np.array([codes.get(name, -1) for name in names.tolist()], int)
+        for codes, names in zip((_codes(data.user_ids), _codes(data.item_ids)), ids, strict=True)
+    )
+    asked = _Asked(ids, users, items)
+    if (np.maximum(users, items) < 0).all():
+        raise ValueError(
+            f"--pairs: expected users and items of the table, such as {data.user_ids[0]!r} and {data.item_ids[0]!r}, "
+            f"found none in {pairs}, where they are such as {ids[0][0]!r} and {ids[1][0]!r}"
+        )
+    return asked
+
+
+def _warn_of_unknown(asked: _Asked) -> None:
+    count = len(asked.users)
+    pairs = f"{asked.unknown:,} of {count:,} pairs have"
+    sys.stderr.write(f"undertow: {pairs} a user or an item that is not in the table; it counts as an average one\n")
 
 
 def _target(output: Path | None, table: Path, pairs: Path | None, is_ratings: bool, force: bool) -> Path:
@@ -225,7 +258,7 @@ def _entries(data: "Ratings | Matrix") -> tuple[tuple[int, int], Any, Any, Any]:
     return data.values.shape, i, j, data.values[i, j]
 
 
-def _write(target: Path, data: "Ratings | Matrix", found: "Completion", asked: tuple[Any, Any] | None) -> None:
+def _write(target: Path, data: "Ratings | Matrix", found: "Completion", asked: _Asked | None) -> None:
     import numpy as np
 
     from undertow import datasets
@@ -240,10 +273,7 @@ def _write(target: Path, data: "Ratings | Matrix", found: "Completion", asked: t
     if asked is None:
         datasets.write_completed_ratings(target, data, lambda users: np.round(found.block(users), digits))
         return
-    users, items = (
-        np.array([codes.get(name, -1) for name in names.tolist()], int)
-        for codes, names in zip((_codes(data.user_ids), _codes(data.item_ids)), asked, strict=True)
-    )
+    users, items = asked.users, asked.items
     predictions = np.round(found.at(users, items), digits)
     # Where a pair is in the table, its rating stands.
     width = len(data.item_ids)
@@ -253,7 +283,7 @@ def _write(target: Path, data: "Ratings | Matrix", found: "Completion", asked: t
     place = order[np.minimum(np.searchsorted(known, given, sorter=order), len(known) - 1)]
     observed = known[place] == given
     predictions[observed] = data.ratings[place[observed]]
-    datasets.write_pairs(target, asked[0], asked[1], predictions, observed, names=data.names)
+    datasets.write_pairs(target, *asked.ids, predictions, observed, names=data.names)
 
 
 def _digits(spread: float) -> int:

@@ -42,6 +42,9 @@ _LABEL_NAMES = (*KNOWN_NAMES["user"], "", "index", "id", "row", "name", "label")
 NULLS = ["", "NA", "na", "N/A", "n/a", "null", "NULL", "nan", "NaN", "NAN"]
 """What stands for a hole in a matrix."""
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
+DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+_MARKS = ("?", "-", "--", ".", "*", "none", "<na>", "#n/a", "missing", "unknown")
+"""What some write for a hole; not read as one, but no label either."""
 _DIGITS = re.compile(r"\s*\d+\s*")
 
 
@@ -179,16 +182,16 @@ def matrix_layout(head: list[list[str]], header: bool | None = None, labels: boo
     first, rest = head[0], head[1:]
     top, side = first[1:], [record[0] for record in rest]
     corner = first[0].strip().lower()
-    text_side = any(map(_is_text, side))
+    text_side = are_names(side)
     if header is None:
-        named = any(map(_is_text, top)) and not any(map(is_number, top))
+        named = any(map(_is_name, top)) and not any(map(is_number, top))
         # What pandas and pivot tables write: numbers as labels, and a corner that is empty or a name.
-        pivot = (_is_text(corner) and not text_side) or (corner != "" and corner in _LABEL_NAMES)
+        pivot = (_is_name(corner) and not text_side) or (corner != "" and corner in _LABEL_NAMES)
         counted = corner == "" and _are_labels(top) and _are_labels(side)
         header = named or pivot or counted
     if labels is None:
-        named_corner = corner in _LABEL_NAMES or (_is_text(corner) and all(map(is_number, top)))
-        labels = text_side or (_distinct(side) and named_corner if header else _is_text(corner))
+        named_corner = corner in _LABEL_NAMES or (_is_name(corner) and all(map(is_number, top)))
+        labels = (text_side or (_distinct(side) and named_corner)) if header else are_names([first[0], *side])
     body = rest if header else head
     numeric = not any(_is_text(cell) for record in body for cell in record[labels:])
     return MatrixLayout(header, labels, numeric and len(body) > 0)
@@ -196,6 +199,16 @@ def matrix_layout(head: list[list[str]], header: bool | None = None, labels: boo
 
 def _is_text(cell: str) -> bool:
     return not is_number(cell) and not is_hole(cell)
+
+
+def _is_name(cell: str) -> bool:
+    return _is_text(cell) and cell.strip().lower() not in _MARKS
+
+
+def are_names(cells: list[str]) -> bool:
+    """Whether these are labels rather than numbers with a few words among them, or with one for every hole."""
+    names = [cell for cell in cells if _is_name(cell)]
+    return 2 * len(names) > len(cells) and (len(set(names)) > 1 or len(cells) == 1)
 
 
 def _distinct(cells: list[str]) -> bool:
@@ -218,10 +231,14 @@ def decide_kind(path: str, head: list[list[str]], width: int, header: bool | Non
         return "ratings"
     layout = matrix_layout(head, header, labels)
     body = head[layout.header :]
+    odd = [cell for record in body for cell in record[layout.labels :] if _is_text(cell)]
+    few = 0 < 5 * len(odd) <= sum(len(record) for record in body)
     doubt = ValueError(
         f"{path}: cannot tell ratings from a matrix by its {width} columns: "
         'say kind="ratings" (three columns: user, item, rating; name them with user=, item=, rating=) '
         'or kind="matrix" (numbers with holes)'
+        + ("; decimals are written with a point" if any(map(DECIMAL_COMMA.fullmatch, odd)) else "")
+        + (f"; {odd[0]!r} is neither a number nor a hole (an empty cell, NA or NaN)" if few else "")
     )
     if labels is not None and layout.numeric:
         return "matrix"

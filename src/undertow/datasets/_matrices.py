@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from undertow.datasets._columns import NULLS, is_hole, is_number, matrix_layout
+from undertow.datasets._columns import DECIMAL_COMMA, NULLS, are_names, is_hole, is_number, matrix_layout
 from undertow.datasets._table_types import Matrix, Source
 from undertow.datasets._text import Text
 
@@ -56,6 +56,7 @@ def _parse_slowly(text: Text, header: bool, labels: bool) -> list[tuple[str, lis
                 raise ValueError(
                     f"{text.path}, line {line}, column {column}: expected a finite number or a hole "
                     f"(an empty cell, NA or NaN), found {cell!r}"
+                    + ("; decimals are written with a point" if DECIMAL_COMMA.fullmatch(cell.strip()) else "")
                 )
             numbers.append(float(cell) if is_number(cell) else np.nan)
         rows.append((record[0], numbers))
@@ -73,7 +74,7 @@ def parquet_matrix(path: Path, labels: bool | None) -> Matrix:
     if not columns:
         raise ValueError(f"{path}: expected a matrix, found no column")
     if labels is None:
-        labels = not _is_numeric(columns[0].type)
+        labels = not _is_numeric(columns[0].type) and are_names([str(cell) for cell in columns[0].to_pylist()])
     for column, name in list(zip(columns, names, strict=True))[labels:]:
         if not _is_numeric(column.type):
             raise ValueError(f"{path}, column {name!r}: expected numbers, found {column.type}")

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Integer, Shaped
 
+from undertow._validation import has_masked
+
 NAMES = ("user", "item", "rating")
 
 
@@ -69,7 +71,7 @@ class Ratings:
     Raises
     ------
     ValueError
-        If the lengths differ, a position is out of range, or a rating is not finite.
+        If the lengths differ, a position is out of range, or a rating is not finite or masked.
 
     Examples
     --------
@@ -101,6 +103,8 @@ class Ratings:
                 raise ValueError(
                     f"{name}: expected positions from 0 to {size - 1}, found {codes.min()} to {codes.max()}"
                 )
+        if has_masked(self.ratings):
+            raise ValueError("ratings: expected finite numbers, found masked ones")
         if not np.isfinite(self.ratings).all():
             raise ValueError("ratings: expected finite numbers, found NaN or infinity")
 
@@ -127,6 +131,11 @@ class Matrix:
         What stood where those two meet: the name of the row labels.
     source : Source or None
         How the matrix was read; None for one that was not read from a file.
+
+    Raises
+    ------
+    ValueError
+        If entries are masked: only NaN marks a hole.
     """
 
     values: Float64[np.ndarray, "rows columns"]
@@ -134,6 +143,10 @@ class Matrix:
     column_labels: Shaped[np.ndarray, " columns"] | None = None
     corner: str = ""
     source: Source | None = None
+
+    def __post_init__(self) -> None:
+        if has_masked(self.values):
+            raise ValueError("values: expected NaN in the holes, found masked entries; see numpy.ma.filled")
 
     @property
     def shape(self) -> tuple[int, int]:

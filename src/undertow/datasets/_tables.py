@@ -78,7 +78,7 @@ def read_table(
     delimiter : str or None
         What separates columns, where it is not to be detected among comma, tab, semicolon, bar, ``::``
         and runs of spaces; ``"tab"`` and ``"space"`` can be written so. Double quotes enclose cells,
-        except with the last two.
+        except with the last two, and in tab-separated text only where all that are opened are closed.
     header : bool or None
         Whether the first line names the columns; None finds out.
     labels : bool or None
@@ -97,8 +97,9 @@ def read_table(
         If there is no such file.
     ValueError
         If the file cannot be understood, with its name, the line or row, what was found and what was
-        expected: not UTF-8, broken or cut off, empty, unequal numbers of columns, an unknown column, an
-        empty id, a rating that is not a finite number, a duplicate pair, fewer than two users or items;
+        expected: not UTF-8, broken or cut off, empty, text of more than 2 GiB, unequal numbers of columns, a
+        quote that is not closed on its line and swallows the next, decimals with a comma, an unknown column,
+        an empty id, a rating that is not a finite number, a duplicate pair, fewer than two users or items;
         for a matrix: text or infinity among the numbers, no entry, or no hole.
 
     Examples

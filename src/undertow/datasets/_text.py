@@ -19,9 +19,15 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
+from undertow.datasets._columns import DECIMAL_COMMA, is_hole, is_number
+from undertow.datasets._quotes import has_bare_quotes, has_open_quotes
+
 DELIMITERS = (",", "\t", ";", "|", "::", " ")
 _ALIASES = {"\\t": "\t", "tab": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}
 _HEAD_LINES = 200
+_PIECE = 1 << 24
+MOST_BYTES = 2 << 30
+"""A longer text is refused: its columns would take several times as much memory."""
 # Characters made for the purpose, which no table holds: they stand in for the delimiters that are
 # longer than the single byte that Arrow can take.
 _STAND_INS = "\x1f\x1e\x1d\x1c"
@@ -44,14 +50,34 @@ def check_file(path: Path) -> None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's content, unpacked if it ends in ``.gz``, without byte order mark, known to be UTF-8."""
-    data = path.read_bytes()
-    if path.suffix.lower() == ".gz":
-        try:
-            data = gzip.decompress(data)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ValueError(f"{path}: expected gzip data, found it broken or cut off ({error})") from error
-    return check_text(path, data)
+    """The file's content, unpacked if it ends in ``.gz``, without byte order mark, known to be UTF-8.
+
+    Pipes and devices are read too, so an end is not taken for granted: what is no text is refused at the first piece,
+    and nothing is read beyond a limit.
+    """
+    packed = path.suffix.lower() == ".gz"
+    if not packed:
+        _check_length(path, path.stat().st_size)
+    pieces, total = [], 0
+    try:
+        with path.open("rb") as raw, gzip.GzipFile(fileobj=raw) if packed else raw as stream:
+            while piece := stream.read(_PIECE):
+                if not pieces and len(piece) == _PIECE:
+                    # Up to a line's end, where no character can be cut in two.
+                    check_text(path, piece[: piece.rfind(b"\n") + 1] or piece[: piece.find(b"\0") + 1] or b"-")
+                total += len(piece)
+                _check_length(path, total)
+                pieces.append(piece)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path}: expected gzip data, found it broken or cut off ({error})") from error
+    return check_text(path, b"".join(pieces))
+
+
+def _check_length(path: Path, length: int) -> None:
+    if length > MOST_BYTES:
+        raise ValueError(
+            f"{path}: expected at most {MOST_BYTES:,} bytes of text, found more; Parquet takes a fraction of the room"
+        )
 
 
 def check_text(path: Path | str, data: bytes) -> bytes:
@@ -93,8 +119,8 @@ class Text:
     """A delimited text file whose delimiter is known.
 
     ``data`` is what Arrow reads, with ``separator`` between the columns; ``head`` holds the leading
-    records, ``complete`` whether these are all, ``width`` the number of columns, and ``skipped`` the
-    number of empty lines cut off at the beginning.
+    records, ``complete`` whether these are all, ``width`` the number of columns, ``skipped`` the
+    number of empty lines cut off at the beginning, and ``quoted`` whether double quotes enclose cells.
     """
 
     path: str
@@ -105,11 +131,7 @@ class Text:
     complete: bool
     width: int
     skipped: int = 0
-
-    @property
-    def quoted(self) -> bool:
-        """Whether double quotes enclose cells: not with the delimiters that a stand-in replaces."""
-        return self.separator == self.delimiter
+    quoted: bool = True
 
     def records(self) -> Iterator[tuple[int, list[str]]]:
         """All records with their line numbers, slowly: to say where a fault is."""
@@ -175,9 +197,11 @@ def sniff(path: str, data: bytes, delimiter: str | None, least: int) -> Text:
     stripped = data.lstrip(b"\r\n") if data[:1] in (b"\r", b"\n") else data
     skipped = len(data[: len(data) - len(stripped)].splitlines())
     head, complete = _head(stripped)
-    splits = {known: _split(head, known, complete) for known in DELIMITERS}
+    splits = {known: _split(head, known, complete, not has_bare_quotes(head, known)) for known in DELIMITERS}
     if delimiter is None:
         chosen = _choose(splits, least)
+        if chosen == ",":
+            _check_decimals(path, splits)
         if splits[chosen][1] < 2:
             raise ValueError(
                 f"{path}: expected columns separated by one of {', '.join(map(repr, DELIMITERS))}, "
@@ -187,15 +211,50 @@ def sniff(path: str, data: bytes, delimiter: str | None, least: int) -> Text:
         chosen = _ALIASES.get(delimiter, delimiter)
         if chosen in ("", '"') or re.search(r"[\r\n]", chosen):
             raise ValueError(f"delimiter: expected one or more characters on a line, found {delimiter!r}")
-        splits[chosen] = _split(head, chosen, complete)
+        splits[chosen] = _split(head, chosen, complete, not has_bare_quotes(head, chosen))
         if splits[chosen][1] < 2:
             more = ", ".join(f"{d!r} ({width})" for d, (_, width, _) in splits.items() if width > 1)
             raise ValueError(
                 f"{path}: delimiter {chosen!r} gives one column only" + (f"; these give more: {more}" if more else "")
             )
-    records, width, _ = splits[chosen]
     converted, separator = _replace_delimiter(stripped, chosen)
-    return Text(path, chosen, converted, separator, records, complete, width, skipped)
+    quoted = separator == chosen and not has_bare_quotes(stripped, chosen)
+    records, width, _ = _split(head, chosen, complete, quoted)
+    text = Text(path, chosen, converted, separator, records, complete, width, skipped, quoted)
+    if quoted and has_open_quotes(stripped, chosen):
+        _check_spans(text)
+    return text
+
+
+def _check_decimals(path: str, splits: dict[str, tuple[list[list[str]], int, float]]) -> None:
+    """Raise if the commas that were taken for delimiters stand in the numbers between other delimiters."""
+    for delimiter, (records, width, share) in splits.items():
+        if delimiter == "," or width < 2 or share < 1:
+            continue
+        for column in zip(*records[len(records) > 1 :], strict=True):
+            cells = [cell.strip() for cell in column if not is_hole(cell)]
+            decimals = [cell for cell in cells if DECIMAL_COMMA.fullmatch(cell)]
+            if decimals and all(is_number(cell) or cell in decimals for cell in cells):
+                raise ValueError(
+                    f"{path}: found {decimals[0]!r} between {delimiter!r}; decimals are written with a point "
+                    "(if commas do separate the columns, say so with delimiter)"
+                )
+
+
+def _check_spans(text: Text) -> None:
+    """Raise where quotes swallow whole lines: they are open by mistake, and rows would be lost without a word."""
+    lines = text.data.splitlines()  # of bytes: at line ends only
+    before = 0
+    for line, record in text.records():
+        start = line - text.skipped - 1
+        whole = [x.count(text.separator.encode()) == text.width - 1 for x in lines[start : start + 2]]
+        spans = any("\n" in cell or "\r" in cell for cell in record)
+        if spans and len(whole) == 2 and all(whole) and start >= before:
+            raise ValueError(
+                f"{text.path}, line {line}: expected a quoted cell, found a quote that is not closed on its line "
+                f"({_shorten(lines[start].decode())})"
+            )
+        before = start
 
 
 def _choose(splits: dict[str, tuple[list[list[str]], int, float]], least: int) -> str:
@@ -226,12 +285,12 @@ def _head(data: bytes) -> tuple[bytes, bool]:
     return data[: end + 1], end + 1 == len(data)
 
 
-def _split(head: bytes, delimiter: str, complete: bool) -> tuple[list[list[str]], int, float]:
+def _split(head: bytes, delimiter: str, complete: bool, quoted: bool) -> tuple[list[list[str]], int, float]:
     """The records, their most frequent width, and the share of them that has it."""
     converted, separator = _replace_delimiter(head, delimiter)
     stream = io.StringIO(converted.decode("utf-8"), newline="")
     try:
-        records = [record for _, record in _records(stream, separator, separator == delimiter)]
+        records = [record for _, record in _records(stream, separator, quoted and separator == delimiter)]
     except csv.Error:  # a cell of more than 100,000 characters: not this delimiter
         records = []
     if not complete:

@@ -5,10 +5,10 @@ Whole or not at all, and in blocks, since all pairs can be many more than fit in
 
 import os
 import re
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 from jaxtyping import Bool, Num, Shaped
 from pyarrow import csv as arrow_csv
 
-from undertow._validation import check_integer
+from undertow._replacing import replacing
+from undertow._validation import as_numpy, check_integer
 from undertow.datasets._table_types import NAMES, Matrix, Ratings
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -33,16 +34,11 @@ def _check_place(path: Path) -> None:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A path beside ``path`` to write to, which takes its place at the end, or is removed on any failure."""
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A stream to write the file with; an open one, since Arrow opens no file whose name is not UTF-8."""
     _check_place(path)
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        yield beside
-        beside.replace(path)
-    except BaseException:  # Ctrl-C too
-        beside.unlink(missing_ok=True)
-        raise
+    with replacing(path) as beside, beside.open("wb") as stream:
+        yield stream
 
 
 def _format(path: Path, others: tuple[str, ...]) -> str:
@@ -175,7 +171,7 @@ def write_pairs(
 
 
 def _predictions(name: str, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    values = np.asarray(values, np.float64)
+    values = as_numpy(name, values).astype(np.float64)
     if values.shape != shape:
         raise ValueError(f"{name}: expected predictions of shape {shape}, found {values.shape}")
     if not np.isfinite(values).all():
@@ -195,18 +191,18 @@ def _long_form(
     types = (pa.string(), pa.string(), pa.float64(), pa.bool_())
     schema = pa.schema(list(zip((*names, last), types, strict=True)))
     suffix = _format(path, (".parquet",))
-    with _replacing(path) as beside, ExitStack() as stack:
+    with _replacing(path) as stream, ExitStack() as stack:
         if suffix == ".parquet":
-            writer = stack.enter_context(pq.ParquetWriter(beside, schema))
+            writer = stack.enter_context(pq.ParquetWriter(stream, schema))
         else:
-            sink = stack.enter_context(_text_sink(path, beside))
+            sink = stack.enter_context(_text_sink(path, stream))
             _write_line(sink, schema.names, suffix)
             writer = stack.enter_context(arrow_csv.CSVWriter(sink, schema, write_options=_options(suffix, ids)))
         yield lambda *columns: writer.write_table(pa.table(list(columns), schema=schema))
 
 
-def _text_sink(path: Path, beside: Path) -> pa.NativeFile:
-    return pa.output_stream(beside, compression="gzip" if path.name.lower().endswith(".gz") else None)
+def _text_sink(path: Path, stream: BinaryIO) -> pa.NativeFile:
+    return pa.output_stream(stream, compression="gzip" if path.name.lower().endswith(".gz") else None)
 
 
 def _special(suffix: str) -> re.Pattern[str]:
@@ -250,13 +246,13 @@ def write_matrix(path: str | os.PathLike[str], matrix: Matrix, completed: Num[np
     """
     path = Path(path)
     suffix = _format(path, (".npy", ".parquet"))
-    values = np.asarray(completed, np.float64)
+    values = as_numpy("completed", completed).astype(np.float64)
     if values.shape != matrix.shape:
         raise ValueError(f"completed: expected shape {matrix.shape}, found {values.shape}")
     values = _predictions("completed", np.where(np.isnan(matrix.values), values, matrix.values), matrix.shape)
     if suffix == ".npy":
         dtype = matrix.source.dtype if matrix.source else "float64"
-        with _replacing(path) as beside, beside.open("wb") as stream:
+        with _replacing(path) as stream:
             np.lib.format.write_array(stream, values.astype(dtype), allow_pickle=False)
         return
     columns: list[pa.Array] = [pa.array(column) for column in np.asfortranarray(values).T]
@@ -269,12 +265,12 @@ def write_matrix(path: str | os.PathLike[str], matrix: Matrix, completed: Num[np
             names.insert(0, matrix.corner or "row")
         if len(set(names)) < len(names):
             raise ValueError(f"{path}: expected distinct column labels for Parquet, found some twice")
-        with _replacing(path) as beside:
-            pq.write_table(pa.table(columns, names=names), beside)
+        with _replacing(path) as stream:
+            pq.write_table(pa.table(columns, names=names), stream)
         return
     body = pa.table(columns, names=[str(k) for k in range(len(columns))])
     texts = () if matrix.row_labels is None else (matrix.row_labels,)
-    with _replacing(path) as beside, _text_sink(path, beside) as sink:
+    with _replacing(path) as stream, _text_sink(path, stream) as sink:
         if labels:
             _write_line(sink, [matrix.corner, *labels] if texts else labels, suffix)
         arrow_csv.write_csv(body, sink, _options(suffix, texts))

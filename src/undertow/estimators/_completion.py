@@ -15,6 +15,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.linalg import norm, svds
 
+from .._numpy_errors import usual_errors
+from .._validation import as_numpy, check_indices
 from ..dynamics import GradientDescent, Stop
 from ..optimizers import make
 from ..parameterizations import DeepMatrix
@@ -99,6 +101,7 @@ class Completion:
         return np.clip(base + self.left[rows] @ self.right.T, self.low, self.high)
 
 
+@usual_errors
 def fit_effects(
     i: np.ndarray, j: np.ndarray, values: np.ndarray, shape: tuple[int, int], ridge: float, sweeps: int = 50
 ) -> Effects:
@@ -113,6 +116,7 @@ def fit_effects(
     return Effects(mean, rows, columns)
 
 
+@usual_errors
 def complete(
     i: np.ndarray,
     j: np.ndarray,
@@ -136,6 +140,7 @@ def complete(
     if len(values) < 2:
         raise ValueError(f"values: expected at least 2 entries, one to fit and one to hold out, found {len(values)}")
     check_size(values)
+    i, j = check_indices("i", i, shape[0]), check_indices("j", j, shape[1])
     validation, speed = None, settings.speed
     if stopping_point is None:
         stopping_point, validation, speed = _search(i, j, values, shape, settings, _part(progress, 0, 2))
@@ -155,8 +160,8 @@ def complete(
 
 
 def check_size(values: np.ndarray) -> None:
-    """Raise if a value is too large to be squared."""
-    largest = float(np.abs(values).max())
+    """Raise if a value is masked, or too large to be squared."""
+    largest = float(np.abs(as_numpy("values", values)).max())
     if not largest <= LARGEST:
         raise ValueError(f"values: expected numbers of at most {LARGEST:g} in size, found {largest:g}")
 

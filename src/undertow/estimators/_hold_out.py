@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from .._numpy_errors import usual_errors
 from ..training._progress import Report
 from ._completion import Settings, StoppingPoint, check_size, complete, fit_effects, root_mean_square
 
@@ -40,6 +41,7 @@ class HeldOutErrors:
     stopping_point: StoppingPoint
 
 
+@usual_errors
 def held_out_errors(
     rows: np.ndarray,
     columns: np.ndarray,

@@ -3,21 +3,22 @@
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .._numpy_errors import usual_errors
 from ..training._progress import Report
 from ._completion import Completion, Settings, complete
-from ._validation import check_settings
+from ._validation import check_no_times, check_settings, check_unmasked
 
 
-class LowRankImputer(TransformerMixin, BaseEstimator):
+class LowRankImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Fill the holes of a numeric matrix by early-stopped gradient descent on a deep factorization.
 
-    As ``RatingPredictor``, for a matrix with NaN in its holes: row and column effects first, then a factorization from
-    small initialization whose bias towards low rank is the only regularizer, stopped by held-out entries. It fits the
-    one matrix that it is given: ``fit_transform`` is the way to use it.
+    As ``RatingPredictor``, for a matrix with NaN, or NumPy's mask, on its holes: row and column effects first, then a
+    factorization from small initialization whose bias towards low rank is the only regularizer, stopped by held-out
+    entries. It fits the one matrix that it is given: ``fit_transform`` is the way to use it.
 
     Parameters
     ----------
@@ -86,11 +87,12 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
         Raises
         ------
         TypeError, ValueError
-            If ``X`` is no numeric matrix, has infinities, or fewer than two observed entries.
+            If ``X`` is no matrix of real numbers, has infinities, or fewer than two observed entries.
         """
         self.fit_transform(X, y, progress=progress)
         return self
 
+    @usual_errors
     def fit_transform(  # pyright: ignore[reportIncompatibleMethodOverride] - no parameters of fit but these
         self, X: Any, y: Any = None, *, progress: bool | Report | None = None
     ) -> np.ndarray:
@@ -108,6 +110,7 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
         self.validation_path_ = found.validation_path
         return filled.copy()
 
+    @usual_errors
     def transform(self, X: Any) -> np.ndarray:
         """The completed matrix, for the matrix that was fitted.
 
@@ -133,6 +136,10 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
         return tags
 
     def _matrix(self, X: Any, *, reset: bool) -> np.ndarray:
+        check_no_times("X", X)
+        if isinstance(X, np.ma.MaskedArray):
+            X = np.ma.filled(X.astype(np.float64), np.nan)
+        check_unmasked("X", X)
         try:
             return np.asarray(validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan"))
         except (TypeError, ValueError) as error:

@@ -1,6 +1,7 @@
 """Ratings: pairs of a user and an item, and a number for each."""
 
 import numbers
+import warnings
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,10 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .._numpy_errors import usual_errors
 from ..training._progress import Report
 from ._completion import Completion, Settings, complete
-from ._validation import check_settings, check_vector
+from ._validation import check_no_times, check_settings, check_unmasked, check_vector
 
 
 class RatingPredictor(RegressorMixin, BaseEstimator):
@@ -49,7 +51,7 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
     random_state : int
         Seed of the initialization and of the validation split.
     verbose : bool
-        Whether to show progress (on a terminal only).
+        Whether to show progress (on a terminal or in a notebook).
 
     Attributes
     ----------
@@ -115,16 +117,20 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
         """
         return check_settings(self)
 
+    @usual_errors
     def fit(self, X: Any, y: Any, *, progress: bool | Report | None = None) -> "RatingPredictor":
         """Fit ratings ``y`` (n) of the pairs ``X`` (n x 2: user, item).
 
-        The ids of a column are all text or all numbers; one column may have text and the other numbers.
+        The ids of a column are all text or all numbers; one column may have text and the other numbers. Columns of a
+        data frame keep their own types; in an array they share one, and integers beyond 2^53 beside floating numbers
+        have lost digits before they arrive here: such ids are refused.
 
         Raises
         ------
         TypeError, ValueError
-            If shapes do not fit, an id is missing or of another kind than the rest, a rating is not finite, a pair
-            stands twice, or there are fewer than two ratings.
+            If shapes do not fit, an id is missing, of another kind than the rest or a floating number so large that
+            digits may be lost, a rating is not finite or masked, a pair stands twice, or there are fewer than two
+            ratings.
         """
         settings = self.settings()
         users, items = self._pairs(X, reset=True)
@@ -143,8 +149,11 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
         self.validation_path_ = self.completion_.validation_path
         return self
 
+    @usual_errors
     def predict(self, X: Any) -> np.ndarray:
         """Ratings of the pairs ``X`` (n x 2); an unknown user or item counts as an average one.
+
+        Warns where all users and items are unknown.
 
         Raises
         ------
@@ -155,7 +164,14 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self, "completion_")
         users, items = self._pairs(X, reset=False)
-        return self.completion_.at(_codes("user", users, self.users_), _codes("item", items, self.items_))
+        i, j = _codes("user", users, self.users_), _codes("item", items, self.items_)
+        if (np.maximum(i, j) < 0).all():
+            warnings.warn(
+                f"X: none of these users and items was fitted, as of ({users[0]!r}, {items[0]!r}); every prediction "
+                "is the mean",
+                stacklevel=3,  # past the decorator
+            )
+        return self.completion_.at(i, j)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -163,31 +179,51 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
         return tags
 
     def _pairs(self, X: Any, *, reset: bool) -> tuple[np.ndarray, np.ndarray]:
-        columns = _columns(X)
+        users, items = _columns(X)
         validate_data(self, X, reset=reset, skip_check_array=True)
-        return _ids("user", columns[:, 0]), _ids("item", columns[:, 1])
+        return _ids("user", users), _ids("item", items)
 
 
-def _columns(X: Any) -> np.ndarray:
+def _columns(X: Any) -> list[Any]:
+    """The two columns of ``X``, each in a type of its own: in a common one, long integers would be rounded."""
+    check_unmasked("X", X)
+    frame = hasattr(X, "columns") and not isinstance(X, np.ndarray)
     # A list of (text, number) would otherwise become text altogether.
-    columns = np.asarray(X, dtype=object if isinstance(X, (list, tuple)) else None)
-    if columns.ndim != 2 or columns.shape[1] != 2:
-        raise ValueError(f"X: expected n rows of (user, item), found shape {columns.shape}")
-    if columns.shape[0] == 0:
+    table: Any = X if frame else np.asarray(X, dtype=object if isinstance(X, (list, tuple)) else None)
+    if len(table.shape) != 2 or table.shape[1] != 2:
+        raise ValueError(f"X: expected n rows of (user, item), found shape {tuple(table.shape)}")
+    if table.shape[0] == 0:
         raise ValueError("X: expected at least one pair, found none")
-    return columns
+    if hasattr(table, "iloc"):  # pandas
+        return [table.iloc[:, k] for k in range(2)]
+    if hasattr(table, "column"):  # Arrow
+        return [table.column(k).to_numpy() for k in range(2)]
+    return [table[:, k] for k in range(2)]
 
 
-def _ids(role: str, column: np.ndarray) -> np.ndarray:
+def _ids(role: str, column: Any) -> np.ndarray:
     """A column of ids: all text or all numbers, none missing."""
-    kinds = sorted({_kind(value) for value in column.tolist()})
-    if kinds not in (["text"], ["number"]):
+    check_no_times("X", column)
+    values = column.to_list() if hasattr(column, "to_list") else column.tolist()
+    kinds = sorted({_kind(value) for value in values})
+    if kinds == ["text"]:
+        return column if isinstance(column, np.ndarray) else np.array(values, dtype=object)
+    if kinds != ["number"]:
         raise TypeError(f"X: expected {role} ids that are all text or all numbers, found {' and '.join(kinds)}")
-    if kinds == ["number"]:
-        column = np.asarray(column.tolist())
-        if column.dtype.kind == "f" and not np.isfinite(column).all():
-            raise ValueError(f"X: expected {role} ids, found NaN or infinity")
-    return column
+    dtype = getattr(column, "dtype", None)
+    digits = np.finfo(dtype).nmant if isinstance(dtype, np.dtype) and dtype.kind == "f" else np.finfo(float).nmant
+    for value in values:
+        if isinstance(value, (float, np.floating)):
+            if not np.isfinite(value):
+                raise ValueError(f"X: expected {role} ids, found NaN or infinity")
+            if abs(value) > 2 ** (digits + 1):
+                raise ValueError(
+                    f"X: expected {role} ids that keep all their digits, found {value!r} as a floating number: "
+                    "several integers have this value; give them as integers, or as text"
+                )
+    array = np.asarray(values)
+    # Integers and floats together, or of both signs beyond 63 bits, have no common type that holds them all.
+    return array if array.dtype.kind in "iuf" and array.tolist() == values else np.array(values, dtype=object)
 
 
 def _kind(value: Any) -> str:

@@ -14,9 +14,11 @@ from sklearn.model_selection import RepeatedKFold, check_cv
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .._numpy_errors import usual_errors
 from .._validation import check_integer, check_number
 from ._diagonal_flow import FlowState, Folds, average, dual_pace, flow, last_column
 from ._standardized import Standardized
+from ._validation import check_no_times, check_unmasked
 
 TEMPERATURE = 4.0
 """Of the weights of stopping times, in units of the noise variance over n: from 4 on, the weighted mean is as good as
@@ -113,7 +115,8 @@ class SparseRegressor(RegressorMixin, BaseEstimator):
     Notes
     -----
     Numbers are float32 unless JAX is told ``jax.config.update("jax_enable_x64", True)``. A dense X is copied once; a
-    sparse one is never made dense. Tables of about the same shape share a compiled program.
+    sparse one is never made dense,
+    though columns that have hardly a zero are filled up. Tables of about the same shape share a compiled program.
 
     References
     ----------
@@ -151,15 +154,20 @@ class SparseRegressor(RegressorMixin, BaseEstimator):
         self.max_iter = max_iter
         self.random_state = random_state
 
+    @usual_errors
     def fit(self, X: Any, y: Any) -> "SparseRegressor":
         """Fit ``y`` (n,) by ``X`` (n x p, dense or sparse).
 
         Raises
         ------
         TypeError, ValueError
-            If a parameter is out of range, or the data are not finite numbers of these shapes with at least two rows.
+            If a parameter is out of range, or the data are not finite numbers of these shapes with at least two rows,
+            or masked, or in units so far apart that no float holds the coefficients.
         """
         depth, scales, max_iter = self._check_parameters()
+        for name, values in (("X", X), ("y", y)):
+            check_unmasked(name, values)
+            check_no_times(name, values)
         X, y = validate_data(
             self,
             X,
@@ -197,10 +205,11 @@ class SparseRegressor(RegressorMixin, BaseEstimator):
             warnings.warn(
                 f"max_iter: the held-out error was still falling after {max_iter} steps; allow more",
                 ConvergenceWarning,
-                stacklevel=2,
+                stacklevel=3,  # past the decorator
             )
         return self
 
+    @usual_errors
     def predict(self, X: Any) -> np.ndarray:
         """``X @ coef_ + intercept_``.
 
@@ -212,6 +221,8 @@ class SparseRegressor(RegressorMixin, BaseEstimator):
             If ``X`` has not the columns that were fitted.
         """
         check_is_fitted(self, "coef_")
+        check_unmasked("X", X)
+        check_no_times("X", X)
         X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
         return np.asarray(X @ self.coef_) + self.intercept_
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from scipy.sparse import csr_array, diags_array
+from scipy.sparse import csc_array, csr_array, diags_array, hstack
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from ._diagonal_flow import Design, Folds
@@ -13,12 +13,18 @@ MULTIPLE = 64
 """Rows and columns of a dense table are filled up with zeros to a multiple of this."""
 ROUNDING = 10
 """A column whose deviation is below this many roundings of its mean is constant."""
+BLOCK = 1 << 20
+"""Entries of a dense table that are taken to double precision at a time."""
+FAR = 3.0
+"""A sparse column is centered where its mean is above this many deviations: a tenth of it at most is zero then."""
 
 
 class Standardized:
-    """X and y in units of their standard deviations, y and a dense X less their means, in the floats JAX works in.
+    """X and y in units of their standard deviations, less their means, in the floats JAX works in.
 
-    A sparse X keeps its zeros: its means are left to the intercept, which the flow profiles out.
+    Units are found in double precision, and before that every column is divided by a power of two near its largest
+    entry, so that neither tiny nor huge numbers get lost. A sparse X keeps its zeros: its means are left to the
+    intercept, which the flow profiles out, except in columns that hardly have a zero.
 
     Parameters
     ----------
@@ -30,46 +36,50 @@ class Standardized:
     Raises
     ------
     ValueError
-        If a deviation is too large for a number.
+        If y cannot be squared, or its unit per that of a column is no number.
     """
 
     def __init__(self, X: Any, y: np.ndarray, scale_columns: bool):
         dtype = np.dtype(jnp.result_type(float))
         self.rows, self.columns = X.shape
         dense = isinstance(X, np.ndarray)
-        padded = tuple(-(-size // MULTIPLE) * MULTIPLE if dense else size for size in X.shape)
-        with np.errstate(over="ignore", invalid="ignore"):
-            self.y_mean, self.y_unit = float(y.mean()), float(y.std())
-            if dense:
-                filled = np.zeros(padded, dtype)
-                table = filled[: self.rows, : self.columns]
-                self.means = X.mean(0, dtype=np.float64)
-                # Centered first: deviations far below the means would be lost in the smaller floats.
-                np.subtract(X, self.means, out=table, casting="same_kind")
-                deviations = np.sqrt(np.einsum("ij,ij->j", table, table, dtype=np.float64) / self.rows)
-            else:
-                filled = table = None
-                moments: Any = mean_variance_axis(X, axis=0)
-                self.means, variances = moments
-                deviations = np.sqrt(np.asarray(variances, np.float64))
-        if not (np.isfinite(deviations).all() and np.isfinite(self.y_unit)):
-            raise ValueError(f"X, y: expected numbers that can be squared in {dtype}, found larger ones")
-        rounding = ROUNDING * np.finfo(X.dtype).eps * np.abs(self.means)
-        constant = (deviations <= rounding) | (deviations == 0)
-        if not scale_columns:
-            deviations = np.full(self.columns, np.sqrt(np.mean(deviations**2)))
-        self.inverse_units = np.divide(1.0, deviations, out=np.zeros(self.columns), where=~constant)
-        if self.y_unit <= ROUNDING * np.finfo(float).eps * abs(self.y_mean):
-            self.y_unit = 0.0
-        if filled is not None and table is not None:
-            np.multiply(table, self.inverse_units.astype(dtype), out=table)
-            self.table: Any = table
+        rounding = ROUNDING * np.finfo(X.dtype).eps
+        if dense:
+            padded = tuple(-(-size // MULTIPLE) * MULTIPLE for size in X.shape)
+            filled = np.zeros(padded, dtype)
+            self.table: Any = filled[: self.rows, : self.columns]
+            exponents, means, deviations = _center(X, self.table)
+        else:
+            filled, padded = None, X.shape
+            self.table, exponents, means, deviations = _center_sparse(X)
+        self.means = np.ldexp(means, exponents)
+        constant = (deviations <= rounding * np.abs(means)) | (deviations == 0)
+        y_exponent = _exponents(np.abs(y).max())
+        y = np.ldexp(y, -y_exponent)
+        y_mean, y_unit = y.mean(), y.std()
+        if y_unit <= ROUNDING * np.finfo(float).eps * abs(y_mean):
+            y_unit = np.zeros(())
+        self.y_mean, self.y_unit = (float(np.ldexp(x, y_exponent)) for x in (y_mean, y_unit))
+        if y_unit > 0 and not 0 < self.y_unit * self.y_unit < np.inf:
+            raise ValueError(f"y: expected numbers that can be squared, found a deviation of {self.y_unit:g}")
+        factors = np.divide(1.0, deviations, out=np.zeros(self.columns), where=~constant)
+        if not scale_columns and not constant.all():
+            largest = exponents[~constant].max()
+            apart = np.ldexp(1.0, exponents - largest)
+            factors = np.where(constant, 0, apart / np.sqrt(np.mean((deviations * apart) ** 2)))
+        # In units of y per unit of X; zero where a column is constant.
+        with np.errstate(over="ignore"):
+            self.units = np.ldexp(factors * y_unit, y_exponent - exponents)
+        if not (np.isfinite(self.units).all() and np.all((self.units > 0) | constant | (y_unit == 0))):
+            raise ValueError("X, y: expected units whose ratio is a number, found them too far apart")
+        if filled is not None:
+            self.table *= factors.astype(dtype)
             self.design = Design(filled)
         else:
-            self.table = csr_array(X @ diags_array(self.inverse_units)).astype(dtype)
+            self.table = csr_array(self.table @ diags_array(factors)).astype(dtype)
             self.design = Design(self.table)
         self.y = np.zeros(padded[0], dtype)
-        self.y[: self.rows] = (y - self.y_mean) / (self.y_unit or 1.0)
+        self.y[: self.rows] = (y - y_mean) / (y_unit or 1.0)
 
     def folds(self, splits: list[tuple[np.ndarray, np.ndarray]]) -> Folds:
         """The (fitted, held-out) rows of every split, and a last run of all rows, as columns of zeros and ones."""
@@ -82,4 +92,53 @@ class Standardized:
 
     def coefficients(self, w: np.ndarray) -> np.ndarray:
         """``w`` of the standardized problem, along its last axis, in units of y per unit of X."""
-        return np.asarray(w, np.float64)[..., : self.columns] * (self.y_unit * self.inverse_units)
+        return np.asarray(w, np.float64)[..., : self.columns] * self.units
+
+
+def _exponents(largest: Any) -> Any:
+    """Of the powers of two that bring these numbers to at most 1."""
+    return np.frexp(largest)[1]
+
+
+def _center(X: np.ndarray, out: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Write X, in powers of two for each column and less its means, to ``out``.
+
+    Returns the exponents, and in these units means and deviations. Centered before they are rounded: deviations far
+    below the means would be lost in the smaller floats.
+    """
+    rows, columns = X.shape
+    exponents = _exponents(np.maximum(np.abs(X.max(0)), np.abs(X.min(0))).astype(np.float64))
+    count = max(1, BLOCK // columns)
+    blocks = [slice(start, start + count) for start in range(0, rows, count)]
+
+    def scaled(block: slice) -> np.ndarray:
+        return np.ldexp(X[block].astype(np.float64), -exponents)
+
+    # From the first row on, so that a constant column is left without a rounding error.
+    first = scaled(slice(1))[0]
+    means = first + sum((scaled(block) - first).sum(0) for block in blocks) / rows
+    squares = np.zeros(columns)
+    for block in blocks:
+        centered = scaled(block) - means
+        squares += np.einsum("ij,ij->j", centered, centered)
+        out[block] = centered
+    return exponents, means, np.sqrt(squares / rows)
+
+
+def _center_sparse(X: Any) -> tuple[csc_array, np.ndarray, np.ndarray, np.ndarray]:
+    """As ``_center``, for a sparse X, less its means only in columns that are far from 0."""
+    table = csc_array(X, dtype=np.float64, copy=True)
+    table.sum_duplicates()
+    exponents = _exponents(np.asarray(abs(table).max(axis=0).todense()).ravel())
+    table.data = np.ldexp(table.data, -np.repeat(exponents, np.diff(table.indptr)))
+    moments: Any = mean_variance_axis(table, axis=0)
+    means, deviations = moments[0], np.sqrt(moments[1])
+    far = np.flatnonzero(np.abs(means) > FAR * deviations)
+    if far.size:
+        filled = table[:, far].toarray()
+        _, means[far], deviations[far] = _center(filled, filled)
+        rest = np.setdiff1d(np.arange(X.shape[1]), far)
+        order = np.argsort(np.concatenate([rest, far]))
+        joined: Any = hstack([table[:, rest], csc_array(filled)], format="csc")
+        table = csc_array(joined[:, order])
+    return table, exponents, means, deviations

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import check_integer, check_number
+from .._validation import as_numpy, check_integer, check_number, has_masked
 from ._completion import Settings
 
 MOST_STEPS = 1_000_000
@@ -40,8 +40,12 @@ def check_settings(estimator: Any) -> Settings:
 
 def check_vector(name: str, values: Any, length: int) -> np.ndarray:
     """``values`` as a vector of ``length`` finite numbers."""
+    array = as_numpy(name, values)
+    check_no_times(name, array)
     try:
-        vector = np.asarray(values, dtype=float)
+        if array.dtype.kind == "c":
+            raise TypeError(f"found dtype {array.dtype}")
+        vector = array.astype(float)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name}: expected numbers ({error})") from None
     if vector.shape != (length,):
@@ -49,3 +53,17 @@ def check_vector(name: str, values: Any, length: int) -> np.ndarray:
     if not np.isfinite(vector).all():
         raise ValueError(f"{name}: expected finite numbers, found {vector[~np.isfinite(vector)][0]}")
     return vector
+
+
+def check_unmasked(name: str, values: Any) -> None:
+    """Raise if NumPy's masked entries are among the values: scikit-learn would read what is below the mask."""
+    if has_masked(values):
+        raise TypeError(f"{name}: expected numbers, found masked ones; leave their rows out, or fill them")
+
+
+def check_no_times(name: str, values: Any) -> None:
+    """Raise if an array, or a column of a data frame, holds dates or time spans: NumPy would count their units."""
+    dtypes: Any = getattr(values, "dtypes", getattr(values, "dtype", None))
+    for dtype in list(dtypes) if hasattr(dtypes, "__iter__") else [dtypes]:
+        if getattr(dtype, "kind", "") in ("m", "M") or str(dtype).startswith(("Date", "Duration", "Time")):
+            raise TypeError(f"{name}: expected numbers, found dtype {dtype}")

@@ -9,17 +9,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from undertow._replacing import ENDING, replacing
+
 _INT32 = np.iinfo(np.int32)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file in one step."""
-    partial = _beside(path)
-    try:
+    with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -35,13 +33,9 @@ def write_dataset(path: Path, dataset: xr.Dataset) -> None:
     TypeError, ValueError
         If an attribute or a variable cannot be kept in NetCDF 3; the message names the attribute.
     """
-    partial = _beside(path)
-    try:
+    with replacing(path) as partial:
         kept = dataset.assign_attrs({name: _attribute(name, value) for name, value in dataset.attrs.items()})
         kept.to_netcdf(partial, engine="scipy")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_dataset(path: Path) -> xr.Dataset:
@@ -56,12 +50,8 @@ def settings_of(dataset: xr.Dataset) -> dict[str, str | int | float | list[float
 
 def remove_partial(folder: Path) -> None:
     """Remove what a process that was killed left half-written in this folder."""
-    for path in folder.glob(".*.partial"):
+    for path in folder.glob(f".*{ENDING}"):
         path.unlink(missing_ok=True)
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial")
 
 
 def _attribute(name: Any, value: Any) -> Any:

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from ._theme import style
+from .._replacing import replacing
+from ._theme import house_style
 
 
 @contextlib.contextmanager
@@ -48,28 +48,31 @@ def figure(
     """
     single = rows * columns == 1
     size = (width or (8.0 if single else 4.6 * columns), height or (5.0 if single else 4.4 * rows))
-    with mpl.rc_context(style()):
+    with house_style():
         made = Figure(figsize=size)
         made.set_label(caption)
         yield made, made.subplots(rows, columns, **options)
 
 
+# What would differ from one run to the next, or from one version of matplotlib to the next, is left out.
+_METADATA: dict[str, dict[str, Any]] = {
+    ".png": {"Software": None},
+    ".svg": {"Date": None},
+    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+
+
 def save(made: Figure, path: str | Path) -> None:
-    """Write a figure as PNG or SVG, by the ending of ``path``, in the theme in force; never half.
+    """Write a figure as PNG, SVG or PDF, by the ending of ``path``, in the theme in force; never half.
 
     Raises
     ------
     ValueError
-        If the ending is neither ``.png`` nor ``.svg``.
+        If the ending is none of ``.png``, ``.svg`` and ``.pdf``.
     """
     path = Path(path)
-    if path.suffix not in (".png", ".svg"):
-        raise ValueError(f"path: expected a name that ends in .png or .svg, found {path.name!r}")
-    partial = path.with_name(f".{path.name}.partial")
-    metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
-    try:
-        with mpl.rc_context(style()):
-            made.savefig(partial, format=path.suffix[1:], metadata=metadata)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    ending = path.suffix.lower()
+    if ending not in _METADATA:
+        raise ValueError(f"path: expected a name that ends in {', '.join(_METADATA)}, found {path.name!r}")
+    with replacing(path) as partial, house_style():
+        made.savefig(partial, format=ending[1:], metadata=_METADATA[ending])

@@ -118,7 +118,7 @@ def _unlabeled(line: Line2D) -> bool:
 
 def _visible_end(line: Line2D, to_axes: Any) -> tuple[float, float] | None:
     """The last point of the line inside the axes, in axes coordinates; None where there is none."""
-    data = np.column_stack([np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)])
+    data = np.asarray(line.get_xydata(), float)  # dates as numbers, NaN where a point is masked
     with np.errstate(divide="ignore", invalid="ignore"):  # a logarithmic axis turns 0 into -inf
         points = to_axes.transform(data)
     slack = 1e-6

@@ -1,4 +1,4 @@
-"""The look of every figure: two matplotlib style files beside this one, light and dark.
+"""The look of every figure, whatever the user's own settings: two matplotlib style files, light and dark.
 
 They also serve figures of anybody's own: ``matplotlib.style.use("undertow.plotting.light")``.
 """
@@ -11,6 +11,7 @@ from importlib.resources import as_file, files
 from typing import Any, Literal
 
 import matplotlib as mpl
+import matplotlib.style
 
 Theme = Literal["light", "dark"]
 
@@ -45,6 +46,14 @@ def style(name: Theme | None = None) -> dict[Any, Any]:
     return dict(_read(chosen))
 
 
+def house_style() -> contextlib.AbstractContextManager[None]:
+    """A block in the style of the theme in force, on matplotlib's own defaults.
+
+    What else the user has set, in a script or in a ``matplotlibrc``, must not change a figure of ours, or break it.
+    """
+    return matplotlib.style.context(["default", style()])
+
+
 @contextlib.contextmanager
 def theme(name: Theme) -> Iterator[None]:
     """Draw and save in this theme inside the block.
@@ -61,7 +70,7 @@ def theme(name: Theme) -> Iterator[None]:
     check_theme(name)
     token = _theme.set(name)
     try:
-        with mpl.rc_context(style(name)):
+        with house_style():
             yield
     finally:
         _theme.reset(token)

@@ -1,0 +1,85 @@
+"""Where progress is shown: on a terminal, in a notebook, nowhere else."""
+
+import io
+import sys
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from undertow.training import _progress
+
+
+class Handle:
+    """What a notebook's ``display`` gives back."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def update(self, data: dict[str, str], *, raw: bool) -> None:
+        assert raw
+        self.texts.append(data["text/plain"])
+
+
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch) -> Handle:
+    handle, ipython, display = Handle(), ModuleType("IPython"), ModuleType("IPython.display")
+
+    def show(data: dict[str, str], *, raw: bool, display_id: bool) -> Handle:
+        assert display_id
+        handle.update(data, raw=raw)
+        return handle
+
+    ipython.__dict__["get_ipython"] = lambda: SimpleNamespace(kernel=None)
+    display.__dict__["display"] = show
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    return handle
+
+
+def report_all(progress=True) -> None:
+    with _progress.reporter(progress) as report:
+        for fraction in (0.0, 0.25, 1.0):
+            report(fraction, f"loss {fraction}")
+
+
+def test_a_notebook_shows_one_line_that_changes(notebook: Handle, monkeypatch) -> None:
+    times = iter([100.0, 100.0, 110.0, 140.0])
+    monkeypatch.setattr(_progress, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    report_all()
+    assert notebook.texts == [
+        "training",
+        "loss 0.0  0 %, 0:00:00",
+        "loss 0.25  25 %, 0:00:10, 0:00:30 left",
+        "loss 1.0  100 %, 0:00:40, 0:00:00 left",
+    ]
+
+
+def test_a_notebook_is_not_flooded(notebook: Handle, monkeypatch) -> None:
+    monkeypatch.setattr(_progress, "time", SimpleNamespace(monotonic=lambda: 100.0))
+    with _progress.reporter(progress=True) as report:
+        for step in range(100):
+            report(step / 99, "loss")
+    assert len(notebook.texts) == 3  # the first, the one at 0, and the last
+
+
+def test_nothing_is_shown_elsewhere(monkeypatch, capsys) -> None:
+    shell = ModuleType("IPython")
+    shell.__dict__["get_ipython"] = lambda: None  # imported by some package, in a script
+    monkeypatch.setitem(sys.modules, "IPython", shell)
+    report_all()
+    report_all(progress=False)
+    assert capsys.readouterr() == ("", "")
+    seen = []
+    report_all(lambda fraction, message: seen.append((fraction, message)))
+    assert seen[-1] == (1.0, "loss 1.0")
+
+
+def test_a_terminal_shows_a_bar(monkeypatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    report_all()
+    assert "loss 1.0" in sys.stderr.getvalue()
