@@ -1,5 +1,6 @@
 """Checkpoints: whose they are, what they survive, and that going on from one changes nothing."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -283,6 +284,64 @@ def test_a_write_that_fails_leaves_what_was_there_and_loses_no_result(tmp_path, 
     assert_same_run(found, run(steps=30))
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["run.npz"]
+
+
+def test_what_killed_processes_left_behind_is_removed(tmp_path):
+    path = tmp_path / "run.npz"
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for process in (dead.pid, os.getpid()):
+        (tmp_path / f".run.npz.{process}.0123.partial").touch()
+    run(checkpoint=path, steps=20)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [f".run.npz.{os.getpid()}.0123.partial", "run.npz"]
+
+
+def test_a_link_stays_one(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    path = tmp_path / "run.npz"
+    path.symlink_to(tmp_path / "elsewhere" / "real.npz")
+    run(checkpoint=path, steps=20)
+    assert path.is_symlink()
+    assert run(checkpoint=path, steps=30).steps[-1] == 30
+
+
+def test_a_checkpoint_of_other_arrays_is_refused(tmp_path):
+    """As one is whose version keeps something else under the same name."""
+    path = tmp_path / "run.npz"
+    run(checkpoint=path, steps=20)
+    header, arrays = _checkpoint.load(path)
+    for change in (
+        {"state.params": arrays["state.params"][:1]},
+        {"state.params": arrays["state.params"].astype(np.float32)},
+        {"state.more": np.zeros(2)},
+    ):
+        _checkpoint.save(path, {k: v for k, v in header.items() if k != "format"}, arrays | change)
+        with pytest.raises(ValueError, match=r"checkpoint: expected .* as \.(params|more), found"):
+            run(checkpoint=path, steps=30)
+
+
+def test_a_function_that_keeps_count_of_its_calls_can_be_resumed(tmp_path):
+    """In another process, as it were: the fingerprint is taken before anything is called."""
+
+    class Counting:
+        def __init__(self):
+            self.calls = 0
+
+        def __call__(self, w):
+            self.calls += 1
+            return 0.1 * w @ w
+
+    path = tmp_path / "run.npz"
+    for steps in (20, 40):
+        assert run(checkpoint=path, steps=steps, penalty=Counting()).steps[-1] == steps
+
+
+def test_a_schedule_can_be_resumed(tmp_path):
+    """optax's fill a cell of theirs at the first call."""
+    path = tmp_path / "run.npz"
+    for steps in (20, 40):
+        dynamics = ut.dynamics.GradientDescent(optax.sgd(optax.exponential_decay(1e-4, 10, 0.9)))
+        assert run(dynamics, path, steps=steps).steps[-1] == steps
 
 
 def test_bad_paths_are_named(tmp_path):

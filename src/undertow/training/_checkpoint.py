@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._description import describe
+from .._replacing import replacing
 
 FORMAT = 2
 
@@ -63,15 +64,8 @@ def _plain(x: Any) -> Any:
 def save(path: Path, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     """Write beside, then rename: ``path`` holds the old checkpoint or the new one, never half of one."""
     text = np.frombuffer(json.dumps({"format": FORMAT, **header}).encode(), np.uint8)
-    path = path.resolve()  # a link stays one
-    part = path.with_name(f".{path.name}.part")  # always the same, so that kills leave one behind at most
-    try:
-        with part.open("wb") as file:
-            np.savez(file, allow_pickle=False, header=text, **arrays)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with replacing(path) as beside, beside.open("wb") as file:
+        np.savez(file, allow_pickle=False, header=text, **arrays)
 
 
 def load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
