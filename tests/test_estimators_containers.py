@@ -114,6 +114,8 @@ def test_times_are_no_numbers(times: np.ndarray) -> None:
         *[lambda x=x: SparseRegressor().fit(x, y) for x in (table, frame)],
         *[lambda x=x: RatingPredictor().fit(x, y) for x in (table, frame)],
         lambda: SparseRegressor().fit(np.eye(3), times),
+        lambda: SparseRegressor().fit(np.eye(3), list(times)),
+        lambda: LowRankImputer().fit([list(times), list(times)]),
         lambda: RatingPredictor().fit(pairs, times),
     ):
         with pytest.raises(TypeError, match=r"expected.* numbers, found"):

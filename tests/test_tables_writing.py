@@ -164,6 +164,10 @@ def test_a_link_stays_a_link(tmp_path: Path, ending: str) -> None:
         write_to(link)
         assert link.is_symlink()
         assert [path.name for path in place.parent.iterdir()] == [place.name]
+    nowhere = tmp_path / f"nowhere.{ending}"
+    nowhere.symlink_to(tmp_path / "missing" / place.name)
+    with pytest.raises(FileNotFoundError, match=r"there is no directory .*missing"):
+        datasets.check_output(nowhere, "matrix")
 
 
 def test_masked_predictions_and_entries_are_refused(tmp_path: Path) -> None:

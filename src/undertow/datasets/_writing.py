@@ -29,8 +29,9 @@ def _check_place(path: Path) -> None:
         raise IsADirectoryError(f"{path}: expected a file to write, found a directory")
     if path.exists() and not path.is_file():
         raise ValueError(f"{path}: expected an ordinary file to write, found something else")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: there is no directory {path.parent}")
+    for folder in (path.parent, Path(os.path.realpath(path)).parent):
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{path}: there is no directory {folder}")
 
 
 @contextmanager

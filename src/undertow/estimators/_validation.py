@@ -63,6 +63,8 @@ def check_unmasked(name: str, values: Any) -> None:
 
 def check_no_times(name: str, values: Any) -> None:
     """Raise if an array, or a column of a data frame, holds dates or time spans: NumPy would count their units."""
+    while isinstance(values, (list, tuple)) and len(values):
+        values = values[0]  # of a kind with the others, or no array
     dtypes: Any = getattr(values, "dtypes", getattr(values, "dtype", None))
     for dtype in list(dtypes) if hasattr(dtypes, "__iter__") else [dtypes]:
         if getattr(dtype, "kind", "") in ("m", "M") or str(dtype).startswith(("Date", "Duration", "Time")):

@@ -1,4 +1,4 @@
-"""Progress of a run: a bar on a terminal, a line in a notebook, or the caller's own function."""
+"""Progress of a run: a bar on a terminal, a line in a notebook, the caller's own function, or nothing elsewhere."""
 
 import contextlib
 import importlib
