@@ -82,7 +82,7 @@ def affine_set(problem: Problem) -> AffineSet:
 
 def _picking(matrix: Any) -> Float[np.ndarray, "m d"] | scipy.sparse.csr_array:
     """A sparse matrix as it is where every row picks an entry of its own, else with its zeros."""
-    rows = scipy.sparse.csr_array(matrix).astype(np.float64)
-    m, _ = rows.shape
+    rows: Any = scipy.sparse.csr_array(matrix).astype(np.float64)
+    m = rows.shape[0]
     ones = rows.nnz == m and np.all(np.diff(rows.indptr) == 1) and np.all(rows.data == 1)
     return rows if ones and np.unique(rows.indices).size == m else rows.toarray()
