@@ -45,8 +45,8 @@ class AffineSet:
         if np.any(self.b[~said] != 0):
             row = int(np.flatnonzero(~said & (self.b != 0))[0])
             raise Infeasible(
-                f"problem: no w solves its equations A w = b, which contradict each other; row {row} of A is zero, and b "
-                "there is not"
+                f"problem: no w solves its equations A w = b, which contradict each other; row {row} of A is zero, and "
+                "b there is not"
             )
         # The largest entry first: squares of entries may be beyond the range of numbers.
         rows, largest = self.matrix[said] / largest[said, None], largest[said]
