@@ -42,11 +42,7 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
     with jax.enable_x64(True):
         for i, model in enumerate(MODELS):
             progress(i / 3, model)
-            while order[i] < LEAST_ORDER:
-                problem, _ = gaussian_problem(rng, equations, unknowns, nonzero, nonnegative=model == "square")
-                sparse[i] = basis_pursuit(problem, nonnegative=model == "square")
-                order[i] = predicted_order(problem, sparse[i], signed=model != "square")
-                drawn[i] += 1
+            problem, sparse[i], order[i], drawn[i] = _instance(rng, budget, model)
             alphas[i] = reductions ** (1 / order[i])
             phi = Power(unknowns, 2) if model == "square" else SignedPower(unknowns, 2)
             even = [jnp.full(unknowns, alpha) for alpha in alphas[i]]
@@ -77,6 +73,18 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
             "precision": "float64",
         },
     )
+
+
+def _instance(rng: np.random.Generator, budget: Budget, model: str) -> tuple[LeastSquares, np.ndarray, float, int]:
+    """A problem, its solution of least l1 norm, the order at which the distance falls, and how many were drawn."""
+    drawn = 0
+    while True:
+        drawn += 1
+        problem, _ = gaussian_problem(rng, *SIZES[budget], nonnegative=model == "square")
+        sparse = basis_pursuit(problem, nonnegative=model == "square")
+        order = predicted_order(problem, sparse, signed=model != "square")
+        if order >= LEAST_ORDER:
+            return problem, sparse, order, drawn
 
 
 def _distance(data: xr.Dataset, name: str = "end") -> xr.DataArray:

@@ -33,7 +33,7 @@ def affine_projection(equations: AffineSet, *, symmetric: bool) -> Callable[[Mat
             A = ((stack + turned) / 2).reshape(A.shape)
     # Scaled to rows of norm 1 through the Gram matrix: A may be large, and is not copied.
     sizes = np.sqrt(np.einsum("ij,ij->i", A, A))
-    if sizes.size <= A[0].size and np.all(sizes > 0):
+    if 0 < sizes.size <= equations.matrix.shape[1] and np.all(sizes > 0):
         gram = A @ A.T
         gram /= sizes[:, None]
         gram /= sizes[None, :]

@@ -44,7 +44,10 @@ class AffineSet:
         said = largest > 0
         if np.any(self.b[~said] != 0):
             row = int(np.flatnonzero(~said & (self.b != 0))[0])
-            raise Infeasible(f"problem: no w solves its equations A w = b; row {row} of A is zero, and b there is not")
+            raise Infeasible(
+                f"problem: no w solves its equations A w = b, which contradict each other; row {row} of A is zero, and "
+                "b there is not"
+            )
         # The largest entry first: squares of entries may be beyond the range of numbers.
         rows, largest = self.matrix[said] / largest[said, None], largest[said]
         norms = np.linalg.norm(rows, axis=1)
@@ -82,7 +85,7 @@ def affine_set(problem: Problem) -> AffineSet:
 
 def _picking(matrix: Any) -> Float[np.ndarray, "m d"] | scipy.sparse.csr_array:
     """A sparse matrix as it is where every row picks an entry of its own, else with its zeros."""
-    rows = scipy.sparse.csr_array(matrix).astype(np.float64)
-    m, _ = rows.shape
+    rows: Any = scipy.sparse.csr_array(matrix).astype(np.float64)
+    m = rows.shape[0]
     ones = rows.nnz == m and np.all(np.diff(rows.indptr) == 1) and np.all(rows.data == 1)
     return rows if ones and np.unique(rows.indices).size == m else rows.toarray()

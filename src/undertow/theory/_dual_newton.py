@@ -1,6 +1,7 @@
 """Bregman projection onto an affine set, by Newton's method in as many unknowns as there are equations."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -112,14 +113,8 @@ def project(
         size_of_w = np.linalg.norm(w) if isinstance(rows, np.ndarray) else np.abs(rows @ w)
         noise = 4 * np.finfo(float).eps * (scales + size_of_w)
         direction = _newton_direction(curvature(z, rows), rows, residual, noise)
-        start_slope = float(-direction @ residual)
-
-        def slope(length: float, nu: np.ndarray = nu, direction: np.ndarray = direction) -> float:
-            w = at(nu + length * direction)[1]
-            value = float(direction @ (rows @ w - b)) if np.all(np.isfinite(w)) else np.inf
-            return value if np.isfinite(value) else np.inf
-
-        length, arrived = line_search(slope, start_slope)
+        slope = functools.partial(_slope, at, rows, b, nu, direction)
+        length, arrived = line_search(slope, float(-direction @ residual))
         blocked = 0 if arrived else blocked + 1
         new = nu + length * direction
         if np.array_equal(new, nu) or not np.all(np.isfinite(new)):
@@ -127,6 +122,20 @@ def project(
         nu = new
         z, w = at(nu)
     return Projection(z, nu, w, float(np.linalg.norm(b - rows @ w)) / scale)
+
+
+def _slope(
+    at: Callable[[Vector], tuple[Vector, Vector]],
+    rows: Rows,
+    b: Float[np.ndarray, " r"],
+    nu: Float[np.ndarray, " r"],
+    direction: Float[np.ndarray, " r"],
+    length: float,
+) -> float:
+    """The derivative of the dual objective along ``direction``, this far from nu; infinite beyond the duals."""
+    w = at(nu + length * direction)[1]
+    value = float(direction @ (rows @ w - b)) if np.all(np.isfinite(w)) else np.inf
+    return value if np.isfinite(value) else np.inf
 
 
 @np.errstate(over="ignore", under="ignore", invalid="ignore")

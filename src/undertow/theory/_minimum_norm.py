@@ -1,5 +1,7 @@
 """The solution of smallest Euclidean norm."""
 
+from typing import Any
+
 import numpy as np
 import scipy.linalg
 from jaxtyping import Float
@@ -71,7 +73,8 @@ def _least_squares(A: Float[np.ndarray, "m d"], b: Float[np.ndarray, " m"]) -> F
     rows, _ = independent_rows(AffineSet(A, np.zeros_like(b), A.shape[1:]))
     order = np.argsort(-largest)
     scale, size = float(largest.max()), float(np.max(np.abs(b))) or 1.0
-    q, r, pivots = scipy.linalg.qr((A[order] / scale) @ rows.T, mode="economic", pivoting=True)
+    factors: Any = scipy.linalg.qr((A[order] / scale) @ rows.T, mode="economic", pivoting=True)
+    q, r, pivots = factors
     coordinates = np.zeros(len(rows))
     coordinates[pivots] = scipy.linalg.solve_triangular(r, q.T @ (b[order] / size))
     w = rows.T @ coordinates

@@ -84,7 +84,7 @@ def saddle_to_saddle(problem: Problem) -> SaddlePath:
     if weight is None:
         raise TypeError("problem: expected one whose equations come with the weight of the sum of squares in its loss")
     if not isinstance(equations.matrix, np.ndarray):
-        return _one_by_one(equations.matrix.indices, b, weight, equations.shape)  # pyright: ignore[reportAttributeAccessIssue] (a sparse one)
+        return _one_by_one(equations.matrix.indices, b, weight, equations.shape)
     # In units of the largest coefficient and right-hand side: times and points scale with them.
     steepest, scale = float(np.max(np.abs(equations.matrix))) or 1.0, float(np.max(np.abs(b))) or 1.0
     A, b = equations.matrix / steepest, b / scale
