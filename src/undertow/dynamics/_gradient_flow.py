@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optimistix
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
 from .._validation import check_choice, check_number
@@ -45,6 +46,8 @@ PATIENCE = 5
 """Stiff steps in a row after which a run changes to the next solver; doubled by every return."""
 SETTLING = 12
 """Steps in a row that must look cheap for the solver before, until the run goes back; steps need time to grow."""
+MANY_ARRAYS = 5
+"""Arrays of parameters from which the solvers see them as one."""
 WINDOW = 256
 """Accepted steps over which a run must get somewhere, or it has stalled."""
 
@@ -162,6 +165,8 @@ class GradientFlow(Dynamics):
         return diffrax.PIDController(rtol=self.rtol, atol=atol, pcoeff=0.4, icoeff=0.3)
 
     def start(self, objective: Objective, params: Params, stop: Stop) -> GradientFlowState:
+        given = params
+        objective, params, _ = _in_one_array(objective, params)
         size = _size(params)
         if self.solver == "implicit" and size > IMPLICIT_SIZE:
             raise ValueError(
@@ -185,7 +190,7 @@ class GradientFlow(Dynamics):
             term, zero, zero + 1, params, None, None, first.func, first.error_order(term)
         )
         return GradientFlowState(
-            params=params,
+            params=given,
             time=zero,
             time_lost=zero,
             step_size=jnp.where(jnp.isfinite(step_size), step_size, 1).astype(dtype),
@@ -219,6 +224,8 @@ class GradientFlow(Dynamics):
         limit: Int[Array, ""],
     ) -> tuple[State, Snapshots]:
         assert isinstance(state, GradientFlowState)
+        objective, params, unravel = _in_one_array(objective, state.params)
+        state = eqx.tree_at(lambda s: s.params, state, params)
         count = targets.shape[0]
         buffer = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), state.params)
         number = self.modes.index(mode)
@@ -250,6 +257,7 @@ class GradientFlow(Dynamics):
         zero = jnp.zeros((), jnp.int32)
         start = (state, buffer, passed, jnp.zeros(count, jnp.int32), zero)
         state, buffer, slot, steps_at, _ = jax.lax.while_loop(going, attempt, start)
+        state, buffer = eqx.tree_at(lambda s: s.params, state, unravel(state.params)), jax.vmap(unravel)(buffer)
         return state, Snapshots(buffer, targets, steps_at, (jnp.arange(count) < slot) & (jnp.arange(count) >= passed))
 
     def _attempt(
@@ -433,6 +441,17 @@ class GradientFlow(Dynamics):
 def _term(objective: Objective) -> diffrax.ODETerm:
     gradient = jax.grad(lambda params: objective(params)[0])
     return diffrax.ODETerm(lambda t, params, args: jax.tree.map(jnp.negative, gradient(params)))
+
+
+def _in_one_array(objective: Any, params: Params) -> tuple[Any, Params, Any]:
+    """Objective and parameters for the solvers, and the way back: many arrays as one, few as they are.
+
+    The arithmetic of a step is compiled once for each array.
+    """
+    if len(jax.tree.leaves(params)) < MANY_ARRAYS:
+        return objective, params, lambda params: params
+    flat, unravel = ravel_pytree(params)
+    return lambda flat: objective(unravel(flat)), flat, unravel
 
 
 def _size(params: Params) -> int:
