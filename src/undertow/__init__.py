@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from . import problems as problems
     from . import studies as studies
     from . import theory as theory
+    from ._programs import keep_programs as keep_programs
     from .dynamics import Stop as Stop
     from .objective import velocity as velocity
     from .sweeps import sweep as sweep
@@ -54,6 +55,7 @@ _NAMES = {
     "EarlyStopping": "training",
     "Stop": "dynamics",
     "Trajectory": "training",
+    "keep_programs": "_programs",
     "sweep": "sweeps",
     "train": "training",
     "velocity": "objective",
