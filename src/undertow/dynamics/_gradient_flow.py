@@ -8,7 +8,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optimistix
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
 from .._validation import check_choice, check_number
@@ -27,6 +26,7 @@ from ._base import (
     tree_norm,
     tree_where,
 )
+from ._one_array import in_one_array
 from ._rkc import Rkc
 from ._stall import stands_still
 from ._stiffness import EXPLICIT_EDGE, explicit_stiffness, spectral_radius
@@ -46,8 +46,6 @@ PATIENCE = 5
 """Stiff steps in a row after which a run changes to the next solver; doubled by every return."""
 SETTLING = 12
 """Steps in a row that must look cheap for the solver before, until the run goes back; steps need time to grow."""
-MANY_ARRAYS = 5
-"""Arrays of parameters from which the solvers see them as one."""
 WINDOW = 256
 """Accepted steps over which a run must get somewhere, or it has stalled."""
 
@@ -165,8 +163,7 @@ class GradientFlow(Dynamics):
         return diffrax.PIDController(rtol=self.rtol, atol=atol, pcoeff=0.4, icoeff=0.3)
 
     def start(self, objective: Objective, params: Params, stop: Stop) -> GradientFlowState:
-        given = params
-        objective, params, _ = _in_one_array(objective, params)
+        given, (objective, params, _) = params, in_one_array(objective, params)
         size = _size(params)
         if self.solver == "implicit" and size > IMPLICIT_SIZE:
             raise ValueError(
@@ -224,7 +221,7 @@ class GradientFlow(Dynamics):
         limit: Int[Array, ""],
     ) -> tuple[State, Snapshots]:
         assert isinstance(state, GradientFlowState)
-        objective, params, unravel = _in_one_array(objective, state.params)
+        objective, params, unravel = in_one_array(objective, state.params)
         state = eqx.tree_at(lambda s: s.params, state, params)
         count = targets.shape[0]
         buffer = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), state.params)
@@ -314,17 +311,7 @@ class GradientFlow(Dynamics):
         steps = state.steps + 1
         status = ended(stop, loss, norm, steps, time)
         new = eqx.tree_at(
-            lambda s: (
-                s.params,
-                s.time,
-                s.time_lost,
-                s.solvers,
-                s.steps,
-                s.total,
-                s.loss,
-                s.gradient_norm,
-                s.status,
-            ),
+            lambda s: (s.params, s.time, s.time_lost, s.solvers, s.steps, s.total, s.loss, s.gradient_norm, s.status),
             state,
             (
                 params,
@@ -441,17 +428,6 @@ class GradientFlow(Dynamics):
 def _term(objective: Objective) -> diffrax.ODETerm:
     gradient = jax.grad(lambda params: objective(params)[0])
     return diffrax.ODETerm(lambda t, params, args: jax.tree.map(jnp.negative, gradient(params)))
-
-
-def _in_one_array(objective: Any, params: Params) -> tuple[Any, Params, Any]:
-    """Objective and parameters for the solvers, and the way back: many arrays as one, few as they are.
-
-    The arithmetic of a step is compiled once for each array.
-    """
-    if len(jax.tree.leaves(params)) < MANY_ARRAYS:
-        return objective, params, lambda params: params
-    flat, unravel = ravel_pytree(params)
-    return lambda flat: objective(unravel(flat)), flat, unravel
 
 
 def _size(params: Params) -> int:
