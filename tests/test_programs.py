@@ -1,9 +1,11 @@
-"""Compiled programs kept on disk."""
+"""How many programs are compiled, and how they are kept on disk."""
 
 import os
 import subprocess
 import sys
 
+import jax.numpy as jnp
+import optax
 import pytest
 
 import undertow as ut
@@ -50,3 +52,30 @@ def test_the_folder_is_checked(tmp_path):
         ut.keep_programs(tmp_path / "file")
     with pytest.raises(TypeError, match="folder"):
         ut.keep_programs(3)  # pyright: ignore[reportArgumentType]
+
+
+class CountedDescent(ut.dynamics.GradientDescent):
+    """Descent that notes every time that its path is compiled."""
+
+    def advance(self, *arguments):
+        compiled.append(arguments[0])
+        return super().advance(*arguments)
+
+
+compiled: list[str] = []
+
+
+def test_other_probes_share_the_program_of_the_path():
+    problem, phi, descent = (
+        ut.problems.PointTarget([3.0, 6.0]),
+        ut.parameterizations.Identity(2),
+        CountedDescent(optax.sgd(0.1)),
+    )
+    norms = [ut.probes.Function(f"l{p}", lambda w, p=p: jnp.sum(jnp.abs(w) ** p)) for p in (1, 2)]
+    compiled.clear()
+    for probes in ([], norms[:1], norms):
+        run = ut.train(problem, phi, descent, params=jnp.ones(2), probes=probes, stop=ut.Stop(loss=None, steps=8))
+        assert set(run.records) == {"loss", *(probe.name for probe in probes)}
+        for p, probe in enumerate(probes, 1):
+            assert run[probe.name][-1] == pytest.approx(jnp.sum(jnp.abs(run.w) ** p))
+    assert len(compiled) == 1

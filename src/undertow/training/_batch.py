@@ -1,5 +1,6 @@
 """Runs that share a compiled program: their setups stacked where they differ, and their common state."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -30,7 +31,9 @@ class Batch:
             differ = eqx.tree_at(lambda s: s.params, differ, jax.tree.map(lambda x: True, arrays[0].params))
             self.varied = jax.tree.map(lambda d, *xs: jnp.stack(xs) if d else None, differ, *arrays)
             self.shared = eqx.combine(jax.tree.map(lambda d, x: None if d else x, differ, arrays[0]), static)
-        self.state = _start(self.varied, self.shared)
+        # The path does not depend on what is watched: other probes share its program.
+        self.path = tuple(dataclasses.replace(setup, probes=()) for setup in (self.varied, self.shared))
+        self.state = _start(*self.path)
 
     def numbers(self, x: jax.Array) -> np.ndarray:
         """A scalar of the state as a vector on the host, one entry a run."""
@@ -38,7 +41,7 @@ class Batch:
 
     def first_samples(self) -> np.ndarray:
         """Where the first sample after the start belongs, for each run."""
-        return self.numbers(_first_sample(self.varied, self.shared, self.state))
+        return self.numbers(_first_sample(*self.path, self.state))
 
     def advance(self, mode: str, targets: np.ndarray, passed: np.ndarray, limit: int) -> Snapshots:
         """Go on, and give the samples on the way with a leading axis of runs; parameters stay on the device."""
@@ -46,7 +49,7 @@ class Batch:
         if self.dynamics.samples_by == "time":
             targets = np.minimum(targets, np.finfo(dtype).max)  # far targets of a coarse grid are never reached
         arguments = jnp.asarray(targets, dtype), jnp.asarray(passed, jnp.int32), jnp.asarray(limit, jnp.int32)
-        state, samples = _advance(self.varied, self.shared, self.state, mode, *arguments)
+        state, samples = _advance(*self.path, self.state, mode, *arguments)
         jax.block_until_ready(state.loss)
         self.state = state
         return jax.tree.map(lambda x: x[None], samples) if self.size == 1 else samples
