@@ -201,6 +201,23 @@ def test_the_first_factor_is_applied_first(depth, getkey):
         np.testing.assert_allclose(P.DeepMatrix(shape, depth)(factors), product, rtol=1e-12)
 
 
+@pytest.mark.parametrize(("shape", "width"), [((5, 3), None), ((3, 5), None), ((4, 4), 2), ((4, 4), None)])
+def test_many_factors_are_multiplied_in_a_loop(shape, width, getkey):
+    phi, deeper = (P.DeepMatrix(shape, depth, width) for depth in (9, 30))
+    factors = phi.init(getkey(), 1.0)
+    np.testing.assert_allclose(phi(factors), np.linalg.multi_dot(factors[::-1]), rtol=1e-11, atol=1e-13)
+    gradient = jax.grad(lambda params: jnp.sum(phi(params) ** 2))(factors)
+    w, middle = np.asarray(phi(factors)), 4
+    before, after = (np.linalg.multi_dot(part[::-1]) for part in (factors[:middle], factors[middle + 1 :]))
+    np.testing.assert_allclose(gradient[middle], after.T @ (2 * w) @ before.T, rtol=1e-9, atol=1e-12)
+
+    def products(phi):
+        gradient = jax.grad(lambda params: jnp.sum(phi(params)))
+        return str(jax.make_jaxpr(gradient)(phi.init(getkey(), 1.0))).count("dot_general[")
+
+    assert products(phi) == products(deeper) > 0
+
+
 @pytest.mark.parametrize(
     ("shape", "depth", "width", "initialization"),
     [

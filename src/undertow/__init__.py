@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from . import problems as problems
     from . import studies as studies
     from . import theory as theory
+    from ._keep_programs import keep_programs as keep_programs
     from .dynamics import Stop as Stop
     from .objective import Objective as Objective
     from .objective import velocity as velocity
@@ -58,6 +59,7 @@ _NAMES = {
     "Objective": "objective",
     "Stop": "dynamics",
     "Trajectory": "training",
+    "keep_programs": "_keep_programs",
     "sweep": "sweeps",
     "train": "training",
     "velocity": "objective",

@@ -26,6 +26,7 @@ from ._base import (
     tree_norm,
     tree_where,
 )
+from ._one_array import in_one_array
 from ._rkc import Rkc
 from ._stall import stands_still
 from ._stiffness import EXPLICIT_EDGE, explicit_stiffness, spectral_radius
@@ -162,6 +163,7 @@ class GradientFlow(Dynamics):
         return diffrax.PIDController(rtol=self.rtol, atol=atol, pcoeff=0.4, icoeff=0.3)
 
     def start(self, objective: Objective, params: Params, stop: Stop) -> GradientFlowState:
+        given, (objective, params, _) = params, in_one_array(objective, params)
         size = _size(params)
         if self.solver == "implicit" and size > IMPLICIT_SIZE:
             raise ValueError(
@@ -185,7 +187,7 @@ class GradientFlow(Dynamics):
             term, zero, zero + 1, params, None, None, first.func, first.error_order(term)
         )
         return GradientFlowState(
-            params=params,
+            params=given,
             time=zero,
             time_lost=zero,
             step_size=jnp.where(jnp.isfinite(step_size), step_size, 1).astype(dtype),
@@ -219,6 +221,8 @@ class GradientFlow(Dynamics):
         limit: Int[Array, ""],
     ) -> tuple[State, Snapshots]:
         assert isinstance(state, GradientFlowState)
+        objective, params, unravel = in_one_array(objective, state.params)
+        state = eqx.tree_at(lambda s: s.params, state, params)
         count = targets.shape[0]
         buffer = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), state.params)
         number = self.modes.index(mode)
@@ -250,6 +254,7 @@ class GradientFlow(Dynamics):
         zero = jnp.zeros((), jnp.int32)
         start = (state, buffer, passed, jnp.zeros(count, jnp.int32), zero)
         state, buffer, slot, steps_at, _ = jax.lax.while_loop(going, attempt, start)
+        state, buffer = eqx.tree_at(lambda s: s.params, state, unravel(state.params)), jax.vmap(unravel)(buffer)
         return state, Snapshots(buffer, targets, steps_at, (jnp.arange(count) < slot) & (jnp.arange(count) >= passed))
 
     def _attempt(
@@ -306,17 +311,7 @@ class GradientFlow(Dynamics):
         steps = state.steps + 1
         status = ended(stop, loss, norm, steps, time)
         new = eqx.tree_at(
-            lambda s: (
-                s.params,
-                s.time,
-                s.time_lost,
-                s.solvers,
-                s.steps,
-                s.total,
-                s.loss,
-                s.gradient_norm,
-                s.status,
-            ),
+            lambda s: (s.params, s.time, s.time_lost, s.solvers, s.steps, s.total, s.loss, s.gradient_norm, s.status),
             state,
             (
                 params,

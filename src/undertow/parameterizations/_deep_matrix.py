@@ -16,6 +16,9 @@ from ._base import Indices, Parameterization, check_scale, check_w
 
 Factors = tuple[Float[Array, "_ _"], ...]
 
+LOOPED = 4
+"""Equal factors in a row from which their product is a loop; fewer are faster written out."""
+
 
 class DeepMatrix(Parameterization):
     r"""The deep factorization :math:`W = W_N \cdots W_1`, params = (W_1, ..., W_N), first factor applied first.
@@ -133,12 +136,12 @@ class DeepMatrix(Parameterization):
     def __call__(self, params: Factors) -> Float[Array, "rows columns"]:
         rows, columns = self.shape
         if rows <= columns:
-            return functools.reduce(jnp.matmul, params[::-1])
-        return functools.reduce(lambda product, factor: factor @ product, params)
+            return _from_the_left(params)
+        return _from_the_left(tuple(factor.T for factor in params[::-1])).T
 
     def entries(self, params: Factors, indices: Indices) -> Float[Array, "m ..."]:
         if self.depth > 1 and isinstance(indices, EntryPattern):
-            left = functools.reduce(jnp.matmul, params[:0:-1])
+            left = _from_the_left(params[1:])
             return sampled_product(left, params[0].T, indices)
         rows, *columns = axes_of(indices)
         if not columns:  # whole rows
@@ -146,7 +149,7 @@ class DeepMatrix(Parameterization):
         (columns,) = columns
         if self.depth > 1 and self.shape[0] * self.shape[1] > 20 * rows.size:
             # Few entries: as many dot products of length `width` cost less than the whole product.
-            left = functools.reduce(jnp.matmul, params[:0:-1])
+            left = _from_the_left(params[1:])
             return jnp.sum(left[rows] * params[0].T[columns], axis=1)
         return self(params)[rows, columns]
 
@@ -157,3 +160,14 @@ class DeepMatrix(Parameterization):
             if rank > self.width:
                 raise ValueError(f"w: expected rank at most the width {self.width}, found rank {rank}")
         return self._balanced(w)
+
+
+def _from_the_left(factors: Factors) -> Float[Array, "_ _"]:
+    """The product W_N ... W_1 of factors given as (W_1, ..., W_N), from W_N on."""
+    last, *others = factors[::-1]
+    count = len(list(itertools.takewhile(lambda factor: factor.shape == others[0].shape, others)))
+    if count < LOOPED:
+        return functools.reduce(jnp.matmul, others, last)
+    # In a loop, what is compiled does not grow with the depth.
+    product, _ = jax.lax.scan(lambda product, factor: (product @ factor, None), last, jnp.stack(others[:count]))
+    return functools.reduce(jnp.matmul, others[count:], product)

@@ -20,20 +20,13 @@ class Batch:
     def __init__(self, plans: Sequence[Plan]):
         self.size = len(plans)
         self.dynamics = plans[0].setup.dynamics
-        self.program = plans[0].program.key
-        arrays = [plan.program.arrays for plan in plans]
-        if self.size == 1:
-            varied = [False] * len(arrays[0])
-        else:
-            # vmap needs something to map over: the initial parameters always count as different.
-            places = jax.tree.unflatten(plans[0].program.structure, [False] * len(arrays[0]))
-            places = eqx.tree_at(lambda s: s.params, places, jax.tree.map(lambda x: True, places.params))
-            varied = [
-                always or any(not _same(x, xs[0]) for x in xs)
-                for always, *xs in zip(jax.tree.leaves(places), *arrays, strict=True)
-            ]
-        self.varied = [jnp.stack(xs) if v else None for v, *xs in zip(varied, *arrays, strict=True)]
-        self.shared = [None if v else x for v, x in zip(varied, arrays[0], strict=True)]
+        self.program, self.watching = plans[0].program.key, plans[0].watching.key
+        # vmap needs something to map over: the initial parameters always count as different.
+        places = jax.tree.unflatten(plans[0].program.structure, [False] * len(plans[0].program.arrays))
+        places = eqx.tree_at(lambda s: s.params, places, jax.tree.map(lambda x: True, places.params))
+        self.varied, self.shared = _split([p.program.arrays for p in plans], jax.tree.leaves(places))
+        watching = [plan.watching.arrays for plan in plans]
+        self.probes_varied, self.probes_shared = _split(watching, [False] * len(watching[0]))
         self.state = _start(self.program, self.varied, self.shared)
 
     def numbers(self, x: jax.Array) -> np.ndarray:
@@ -61,9 +54,9 @@ class Batch:
         # takes depends on the clock.
         size = math.prod(jax.tree.leaves(params)[0].shape[:2])
         run, slot = (jnp.asarray(np.resize(np.asarray(x), size), jnp.int32) for x in (runs, slots))
-        measured = _measure(
-            self.program, self.varied, self.shared, params, run, slot, jnp.asarray(len(runs), jnp.int32)
-        )
+        setups, probes = (self.varied, self.shared), (self.probes_varied, self.probes_shared)
+        count = jnp.asarray(len(runs), jnp.int32)
+        measured = _measure(self.program, self.watching, setups, probes, params, run, slot, count)
         values = [np.asarray(v) for v in measured]
         return [tuple(v[i] for v in values) for i in range(len(runs))]
 
@@ -89,7 +82,17 @@ Arrays = list[Any]
 """The arrays of a setup, None where they are among the others: those that vary, or those that runs share."""
 
 
-def _setup(program: Key, varied: Arrays, shared: Arrays) -> Setup:
+def _split(arrays: Sequence[Arrays], always: Sequence[bool]) -> tuple[Arrays, Arrays]:
+    """What varies between runs (or is said to), stacked, and what they share; each None where the other is."""
+    varied = [
+        len(arrays) > 1 and (forced or any(not _same(x, xs[0]) for x in xs))
+        for forced, *xs in zip(always, *arrays, strict=True)
+    ]
+    stacked = [jnp.stack(xs) if v else None for v, *xs in zip(varied, *arrays, strict=True)]
+    return stacked, [None if v else x for v, x in zip(varied, arrays[0], strict=True)]
+
+
+def _setup(program: Key, varied: Arrays, shared: Arrays) -> Any:
     return program.assemble([s if v is None else v for v, s in zip(varied, shared, strict=True)])
 
 
@@ -100,7 +103,7 @@ def _alone(varied: Arrays) -> bool:
 @eqx.filter_jit
 def _start(program: Key, varied: Arrays, shared: Arrays) -> State:
     def one(varied: Arrays) -> State:
-        setup = _setup(program, varied, shared)
+        setup: Setup = _setup(program, varied, shared)
         return setup.dynamics.start(setup.objective, setup.params, setup.stop)
 
     return one(varied) if _alone(varied) else eqx.filter_vmap(one)(varied)
@@ -126,7 +129,7 @@ def _advance(
     limit: jax.Array,
 ) -> tuple[State, Snapshots]:
     def one(varied: Arrays, state: State, targets: jax.Array, passed: jax.Array) -> tuple[State, Snapshots]:
-        setup = _setup(program, varied, shared)
+        setup: Setup = _setup(program, varied, shared)
         return setup.dynamics.advance(mode, setup.objective, state, setup.stop, targets, passed, limit)
 
     if _alone(varied):
@@ -137,8 +140,9 @@ def _advance(
 @eqx.filter_jit
 def _measure(
     program: Key,
-    varied: Arrays,
-    shared: Arrays,
+    watching: Key,
+    setups: tuple[Arrays, Arrays],
+    probes: tuple[Arrays, Arrays],
     params: Any,
     runs: jax.Array,
     slots: jax.Array,
@@ -147,9 +151,12 @@ def _measure(
     """The first ``count`` pairs, one after the other: many decompositions at once gain nothing on a CPU."""
 
     def one(run: jax.Array, slot: jax.Array) -> tuple[jax.Array, ...]:
-        setup = _setup(program, [None if x is None else x[run] for x in varied], shared)
+        def of_run(program: Key, varied: Arrays, shared: Arrays) -> Any:
+            return _setup(program, [None if x is None else x[run] for x in varied], shared)
+
+        setup, watched = of_run(program, *setups), of_run(watching, *probes)
         sample = jax.tree.map(lambda x: x[run, slot], params)
-        return tuple(probe.measure(setup.objective, sample) for probe in setup.probes)
+        return tuple(probe.measure(setup.objective, sample) for probe in watched)
 
     def fill(i: jax.Array, values: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         return tuple(v.at[i].set(x) for v, x in zip(values, one(runs[i], slots[i]), strict=True))

@@ -21,7 +21,6 @@ class Setup(eqx.Module):
     dynamics: Dynamics
     stop: Stop
     params: Params
-    probes: tuple[Probe, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,32 +63,37 @@ class EarlyStopping:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """One run: its setup, and what the host needs to know."""
+    """One run: its setup, what is watched, and what the host needs to know."""
 
     setup: Setup
+    probes: tuple[Probe, ...]
     samples: int | np.ndarray
     early_stopping: EarlyStopping | None
     program: Program = dataclasses.field(init=False)
     """What it compiles to: taken when the plan is made, and the same for plans that differ in arrays only."""
+    watching: Program = dataclasses.field(init=False)
+    """The same of the probes: runs that are watched by others still share the program of the path."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "program", Program(self.setup))
+        object.__setattr__(self, "watching", Program(self.probes))
 
     def probe_shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of one sample of each probe, by its name."""
         setup = self.setup
         parts = setup.objective, setup.params
-        return {p.name: eqx.filter_eval_shape(p.measure, *parts).shape for p in setup.probes}
+        return {p.name: eqx.filter_eval_shape(p.measure, *parts).shape for p in self.probes}
 
     @property
     def kind(self) -> tuple[Any, ...]:
         """Equal for plans that can run side by side."""
         samples = self.samples if isinstance(self.samples, int) else self.samples.tobytes()
-        return self.program.digest, samples, self.early_stopping
+        return self.program.digest, self.watching.digest, samples, self.early_stopping
 
     def check_unchanged(self) -> None:
         """Raise where a function would no longer do what it did when the plan was made."""
-        if not self.program.unseen and Program(self.setup).digest != self.program.digest:
+        now = Program(self.setup), Program(self.probes)
+        if any(a.digest != b.digest and not a.unseen for a, b in zip(now, (self.program, self.watching), strict=True)):
             raise ValueError(
                 "run: a value that a function of a run reads (a global, an attribute, an array) was changed after its "
                 "train was called, and runs of a sweep start when all are known; give every run functions of its own "

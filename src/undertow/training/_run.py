@@ -56,7 +56,7 @@ class Run:
         self.began = time.perf_counter()
         self.fingerprint = fingerprint
         self.batch = Batch(plans)
-        self.names = tuple(probe.name for probe in plans[0].setup.probes)
+        self.names = tuple(probe.name for probe in plans[0].probes)
         self.members = self._make_members(plans)
         self.interrupted = False
 
@@ -262,7 +262,7 @@ class Run:
 def _fingerprint(plans: Sequence[Plan]) -> str:
     """Taken before anything is called, since functions of the user's may keep count of their calls."""
     # Without the limits, so that a run can be taken further than it was first meant to go.
-    setups = [(p.setup.objective, p.setup.dynamics, p.setup.params, p.setup.probes) for p in plans]
+    setups = [(p.setup.objective, p.setup.dynamics, p.setup.params, p.probes) for p in plans]
     return _checkpoint.fingerprint(setups, [(p.samples, p.early_stopping) for p in plans])
 
 

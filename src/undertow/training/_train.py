@@ -164,8 +164,8 @@ def _plan(
             raise ValueError("params: expected finite initial parameters, found NaN or infinity")
     objective.check(params)
     dynamics.check(objective, params)
-    setup = Setup(objective, dynamics, stop, params, watched)
-    plan = Plan(setup, _check_samples(samples, dynamics.samples_by), early_stopping)
+    setup = Setup(objective, dynamics, stop, params)
+    plan = Plan(setup, watched, _check_samples(samples, dynamics.samples_by), early_stopping)
     if early_stopping is not None and (shape := plan.probe_shapes()[early_stopping.monitor]):
         raise ValueError(f"monitor: expected one number a sample, found {early_stopping.monitor!r} of shape {shape}")
     return plan

@@ -1,0 +1,71 @@
+"""How many programs are compiled, and how they are kept on disk."""
+
+import os
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import optax
+import pytest
+from contract import compilations
+
+import undertow as ut
+
+SCRIPT = """
+import collections, sys
+import jax
+import undertow as ut
+
+if len(sys.argv) > 2:  # it may come late
+    jax.jit(lambda x: x + 1)(1.0)
+ut.keep_programs(sys.argv[1])
+counts = collections.Counter()
+jax.monitoring.register_event_listener(lambda event, **_: counts.update([event.rsplit("/", 1)[1]]))
+problem, phi = ut.problems.PointTarget([3.0, 6.0]), ut.parameterizations.Identity(2)
+run = ut.train(problem, phi, ut.dynamics.GradientFlow("explicit"), params=jax.numpy.ones(2), stop=ut.Stop(steps=3))
+print(counts["cache_hits"], counts["cache_misses"], run.w.tolist())
+"""
+
+
+def start(*arguments):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    )
+    hits, misses, w = done.stdout.split(maxsplit=2)
+    return int(hits), int(misses), w
+
+
+def test_a_second_start_compiles_nothing(tmp_path):
+    folder = tmp_path / "new" / "programs"
+    hits, compiled, w = start(folder)
+    assert hits == 0 < compiled
+    assert start(folder, "late") == (compiled, 0, w)
+
+
+def test_the_folder_is_checked(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"folder: expected a folder, found the file"):
+        ut.keep_programs(tmp_path / "file")
+    with pytest.raises(TypeError, match="folder"):
+        ut.keep_programs(3)  # pyright: ignore[reportArgumentType]
+
+
+def test_other_probes_share_the_program_of_the_path():
+    """What is compiled for them is the one program that measures."""
+    problem, phi = ut.problems.PointTarget([3.0, 6.0]), ut.parameterizations.Identity(2)
+    descent, start = ut.dynamics.GradientDescent(optax.sgd(0.1)), jnp.ones(2)
+    norms = [ut.probes.Function(f"l{p}", lambda w, p=p: jnp.sum(jnp.abs(w) ** p)) for p in (1, 2)]
+    compiled = []
+    for probes in ([], norms[:1], norms):
+        with compilations() as count:
+            run = ut.train(problem, phi, descent, params=start, probes=probes, stop=ut.Stop(loss=None, steps=8))
+        compiled.append(count.programs)
+        assert set(run.records) == {"loss", *(probe.name for probe in probes)}
+        for p, probe in enumerate(probes, 1):
+            assert run[probe.name][-1] == pytest.approx(jnp.sum(jnp.abs(run.w) ** p))
+    assert compiled[1:] == [1, 1]
