@@ -15,6 +15,7 @@ from ..objective import Objective
 from ..parameterizations._base import Params
 from ._base import (
     DIVERGED,
+    RUNAWAY,
     RUNNING,
     STALLED,
     Dynamics,
@@ -27,7 +28,7 @@ from ._base import (
     tree_where,
 )
 from ._rkc import Rkc
-from ._stall import stands_still
+from ._stall import Window, first_window, smallest_step, watch
 from ._stiffness import EXPLICIT_EDGE, explicit_stiffness, spectral_radius
 from ._tsit5 import Tsit5
 
@@ -45,8 +46,6 @@ PATIENCE = 5
 """Stiff steps in a row after which a run changes to the next solver; doubled by every return."""
 SETTLING = 12
 """Steps in a row that must look cheap for the solver before, until the run goes back; steps need time to grow."""
-WINDOW = 256
-"""Accepted steps over which a run must get somewhere, or it has stalled."""
 
 
 class GradientFlowState(State):
@@ -65,10 +64,11 @@ class GradientFlowState(State):
     steps: Int[Array, "..."]
     gradient_evaluations: Int[Array, "..."]
     total: Float[Array, "..."]
+    floor: Float[Array, "..."]  # of the total: below, it has no minimum
     loss: Float[Array, "..."]
     gradient_norm: Float[Array, "..."]
     landings: Int[Array, "..."]
-    window: tuple[Params, Float[Array, "..."]]
+    window: Window
     status: Int[Array, "..."]
     mode: Int[Array, "..."]
 
@@ -99,14 +99,17 @@ class GradientFlow(Dynamics):
 
     Notes
     -----
-    A step that raises the objective is never accepted, since no gradient flow does that. A run that stops at a loss
-    lands on it: its last step is shortened until the loss is at most 0.1% below. ``gradient_evaluations`` is exact for
-    explicit and stabilized steps, with what estimates the spectral radius; an implicit step counts as 24 for each
-    parameter (12 Hessians: two in each of its six stages, which is about what its root finding takes).
+    A step that raises the objective is never accepted, but for rounding, since no gradient flow does that. A run that
+    stops at a loss lands on it: its last step is shortened until the loss is at most 0.1% below.
+    ``gradient_evaluations`` is exact for explicit and stabilized steps, with what estimates the spectral radius; an
+    implicit step counts as 24 for each parameter (12 Hessians: two in each of its six stages, which is about what its
+    root finding takes).
 
-    "stalled": over 256 accepted steps the parameters moved less than the tolerance, none grew by a hundredth of its
-    size, and the loss fell by less than a ten-thousandth. "diverged": the step size has run out, as where a solution
-    leaves its domain or blows up in finite time; the parameters are the last sound ones.
+    "stalled": the gradient is exactly zero; or over 256 accepted steps, in which time has at least doubled, the
+    parameters moved less than the tolerance, no entry grew by a hundredth of its size, the way was not half as long
+    again as in the 256 steps before, and the loss fell by less than a ten-thousandth; or only steps that are lost in
+    rounding would be accepted. "diverged": the same, and what is beyond them is not finite, as where a solution leaves
+    its domain; or the objective has fallen to -10^12 times its start (or 1). The parameters are the last sound ones.
 
     Examples
     --------
@@ -200,10 +203,11 @@ class GradientFlow(Dynamics):
             steps=count,
             gradient_evaluations=count + 3,
             total=total,
+            floor=-RUNAWAY * jnp.maximum(1, jnp.abs(total)),
             loss=loss,
             gradient_norm=norm,
             landings=count,
-            window=(params, loss),
+            window=first_window(params, loss),
             status=jnp.where(finite(total, norm), ended(stop, loss, norm, count, zero), DIVERGED).astype(jnp.int32),
             mode=count,
         )
@@ -268,7 +272,8 @@ class GradientFlow(Dynamics):
             step_size = jnp.minimum(step_size, solver.longest(ready))
             # What is learnt about the spectral radius outlives a rejected step, but is learnt once more.
             state = eqx.tree_at(lambda s: s.solvers[number], state, solver.outdated(ready))
-        horizon = jnp.minimum(stop.time, last_target).astype(state.time.dtype)
+        longest = jnp.finfo(state.time.dtype).max
+        horizon = jnp.minimum(jnp.minimum(stop.time, last_target), longest).astype(state.time.dtype)
         clipped = state.time + step_size >= horizon
         h = jnp.where(clipped, horizon - state.time, step_size)
         # The flow is autonomous: every step starts at time 0, so that nothing is lost where time is long.
@@ -287,8 +292,7 @@ class GradientFlow(Dynamics):
         )
         next_h = t1 - t0
 
-        rounding = 100 * jnp.finfo(total.dtype).eps * jnp.abs(state.total)
-        uphill = keep & (total > state.total + rounding)
+        uphill = keep & _raises(state, total, jnp.maximum(norm, state.gradient_norm))
         overshoot = keep & (loss < LANDING * stop.loss) & (state.loss > stop.loss) & (state.landings < 20)
         share = jnp.log(state.loss / stop.loss) / jnp.log(state.loss / loss)
         share = jnp.where(jnp.isfinite(share), jnp.clip(share, 0.1, 0.95), 0.5)
@@ -304,7 +308,7 @@ class GradientFlow(Dynamics):
         time = jnp.where(clipped, horizon, later)
         time_lost = jnp.where(clipped, 0, (later - state.time) - increment)
         steps = state.steps + 1
-        status = ended(stop, loss, norm, steps, time)
+        status = jnp.where(total < state.floor, DIVERGED, ended(stop, loss, norm, steps, time))
         new = eqx.tree_at(
             lambda s: (
                 s.params,
@@ -331,11 +335,10 @@ class GradientFlow(Dynamics):
             ),
         )
         new = eqx.tree_at(lambda s: s.controller, new, jax.tree.map(jnp.asarray, controller_state))
-        new = self._watch_progress(new)
+        new = watch(new, self.rtol, stop)
         new = self._choose_mode(mode, objective, new, dense, h, next_h)
         new = tree_where(jnp.asarray(keep), new, state)
-        smallest = 1e-3 * jnp.finfo(h.dtype).eps * state.time + jnp.finfo(h.dtype).tiny
-        lost = ~keep & (next_h <= smallest)
+        lost = ~keep & (next_h <= smallest_step(state))
         new = eqx.tree_at(
             lambda s: (s.step_size, s.landings, s.gradient_evaluations, s.status),
             new,
@@ -343,23 +346,10 @@ class GradientFlow(Dynamics):
                 jnp.where(jnp.isfinite(next_h), next_h, h / 10).astype(h.dtype),
                 state.landings + overshoot,
                 state.gradient_evaluations + cost,
-                jnp.where(lost, DIVERGED, new.status).astype(jnp.int32),
+                jnp.where(lost, jnp.where(sound, STALLED, DIVERGED), new.status).astype(jnp.int32),
             ),
         )
         return new, solver.interpolation_cls(t0=zero, t1=h, **dense).evaluate
-
-    def _watch_progress(self, state: GradientFlowState) -> GradientFlowState:
-        """Once every WINDOW accepted steps: mark a run that got nowhere as stalled."""
-        over, now = state.steps % WINDOW == 0, (state.params, state.loss)
-        stalled = over & stands_still(state.window, now, self.rtol, state.atol) & (state.status == RUNNING)
-        return eqx.tree_at(
-            lambda s: (s.status, s.window),
-            state,
-            (
-                jnp.where(stalled, STALLED, state.status).astype(jnp.int32),
-                tree_where(over, now, state.window),
-            ),
-        )
 
     def _choose_mode(
         self, mode: str, objective: Objective, state: GradientFlowState, dense: Any, h: Array, next_h: Array
@@ -428,6 +418,17 @@ class GradientFlow(Dynamics):
         zero = jnp.zeros_like(state.time)
         solver = self._solver(mode, state.params, state.atol)
         return solver.init(_term(objective), zero, zero, state.params, None)
+
+
+def _raises(state: GradientFlowState, total: Array, norm: Array) -> Bool[Array, ""]:
+    """Whether a step raises the total, and not by rounding.
+
+    A total of nearly equal numbers is no more exact than its arguments: it may rise by what a few roundings of the
+    parameters along the gradient make, up to a thousandth.
+    """
+    eps, size = 100 * jnp.finfo(total.dtype).eps, jnp.abs(state.total)
+    slope = jnp.minimum(eps * tree_norm(state.params) * norm, 1e-3 * size)
+    return total > state.total + eps * size + slope
 
 
 def _term(objective: Objective) -> diffrax.ODETerm:
