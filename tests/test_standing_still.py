@@ -149,3 +149,53 @@ def test_no_step_raises_the_objective(solver):
         totals.append(float(state.total))
     assert (np.diff(totals) <= 1e-12).all()
     assert totals[-1] < 1e-2 * totals[0]
+
+
+# A minimum at infinity ---------------------------------------------------------------------------
+
+
+class Separable(B.Problem):
+    """The exponential loss of two points that a line tells apart: its infimum, zero, is at infinity."""
+
+    shape: tuple[int, ...] = (2,)
+    attained = False
+
+    def loss(self, w):
+        return jnp.exp(-jnp.array([[1.0, 0.5], [0.3, 1.0]], w.dtype) @ w).sum()
+
+
+@pytest.mark.parametrize(
+    "dynamics",
+    [Flow("explicit"), ut.dynamics.GradientDescent(ut.optimizers.make("sgd", 1.0))],
+    ids=["flow", "descent"],
+)
+def test_nothing_converges_to_infinity(dynamics, tmp_path):
+    for stop in (ut.Stop(loss=1e-2), ut.Stop(loss=None, gradient=1e-2)):
+        run = ut.train(Separable(), P.Identity(2), dynamics, params=jnp.zeros(2), stop=stop, samples=2)
+        assert run.status == "stopped"
+        assert run["loss"][-1] < 2e-2
+    limits = (ut.Stop(loss=0.5), ut.Stop(loss=1e-2))
+    runs = [
+        ut.train(Separable(), P.Identity(2), dynamics, params=jnp.zeros(2), stop=s, checkpoint=tmp_path / "run.npz")
+        for s in limits
+    ]
+    assert [run.status for run in runs] == ["stopped", "stopped"]
+    assert runs[1]["loss"][-1] <= 1e-2 < runs[0]["loss"][-1]
+
+
+def test_a_single_point_goes_to_infinity_as_the_logarithm():
+    """w' = exp(-w) from 0: w = log(1 + t)."""
+
+    class Point(B.Problem):
+        shape: tuple[int, ...] = (1,)
+        attained = False
+
+        def loss(self, w):
+            return jnp.exp(-w[0])
+
+    for log_time, dtype in ((600.0, jnp.float64), (80.0, jnp.float32)):
+        stop = ut.Stop(loss=None, time=float(np.exp(log_time)))
+        run = ut.train(Point(), P.Identity(1), Flow("explicit"), params=jnp.zeros(1, dtype), stop=stop, samples=2)
+        assert run.status == "stopped"
+        assert run.steps[-1] < 2100
+        np.testing.assert_allclose(run.w, log_time, rtol=1e-6)

@@ -208,7 +208,9 @@ class GradientFlow(Dynamics):
             gradient_norm=norm,
             landings=count,
             window=first_window(params, loss),
-            status=jnp.where(finite(total, norm), ended(stop, loss, norm, count, zero), DIVERGED).astype(jnp.int32),
+            status=jnp.where(
+                finite(total, norm), ended(stop, loss, norm, count, zero, objective.problem.attained), DIVERGED
+            ).astype(jnp.int32),
             mode=count,
         )
 
@@ -308,7 +310,9 @@ class GradientFlow(Dynamics):
         time = jnp.where(clipped, horizon, later)
         time_lost = jnp.where(clipped, 0, (later - state.time) - increment)
         steps = state.steps + 1
-        status = jnp.where(total < state.floor, DIVERGED, ended(stop, loss, norm, steps, time))
+        status = jnp.where(
+            total < state.floor, DIVERGED, ended(stop, loss, norm, steps, time, objective.problem.attained)
+        )
         new = eqx.tree_at(
             lambda s: (
                 s.params,

@@ -31,7 +31,7 @@ Measured on stiff completion: the end point is then still as exact as ``rtol`` a
 """
 
 ROUNDINGS = 4.0
-"""Roundings of the derivative, in units of the spectral radius times the length of the parameters, that are no error."""
+"""Roundings of the derivative that are no error, in units of the spectral radius times the length of the parameters."""
 
 
 class RkcState(eqx.Module):
