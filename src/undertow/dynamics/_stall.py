@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..parameterizations._base import Params
 from ._base import RUNNING, STALLED, STOPPED, Stop, tree_norm, tree_where
+from ._flow_solver import size_of
 
 WINDOW = 256
 """Accepted steps over which a run must get somewhere, or it has stalled; time has at least doubled in them."""
@@ -69,9 +70,8 @@ def _stands_still(state: Any, moved: Float[Array, ""], rtol: float) -> Bool[Arra
     as it does not where a flow settles.
     """
     window, atol = state.window, state.atol
-    size = sum(x.size for x in jax.tree.leaves(state.params))
     length = tree_norm(state.params)
-    near = moved <= rtol * length + atol * math.sqrt(size)
+    near = moved <= rtol * length + atol * math.sqrt(size_of(state.params))
     rounding = 10 * jnp.finfo(moved.dtype).eps * length
     grows = (moved > GROWTH * window.moved) & (moved > rounding)
     entries = jax.tree.map(
@@ -84,8 +84,7 @@ def _stands_still(state: Any, moved: Float[Array, ""], rtol: float) -> Bool[Arra
 def smallest_step(state: Any) -> Float[Array, ""]:
     """The step size from which on a rejected step is the last: what it moves is lost in rounding many times over."""
     eps = 1e-3 * jnp.finfo(state.time.dtype).eps
-    size = sum(x.size for x in jax.tree.leaves(state.params))
-    length = tree_norm(state.params) + state.atol * math.sqrt(size)
+    length = tree_norm(state.params) + state.atol * math.sqrt(size_of(state.params))
     moving = state.gradient_norm > 0
     reach = eps * length / jnp.where(moving, state.gradient_norm, 1)
     return jnp.where(moving, reach, 0).astype(state.time.dtype) + jnp.finfo(state.time.dtype).tiny
