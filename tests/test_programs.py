@@ -56,7 +56,7 @@ def test_the_folder_is_checked(tmp_path):
 
 
 def test_other_probes_share_the_program_of_the_path():
-    """What is compiled for them is the one program that measures."""
+    """What is compiled for them is what measures: one sample, as at the end, and a block of them."""
     problem, phi = ut.problems.PointTarget([3.0, 6.0]), ut.parameterizations.Identity(2)
     descent, start = ut.dynamics.GradientDescent(optax.sgd(0.1)), jnp.ones(2)
     norms = [ut.probes.Function(f"l{p}", lambda w, p=p: jnp.sum(jnp.abs(w) ** p)) for p in (1, 2)]
@@ -68,4 +68,4 @@ def test_other_probes_share_the_program_of_the_path():
         assert set(run.records) == {"loss", *(probe.name for probe in probes)}
         for p, probe in enumerate(probes, 1):
             assert run[probe.name][-1] == pytest.approx(jnp.sum(jnp.abs(run.w) ** p))
-    assert compiled[1:] == [1, 1]
+    assert compiled[1:] == [2, 2]

@@ -31,16 +31,17 @@ class Stop(eqx.Module):
     Parameters
     ----------
     loss
-        The loss of the problem (without penalty) is at most this: "converged". None: never. It is absolute, in the
-        units of the problem: the default is far below the data where these are of order one, and above all of it where
-        they are below 1e-3. Then give one that fits, or rescale the data.
+        The loss of the problem (without penalty) is at most this: "converged", or "stopped" where the problem says that
+        its minimum is at infinity (``attained = False``). None: never. It is absolute, in the units of the problem: the
+        default is far below the data where these are of order one, and above all of it where they are below 1e-3. Then
+        give one that fits, or rescale the data.
     steps
         This many steps were taken: "stopped". Gradient descent counts updates, gradient flow the accepted steps of its
         solver.
     time
         Flow time (for gradient descent learning_rate * steps) has reached this: "stopped".
     gradient
-        The Euclidean norm of the gradient over all parameters is at most this: "converged".
+        The Euclidean norm of the gradient over all parameters is at most this: ends as ``loss`` does.
 
     Raises
     ------
@@ -172,8 +173,10 @@ def finite(*values: Float[Array, ""]) -> Bool[Array, ""]:
     return jnp.all(jnp.isfinite(jnp.stack(values)))
 
 
-def ended(stop: Stop, loss: Array, gradient_norm: Array, steps: Array, time: Array) -> Int[Array, ""]:
-    """The status that the limits of ``stop`` give."""
+def ended(
+    stop: Stop, loss: Array, gradient_norm: Array, steps: Array, time: Array, attained: bool = True
+) -> Int[Array, ""]:
+    """The status that the limits of ``stop`` give; nothing converges to a minimum that is not ``attained``."""
     converged = (loss <= stop.loss) | (gradient_norm <= stop.gradient)
     over = (steps >= stop.steps) | (time >= stop.time)
-    return jnp.where(converged, CONVERGED, jnp.where(over, STOPPED, RUNNING)).astype(jnp.int32)
+    return jnp.where(converged, CONVERGED if attained else STOPPED, jnp.where(over, STOPPED, RUNNING)).astype(jnp.int32)

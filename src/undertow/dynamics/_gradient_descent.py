@@ -163,7 +163,9 @@ class GradientDescent(Dynamics):
             gradient_norm=norm,
             ceiling=RUNAWAY * jnp.maximum(1, jnp.abs(total)),
             unmoved=count,
-            status=jnp.where(finite(total, norm), ended(stop, loss, norm, count, time), DIVERGED).astype(jnp.int32),
+            status=jnp.where(
+                finite(total, norm), ended(stop, loss, norm, count, time, objective.problem.attained), DIVERGED
+            ).astype(jnp.int32),
             mode=count,
         )
 
@@ -193,7 +195,7 @@ class GradientDescent(Dynamics):
         time = steps * self._learning_rate()
         eps = jnp.finfo(loss.dtype).eps
         unmoved = jnp.where(tree_norm(updates) <= eps / 2 * tree_norm(params), state.unmoved + 1, 0)
-        status = ended(stop, loss, norm, steps, time)
+        status = ended(stop, loss, norm, steps, time, objective.problem.attained)
         status = jnp.where((status == RUNNING) & (unmoved >= PATIENCE), STALLED, status)
         new = GradientDescentState(
             params=params,
@@ -230,7 +232,7 @@ class GradientDescent(Dynamics):
             return jax.lax.cond(stop.gradient >= 0, with_gradient, loss_alone, None)
 
         loss, norm = jax.lax.cond(due, look, lambda _: (state.loss, state.gradient_norm), None)
-        status = ended(stop, loss, norm, state.steps, state.time)
+        status = ended(stop, loss, norm, state.steps, state.time, objective.problem.attained)
         status = jnp.where(finite(loss, norm), status, DIVERGED)
         status = jnp.where(due & (state.status != DIVERGED) & (state.status != STALLED), status, state.status)
         return eqx.tree_at(lambda s: (s.loss, s.gradient_norm, s.status), state, (loss, norm, status.astype(jnp.int32)))

@@ -1,26 +1,90 @@
 """When a flow has got nowhere."""
 
 import math
+from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from ..parameterizations._base import Params
-from ._base import tree_norm
+from ._base import RUNNING, STALLED, STOPPED, Stop, tree_norm, tree_where
+from ._flow_solver import size_of
+
+WINDOW = 256
+"""Accepted steps over which a run must get somewhere, or it has stalled; time has at least doubled in them."""
+LEAP = 1e12
+"""A window is over earlier where time has grown by this factor: the steps of a flow at rest have no bound."""
+GROWTH = 1.5
+"""What moves this many times as far as in the window before is on its way."""
 
 
-def stands_still(
-    before: tuple[Params, Float[Array, ""]], now: tuple[Params, Float[Array, ""]], rtol: float, atol: Array
-) -> Bool[Array, ""]:
-    """Whether parameters and loss are what they were, up to the tolerances of the solver.
+class Window(eqx.Module):
+    """Where a stretch of a run began, and how far the run got in the one before."""
 
-    Near a saddle nothing seems to move for long, but something small grows, and will be large one day: parameters that
-    grew by a hundredth of their size do not stand still, as small as they may be.
+    params: Params
+    loss: Float[Array, "..."]
+    time: Float[Array, "..."]
+    steps: Int[Array, "..."]
+    moved: Float[Array, "..."]
+
+
+def first_window(params: Params, loss: Float[Array, ""]) -> Window:
+    """The window at the start of a run."""
+    zero = jnp.zeros((), jnp.result_type(*jax.tree.leaves(params)))
+    return Window(params, loss, zero, jnp.zeros((), jnp.int32), zero)
+
+
+def watch(state: Any, rtol: float, stop: Stop) -> Any:
+    """The state of a flow after a step, marked if it has stalled.
+
+    It has where the gradient is exactly zero, or parameters and loss are what they were one window ago, up to the
+    tolerances of the solver. The time of a window is at least that of the run before it, so that slow does not count as
+    still, however short stability keeps the steps. A run for which numbers have no more time ends too.
     """
-    (old, old_loss), (new, new_loss) = before, now
-    size = sum(x.size for x in jax.tree.leaves(new))
-    moved = tree_norm(jax.tree.map(jnp.subtract, new, old))
-    near = moved <= rtol * tree_norm(new) + atol * math.sqrt(size)
-    grew = jax.tree.map(lambda x, y: jnp.any((jnp.abs(x) > 1.01 * jnp.abs(y)) & (jnp.abs(x) > 100 * atol)), new, old)
-    return near & ~jnp.any(jnp.stack(jax.tree.leaves(grew))) & (new_loss > (1 - 1e-4) * old_loss)
+    window, time = state.window, state.time
+    moved = tree_norm(jax.tree.map(jnp.subtract, state.params, window.params))
+    doubled = (state.steps - window.steps >= WINDOW) & (time >= 2 * window.time)
+    over = doubled | ((window.time > 0) & (time / LEAP >= window.time))
+    rests = over & _stands_still(state, moved, rtol)
+    # Zero for good; where a time was asked for, a few long steps reach it.
+    rests |= (state.gradient_norm == 0) & jnp.isinf(stop.time)
+    status = jnp.where(rests, STALLED, jnp.where(time >= jnp.finfo(time.dtype).max, STOPPED, RUNNING))
+    fresh = Window(state.params, state.loss, time, state.steps, moved)
+    return eqx.tree_at(
+        lambda s: (s.status, s.window),
+        state,
+        (
+            jnp.where(state.status == RUNNING, status, state.status).astype(jnp.int32),
+            tree_where(over, fresh, window),
+        ),
+    )
+
+
+def _stands_still(state: Any, moved: Float[Array, ""], rtol: float) -> Bool[Array, ""]:
+    """Whether parameters and loss are what they were, and nothing grows.
+
+    Near a saddle nothing seems to move for long, but something small grows, and will be large one day. It may be an
+    entry of its own, however small; or a direction across large entries, and then the way grows from window to window,
+    as it does not where a flow settles.
+    """
+    window, atol = state.window, state.atol
+    length = tree_norm(state.params)
+    near = moved <= rtol * length + atol * math.sqrt(size_of(state.params))
+    rounding = 10 * jnp.finfo(moved.dtype).eps * length
+    grows = (moved > GROWTH * window.moved) & (moved > rounding)
+    entries = jax.tree.map(
+        lambda x, y: jnp.any((jnp.abs(x) > 1.01 * jnp.abs(y)) & (jnp.abs(x) > 100 * atol)), state.params, window.params
+    )
+    grows |= jnp.any(jnp.stack(jax.tree.leaves(entries)))
+    return near & ~grows & (state.loss >= (1 - 1e-4) * window.loss)
+
+
+def smallest_step(state: Any) -> Float[Array, ""]:
+    """The step size from which on a rejected step is the last: what it moves is lost in rounding many times over."""
+    eps = 1e-3 * jnp.finfo(state.time.dtype).eps
+    length = tree_norm(state.params) + state.atol * math.sqrt(size_of(state.params))
+    moving = state.gradient_norm > 0
+    reach = eps * length / jnp.where(moving, state.gradient_norm, 1)
+    return jnp.where(moving, reach, 0).astype(state.time.dtype) + jnp.finfo(state.time.dtype).tiny

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ..parameterizations._base import Params
 from ._base import tree_norm, tree_where
 
-EXPLICIT_EDGE = 2.4
+EXPLICIT_EDGE = 2.25
 """Step size times spectral radius above which stability, not accuracy, holds an explicit step back."""
 
 

@@ -5,6 +5,7 @@ zeros, and which of them is reached is not up to the problem.
 """
 
 import abc
+from typing import ClassVar
 
 import equinox as eqx
 from jaxtyping import Array, Float, Int
@@ -20,6 +21,8 @@ class Problem(eqx.Module):
     """What is fit. Law: ``loss(w) >= 0`` for every ``w`` of shape ``self.shape``."""
 
     shape: eqx.AbstractVar[tuple[int, ...]]
+    attained: ClassVar[bool] = True
+    """Whether the smallest loss is that of some ``w``; where it is approached at infinity only, no run "converged"."""
 
     @abc.abstractmethod
     def loss(self, w: Float[Array, "..."]) -> Float[Array, ""]:

@@ -254,7 +254,9 @@ class Run:
         ]
         for member, (old, *numbers) in zip(self.members, zip(*columns, strict=True), strict=True):
             limited = old in (RUNNING, STOPPED, CONVERGED)
-            status.append(int(ended(member.plan.setup.stop, *map(jnp.asarray, numbers))) if limited else int(old))
+            setup = member.plan.setup
+            now = ended(setup.stop, *map(jnp.asarray, numbers), setup.objective.problem.attained)
+            status.append(int(now) if limited else int(old))
         self._set_status(np.array(status))
         self._stop_early()
 

@@ -37,11 +37,12 @@ class Grid:
             rest = self.given[start : start + self.block_length]
             targets[: rest.size] = rest
         elif self.by == "time":
-            targets = (
-                self.origin * np.exp(self.spacing * (index + 1))
-                if self.origin
-                else self.first * np.exp(self.spacing * index)
-            )
+            with np.errstate(over="ignore"):  # a target beyond all numbers is one that is never reached
+                targets = (
+                    self.origin * np.exp(self.spacing * (index + 1))
+                    if self.origin
+                    else self.first * np.exp(self.spacing * index)
+                )
         else:
             targets = np.minimum(self.origin + self.spacing * (index + 1), 2**31 - 1)
         return targets, self.done - start

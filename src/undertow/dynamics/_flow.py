@@ -1,0 +1,292 @@
+"""Flows, solved as the ordinary differential equations that they are."""
+
+import abc
+import math
+from collections.abc import Callable
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from ..objective import Objective
+from ..parameterizations._base import Params
+from ._base import (
+    DIVERGED,
+    RUNAWAY,
+    RUNNING,
+    STALLED,
+    Dynamics,
+    Snapshots,
+    State,
+    Stop,
+    ended,
+    finite,
+    tree_norm,
+    tree_where,
+)
+from ._choice import LADDER, PATIENCE, SOLVERS, able, choose
+from ._flow_solver import size_of
+from ._one_array import in_one_array
+from ._stall import Window, first_window, smallest_step, watch
+
+Unpack = Callable[[Params], Params]
+
+LANDING = 0.999
+"""A run that stops at a loss ends between this share of it and the loss itself."""
+
+
+class FlowState(State):
+    """The flow after its last accepted step, with all that the next one needs."""
+
+    params: Params
+    time: Float[Array, "..."]
+    time_lost: Float[Array, "..."]  # what rounding took from time: float32 runs are long
+    step_size: Float[Array, "..."]
+    atol: Float[Array, "..."]
+    solvers: tuple[Any, ...]
+    controller: Any
+    votes: Int[Array, "..."]  # steps in a row that speak for the next mode; negative: for the one before
+    patience: Int[Array, "..."]  # how many it takes to go on to the next
+    direction: Params | None
+    steps: Int[Array, "..."]
+    gradient_evaluations: Int[Array, "..."]
+    total: Float[Array, "..."]
+    floor: Float[Array, "..."]  # of the total: below, it has no minimum
+    loss: Float[Array, "..."]
+    gradient_norm: Float[Array, "..."]
+    landings: Int[Array, "..."]
+    window: Window
+    status: Int[Array, "..."]
+    mode: Int[Array, "..."]
+
+
+class Flow(Dynamics):
+    """What follows a field by adaptive solvers: steps, samples, limits and what standing still is.
+
+    A flow says which field it follows. Where that is minus the gradient of the objective, no step may raise it.
+    """
+
+    solver: eqx.AbstractVar[str]
+    rtol: eqx.AbstractVar[float]
+    atol: eqx.AbstractVar[float | None]
+
+    @abc.abstractmethod
+    def field(self, objective: Objective, params: Params) -> Params:
+        """The velocity of the parameters."""
+
+    @property
+    @abc.abstractmethod
+    def descends(self) -> bool:
+        """Whether the objective falls along the field, so that a step that raises it is refused."""
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        return tuple(solver.name for solver in SOLVERS[self.solver])
+
+    @property
+    def samples_by(self) -> str:
+        return "time"
+
+    def first_sample(self, state: State) -> Float[Array, "..."]:
+        """A hundredth of the time in which the initial velocity would double the parameters."""
+        pace = state.gradient_norm / tree_norm(state.params)
+        return 0.01 / jnp.where(jnp.isfinite(pace) & (pace > 0), pace, 1)
+
+    def _term(self, objective: Objective, unpack: Unpack) -> diffrax.ODETerm:
+        return diffrax.ODETerm(lambda t, params, args: in_one_array(self.field(objective, unpack(params)))[0])
+
+    def _controller(self, atol: Any) -> diffrax.PIDController:
+        return diffrax.PIDController(rtol=self.rtol, atol=atol, pcoeff=0.4, icoeff=0.3)
+
+    def start(self, objective: Objective, params: Params, stop: Stop) -> FlowState:
+        given, (params, unpack) = params, in_one_array(params)
+        size = size_of(params)
+        solvers = SOLVERS[self.solver]
+        usable = able(solvers, params)
+        if not usable:
+            raise ValueError(
+                f"solver: expected at most {solvers[0].most_parameters} parameters for {self.solver!r}, found {size}; "
+                "use 'auto' or 'stabilized'"
+            )
+        term = self._term(objective, unpack)
+        total, loss = objective(given)
+        velocity = term.vf(0.0, params, None)
+        norm = tree_norm(velocity)
+        # The solver knows one dtype, that of the parameters; the problem may have another.
+        dtype = jnp.result_type(*jax.tree.leaves(params))
+        count, zero = jnp.zeros((), jnp.int32), jnp.zeros((), dtype)
+        rms = tree_norm(params) / math.sqrt(size)
+        atol = jnp.where(rms > 0, rms, 1) * self.rtol * 1e-3 if self.atol is None else zero + self.atol
+        first = usable[0].method(params, self.rtol, atol)
+        # The first step by Hairer's rule, which the controller of diffrax knows.
+        step_size, controller = self._controller(atol).init(
+            term, zero, zero + 1, params, None, None, first.func, first.error_order(term)
+        )
+        return FlowState(
+            params=given,
+            time=zero,
+            time_lost=zero,
+            step_size=jnp.where(jnp.isfinite(step_size), step_size, 1).astype(dtype),
+            atol=atol,
+            solvers=tuple(
+                s.method(params, self.rtol, atol).init(term, zero, zero + 1, params, None) if s in usable else None
+                for s in solvers
+            ),
+            controller=jax.tree.map(jnp.asarray, controller),
+            votes=count,
+            patience=count + PATIENCE,
+            direction=velocity if usable == LADDER else None,
+            steps=count,
+            gradient_evaluations=count + 3,
+            total=total,
+            floor=-RUNAWAY * jnp.maximum(1, jnp.abs(total)),
+            loss=loss,
+            gradient_norm=norm,
+            landings=count,
+            window=first_window(params, loss),
+            status=jnp.where(
+                finite(total, norm), ended(stop, loss, norm, count, zero, objective.problem.attained), DIVERGED
+            ).astype(jnp.int32),
+            mode=count,
+        )
+
+    def advance(
+        self,
+        mode: str,
+        objective: Objective,
+        state: State,
+        stop: Stop,
+        targets: Array,
+        passed: Int[Array, ""],
+        limit: Int[Array, ""],
+    ) -> tuple[State, Snapshots]:
+        assert isinstance(state, FlowState)
+        params, unpack = in_one_array(state.params)
+        state = eqx.tree_at(lambda s: s.params, state, params)
+        count = targets.shape[0]
+        buffer = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), state.params)
+        number = self.modes.index(mode)
+
+        def going(carry: tuple) -> Bool[Array, ""]:
+            state, _, slot, _, attempts = carry
+            here = (state.status == RUNNING) & (state.mode == number)
+            return here & (slot < count) & (attempts < limit)
+
+        def attempt(carry: tuple) -> tuple:
+            state, buffer, slot, steps_at, attempts = carry
+            new, interpolate = self._attempt(mode, objective, unpack, state, stop, targets[-1])
+
+            def due(carry: tuple) -> Bool[Array, ""]:
+                _, slot, _ = carry
+                inside = targets[jnp.minimum(slot, count - 1)] <= new.time
+                # A run that ended is sampled at its end by the caller.
+                return (slot < count) & inside & ((new.status == RUNNING) | (targets[slot] < new.time))
+
+            def sample(carry: tuple) -> tuple:
+                buffer, slot, steps_at = carry
+                params = interpolate(targets[slot] - state.time)
+                buffer = jax.tree.map(lambda b, x: b.at[slot].set(x), buffer, params)
+                return buffer, slot + 1, steps_at.at[slot].set(new.steps)
+
+            buffer, slot, steps_at = jax.lax.while_loop(due, sample, (buffer, slot, steps_at))
+            return new, buffer, slot, steps_at, attempts + 1
+
+        zero = jnp.zeros((), jnp.int32)
+        start = (state, buffer, passed, jnp.zeros(count, jnp.int32), zero)
+        state, buffer, slot, steps_at, _ = jax.lax.while_loop(going, attempt, start)
+        state, buffer = eqx.tree_at(lambda s: s.params, state, unpack(state.params)), jax.vmap(unpack)(buffer)
+        return state, Snapshots(buffer, targets, steps_at, (jnp.arange(count) < slot) & (jnp.arange(count) >= passed))
+
+    def _attempt(
+        self, mode: str, objective: Objective, unpack: Unpack, state: FlowState, stop: Stop, last_target: Array
+    ) -> tuple[FlowState, Any]:
+        """One step, accepted or not, and the function that interpolates it (time since the step's start -> params)."""
+        number = self.modes.index(mode)
+        solver = SOLVERS[self.solver][number]
+        method = solver.method(state.params, self.rtol, state.atol)
+        controller = self._controller(state.atol)
+        term = self._term(objective, unpack)
+        ready, kept, step_size, spent = solver.prepare(term, state.params, state.solvers[number], state.step_size)
+        state = eqx.tree_at(lambda s: s.solvers[number], state, kept)
+        longest = jnp.finfo(state.time.dtype).max
+        horizon = jnp.minimum(jnp.minimum(stop.time, last_target), longest).astype(state.time.dtype)
+        clipped = state.time + step_size >= horizon
+        h = jnp.where(clipped, horizon - state.time, step_size)
+        # The flow is autonomous: every step starts at time 0, so that nothing is lost where time is long.
+        zero = jnp.zeros_like(h)
+        cost = spent + solver.cost(state.params, ready, h)
+        params, error, dense, solver_state, result = method.step(
+            term, zero, h, state.params, None, ready, made_jump=False
+        )
+        total, loss = objective(unpack(params))
+        norm = tree_norm(jax.tree.map(lambda k: k[-1], dense["k"])) / jnp.where(h > 0, h, 1)
+        sound = finite(total, loss, norm) & (result == diffrax.RESULTS.successful)
+        error = jax.tree.map(lambda e: jnp.where(sound & jnp.isfinite(e), e, jnp.inf), error)
+        keep, t0, t1, _, controller_state, _ = controller.adapt_step_size(
+            zero, h, state.params, params, None, error, method.error_order(term), state.controller
+        )
+        next_h = t1 - t0
+
+        uphill = keep & self.descends & _raises(state, total, jnp.maximum(norm, state.gradient_norm))
+        overshoot = keep & (loss < LANDING * stop.loss) & (state.loss > stop.loss) & (state.landings < 20)
+        share = jnp.log(state.loss / stop.loss) / jnp.log(state.loss / loss)
+        share = jnp.where(jnp.isfinite(share), jnp.clip(share, 0.1, 0.95), 0.5)
+        next_h = jnp.where(uphill, h / 2, jnp.where(overshoot, share * h, next_h))
+        keep = keep & ~uphill & ~overshoot
+        next_h = jnp.where(keep & clipped, jnp.maximum(next_h, state.step_size), next_h)
+
+        increment = h - state.time_lost
+        later = state.time + increment
+        next_h = solver.limit(next_h, h, later)
+        time = jnp.where(clipped, horizon, later)
+        time_lost = jnp.where(clipped, 0, (later - state.time) - increment)
+        steps = state.steps + 1
+        status = jnp.where(
+            total < state.floor, DIVERGED, ended(stop, loss, norm, steps, time, objective.problem.attained)
+        )
+        new = eqx.tree_at(
+            lambda s: (s.params, s.time, s.time_lost, s.solvers, s.steps, s.total, s.loss, s.gradient_norm, s.status),
+            state,
+            (
+                params,
+                time,
+                time_lost,
+                tuple(solver_state if i == number else other for i, other in enumerate(state.solvers)),
+                steps,
+                total,
+                loss,
+                norm,
+                status,
+            ),
+        )
+        new = eqx.tree_at(lambda s: s.controller, new, jax.tree.map(jnp.asarray, controller_state))
+        new = watch(new, self.rtol, stop)
+        if len(self.modes) > 1:
+            new = choose(number, SOLVERS[self.solver], term, new, dense, h, next_h, self.rtol)
+        new = tree_where(jnp.asarray(keep), new, state)
+        lost = ~keep & (next_h <= smallest_step(state))
+        new = eqx.tree_at(
+            lambda s: (s.step_size, s.landings, s.gradient_evaluations, s.status),
+            new,
+            (
+                jnp.where(jnp.isfinite(next_h), next_h, h / 10).astype(h.dtype),
+                state.landings + overshoot,
+                state.gradient_evaluations + cost,
+                jnp.where(lost, jnp.where(sound, STALLED, DIVERGED), new.status).astype(jnp.int32),
+            ),
+        )
+        return new, method.interpolation_cls(t0=zero, t1=h, **dense).evaluate
+
+
+def _raises(state: FlowState, total: Array, norm: Array) -> Bool[Array, ""]:
+    """Whether a step raises the total, and not by rounding.
+
+    A total of nearly equal numbers is no more exact than its arguments: it may rise by what a few roundings of the
+    parameters along the gradient make, up to a thousandth.
+    """
+    eps, size = 100 * jnp.finfo(total.dtype).eps, jnp.abs(state.total)
+    slope = jnp.minimum(eps * tree_norm(state.params) * norm, 1e-3 * size)
+    return total > state.total + eps * size + slope
