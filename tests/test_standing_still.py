@@ -11,6 +11,7 @@ from contract import completion
 
 import undertow as ut
 from undertow.dynamics._base import RUNNING, STALLED
+from undertow.dynamics._flow import Flow as FieldFlow
 from undertow.dynamics._stall import first_window, watch
 from undertow.objective import Objective
 
@@ -199,3 +200,37 @@ def test_a_single_point_goes_to_infinity_as_the_logarithm():
         assert run.status == "stopped"
         assert run.steps[-1] < 2100
         np.testing.assert_allclose(run.w, log_time, rtol=1e-6)
+
+
+# A field of one's own ----------------------------------------------------------------------------
+
+
+class Rotated(FieldFlow):
+    """Along the level sets of the objective: nothing falls, and nothing is refused for it."""
+
+    solver: str = eqx.field(static=True, default="explicit")
+    rtol: float = eqx.field(static=True, default=1e-8)
+    atol: float | None = eqx.field(static=True, default=None)
+
+    @property
+    def descends(self):
+        return False
+
+    def field(self, objective, params):
+        gradient = jax.grad(lambda u: objective(u)[0])(params)
+        return jnp.array([-gradient[1], gradient[0]])
+
+
+def test_a_flow_follows_the_field_that_it_says():
+    """Of half the squared norm: a circle, once around in 2 pi."""
+    run = ut.train(
+        B.PointTarget([0.0, 0.0]),
+        P.Identity(2),
+        Rotated(),
+        params=jnp.array([1.0, 0.0]),
+        samples=[np.pi / 2],
+        probes=[ut.probes.Function("w", lambda w: w)],
+        stop=ut.Stop(loss=None, time=2 * np.pi),
+    )
+    assert run.status == "stopped"
+    np.testing.assert_allclose(run["w"], [[1, 0], [0, 1], [1, 0]], atol=1e-6)
