@@ -1,6 +1,7 @@
 """Runs that share a compiled program: their setups stacked where they differ, and their common state."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -32,7 +33,8 @@ class Batch:
             self.varied = jax.tree.map(lambda d, *xs: jnp.stack(xs) if d else None, differ, *arrays)
             self.shared = eqx.combine(jax.tree.map(lambda d, x: None if d else x, differ, arrays[0]), static)
         # The path does not depend on what is watched: other probes share its program.
-        self.path = tuple(dataclasses.replace(setup, probes=()) for setup in (self.varied, self.shared))
+        unwatched = functools.partial(dataclasses.replace, probes=())
+        self.path: tuple[Any, Any] = (unwatched(self.varied), unwatched(self.shared))
         self.state = _start(*self.path)
 
     def numbers(self, x: jax.Array) -> np.ndarray:
