@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 from contract import compilations
@@ -69,3 +70,20 @@ def test_other_probes_share_the_program_of_the_path():
         for p, probe in enumerate(probes, 1):
             assert run[probe.name][-1] == pytest.approx(jnp.sum(jnp.abs(run.w) ** p))
     assert compiled[1:] == [2, 2]
+
+
+def test_many_arrays_move_as_one_array_does():
+    """A 1 x 1 matrix of six factors, seen by the solver as one array, is the entrywise product of six numbers."""
+    flow, stop = ut.dynamics.GradientFlow("explicit", rtol=1e-8), ut.Stop(loss=1e-8)
+    many, one = (
+        ut.train(ut.problems.PointTarget(target), phi, flow, params=phi.lift(0.3 * target), stop=stop, samples=times)
+        for times in [[0.05, 0.1, 0.2]]
+        for target, phi in (
+            (jnp.full((1, 1), 2.0), ut.parameterizations.DeepMatrix((1, 1), 6)),
+            (jnp.full(1, 2.0), ut.parameterizations.Hadamard(1, 6)),
+        )
+    )
+    assert many.status == one.status == "converged"
+    assert [factor.shape for factor in many.params] == [(1, 1)] * 6
+    assert len(many.times) >= 4
+    np.testing.assert_allclose(many["loss"][:4], one["loss"][:4], rtol=1e-6)

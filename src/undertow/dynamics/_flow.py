@@ -225,8 +225,10 @@ class Flow(Dynamics):
         norm = tree_norm(jax.tree.map(lambda k: k[-1], dense["k"])) / jnp.where(h > 0, h, 1)
         sound = finite(total, loss, norm) & (result == diffrax.RESULTS.successful)
         error = jax.tree.map(lambda e: jnp.where(sound & jnp.isfinite(e), e, jnp.inf), error)
+        order = method.error_order(term)
+        assert order is not None  # all three have one
         keep, t0, t1, _, controller_state, _ = controller.adapt_step_size(
-            zero, h, state.params, params, None, error, method.error_order(term), state.controller
+            zero, h, state.params, params, None, error, order, state.controller
         )
         next_h = t1 - t0
 

@@ -253,10 +253,10 @@ class Run:
             self.batch.numbers(x) for x in (state.status, state.loss, state.gradient_norm, state.steps, state.time)
         ]
         for member, (old, *numbers) in zip(self.members, zip(*columns, strict=True), strict=True):
-            limited = old in (RUNNING, STOPPED, CONVERGED)
             setup = member.plan.setup
-            now = ended(setup.stop, *map(jnp.asarray, numbers), setup.objective.problem.attained)
-            status.append(int(now) if limited else int(old))
+            loss, norm, steps, time = map(jnp.asarray, numbers)
+            now = ended(setup.stop, loss, norm, steps, time, setup.objective.problem.attained)
+            status.append(int(now) if old in (RUNNING, STOPPED, CONVERGED) else int(old))
         self._set_status(np.array(status))
         self._stop_early()
 
