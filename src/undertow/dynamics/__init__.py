@@ -11,6 +11,7 @@ from ._base import Snapshots as Snapshots
 from ._base import State as State
 from ._base import Stop as Stop
 from ._base import ended as ended
+from ._flow import Flow as Flow
 from ._gradient_descent import GradientDescent as GradientDescent
 from ._gradient_flow import GradientFlow as GradientFlow
 from ._mirror_descent import MirrorDescent as MirrorDescent
@@ -24,6 +25,7 @@ __all__ = [
     "STALLED",
     "STOPPED",
     "Dynamics",
+    "Flow",
     "GradientDescent",
     "GradientFlow",
     "MirrorDescent",

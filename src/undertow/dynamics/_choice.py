@@ -1,5 +1,6 @@
 """The choice between the solvers of a flow, made anew at every accepted step."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import diffrax
@@ -16,7 +17,7 @@ from ._stabilized import Stabilized
 
 LADDER: tuple[FlowSolver, ...] = (Explicit(), Stabilized(), Implicit())
 """In the order of the stiffness they are for."""
-SOLVERS: dict[str, tuple[FlowSolver, ...]] = {"auto": LADDER} | {solver.name: (solver,) for solver in LADDER}
+SOLVERS: Mapping[str, tuple[FlowSolver, ...]] = {"auto": LADDER, **{solver.name: (solver,) for solver in LADDER}}
 PATIENCE = 5
 """Stiff steps in a row after which a run changes to the next solver; doubled by every return."""
 SETTLING = 12
