@@ -77,6 +77,15 @@ def test_weight_decay_of_a_product_is_the_nuclear_norm_of_w():
     np.testing.assert_allclose(np.linalg.svd(run.w, compute_uv=False), [2.6, 0.6, 0.0], atol=1e-5)
 
 
+def test_under_mirror_flow_the_parameters_are_not_their_dual():
+    """With an identity they are w itself, whatever potential moves it."""
+    problem, phi, start = ut.problems.PointTarget([3.0, 1.0]), ut.parameterizations.Identity(2), jnp.ones(2)
+    flow, stop = ut.dynamics.MirrorFlow(ut.potentials.Entropy()), ut.Stop(loss=None, gradient=1e-8)
+    for penalty in (N.L2(1.0), N.OnParameters(N.L2(1.0))):
+        run = ut.train(problem, phi, flow, params=start, penalty=penalty, stop=stop)
+        np.testing.assert_allclose(run.w, [1.5, 0.5], atol=1e-6)
+
+
 def test_a_sweep_over_weights_is_one_program():
     problem, phi = ut.problems.PointTarget(np.ones(3)), ut.parameterizations.Identity(3)
     descent = ut.dynamics.GradientDescent(ut.optimizers.make("sgd", 0.1))

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from ._validation import check_integer
+from ._validation import check_integer, has_masked
 from .training import Trajectory
 from .training._pending import Pending, sweeping
 from .training._plan import Plan
@@ -116,6 +116,8 @@ def _check_axes(over: Any) -> dict[str, list[Any]]:
             raise ValueError(f"over: expected names of axes, found {name!r}")
         if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__") or np.shape(values) == ():
             raise TypeError(f"over[{name!r}]: expected a sequence of values, found {values!r}")
+        if has_masked(values):
+            raise TypeError(f"over[{name!r}]: expected values, found masked ones; leave them out")
         axes[name] = list(values)
         if not axes[name]:
             raise ValueError(f"over[{name!r}]: expected at least one value, found none")

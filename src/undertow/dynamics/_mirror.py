@@ -18,6 +18,7 @@ from .._validation import Numbers
 from ..objective import Objective
 from ..parameterizations import Parameterization
 from ..parameterizations._base import Indices, Params
+from ..penalties import Penalty
 from ..potentials import Potential
 from ..potentials._base import check_inside
 from ._base import RUNNING, STALLED, Dynamics, Snapshots, State, Stop, tree_norm, tree_where
@@ -71,6 +72,25 @@ class Dual(Parameterization):
 
     def entries(self, params: Params, indices: Indices) -> Float[Array, "m ..."]:
         return self.parameterization.entries(_straight_through(params, potential=self.potential), indices)
+
+
+class PenaltyOfPrimal(Penalty):
+    """A penalty of the parameters that a dual stands for."""
+
+    penalty: Penalty
+    potential: Potential
+
+    def __call__(self, w: Float[Array, "..."]) -> Float[Array, ""]:
+        return self.penalty(w)
+
+    @property
+    def of_w(self) -> bool:
+        return self.penalty.of_w
+
+    def of(self, parameterization: Parameterization, params: Params) -> Float[Array, ""]:
+        assert isinstance(parameterization, Dual)
+        primal = _straight_through(params, potential=self.potential)
+        return self.penalty.of(parameterization.parameterization, primal)
 
 
 class MirrorState(State):
@@ -193,8 +213,11 @@ class Mirror(Dynamics):
         return state, eqx.tree_at(lambda s: s.params, snapshots, jax.vmap(primal)(snapshots.params))
 
     def _objective(self, objective: Objective) -> Objective:
+        penalty = objective.penalty and PenaltyOfPrimal(objective.penalty, self.potential)
         dual = Dual(objective.parameterization, self.potential)
-        return eqx.tree_at(lambda o: o.parameterization, objective, dual)
+        return eqx.tree_at(
+            lambda o: (o.parameterization, o.penalty), objective, (dual, penalty), is_leaf=lambda x: x is None
+        )
 
     def _watch_progress(self, objective: Objective, state: MirrorState) -> MirrorState:
         """Once every WINDOW steps: mark a run that gets nowhere as stalled.

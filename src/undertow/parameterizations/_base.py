@@ -55,8 +55,14 @@ class Parameterization(eqx.Module):
 
 
 def check_scale(scale: Any) -> Any:
-    """``scale`` if it is a positive number (or traced)."""
-    return check_number("scale", scale, 0, exclusive=True)
+    """``scale`` if it is a positive number (or traced), in the precision of runs too."""
+    check_number("scale", scale, 0, exclusive=True)
+    if not is_traced(scale) and np.asarray(scale).astype(jnp.result_type(float)) == 0:
+        raise ValueError(
+            f"scale: expected a finite number above 0, found {scale}, which is 0 in {jnp.result_type(float)}; "
+            'jax.config.update("jax_enable_x64", True) gives more range'
+        )
+    return scale
 
 
 def check_w(w: Numbers, shape: tuple[int, ...], *, nonnegative: bool = False, positive: bool = False) -> Array:

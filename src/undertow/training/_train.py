@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._validation import as_key, check_integer, nearest
+from .._validation import as_key, as_numpy, check_integer, nearest
 from ..dynamics import Dynamics, Stop
 from ..objective import Objective, check_params
 from ..parameterizations import Parameterization
@@ -67,7 +67,7 @@ def train(
         steps of gradient descent and in the logarithm of flow time; or the increasing steps or times to sample at.
         The start and the end are always sampled.
     progress
-        True: a bar with loss and time left, silent where there is no terminal. Or a function
+        True: loss and time left, as a bar on a terminal and a line in a notebook; silent elsewhere. Or a function
         ``(fraction done, message)``.
     checkpoint
         A file. The run is saved there about every ten seconds, on Ctrl-C and at its end, and goes on from there if the
@@ -204,7 +204,7 @@ def _check_samples(samples: Any, by: str) -> int | np.ndarray:
     try:
         if np.ndim(samples) == 0:
             return check_integer("samples", samples, 2)
-        grid = np.asarray(samples, dtype=float)
+        grid = as_numpy("samples", samples).astype(float)
     except (TypeError, ValueError) as error:
         raise type(error)(f"samples: expected {expected}, found {samples!r} ({error})") from None
     if grid.ndim != 1 or not np.isfinite(grid).all() or (grid < 0).any() or (np.diff(grid) <= 0).any():
