@@ -16,7 +16,7 @@ from ._stabilized import Stabilized
 
 LADDER: tuple[FlowSolver, ...] = (Explicit(), Stabilized(), Implicit())
 """In the order of the stiffness they are for."""
-SOLVERS: dict[str, tuple[FlowSolver, ...]] = {"auto": LADDER} | {solver.name: (solver,) for solver in LADDER}
+SOLVERS: dict[str, tuple[FlowSolver, ...]] = {"auto": LADDER, **{solver.name: (solver,) for solver in LADDER}}
 PATIENCE = 5
 """Stiff steps in a row after which a run changes to the next solver; doubled by every return."""
 SETTLING = 12
