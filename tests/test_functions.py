@@ -325,6 +325,31 @@ def test_a_sweep_whose_runs_change_a_value_that_others_read_is_refused():
     _set_global(1.0)
 
 
+def test_w_is_that_of_the_run_whenever_it_is_asked_for(monkeypatch):
+    phi = ut.parameterizations.Function(lambda u: FACTOR * u, shape=2)
+    stay = {"params": jnp.ones(2), "stop": ut.Stop(loss=None, steps=1)}
+    frozen = ut.dynamics.GradientDescent(ut.optimizers.make("sgd", 1e-30))
+    runs = []
+    for value in (2.0, 3.0):
+        _set_global(value)
+        runs.append(ut.train(TARGET, phi, frozen, **stay))
+    assert [run.w.tolist() for run in runs] == [[2.0, 2.0], [3.0, 3.0]]
+    monkeypatch.setattr("undertow.training._trajectory.KEPT", 1)
+    run = ut.train(TARGET, phi, frozen, **stay)
+    assert run.w.tolist() == [3.0, 3.0]
+    _set_global(1.0)
+    with pytest.raises(ValueError, match="was changed after the run"):
+        _ = run.w
+
+
+def test_the_velocity_is_that_of_the_moment():
+    phi = ut.parameterizations.Function(in_the_body_of_a_loop()[0], shape=2)
+    for value in (2.0, 3.0):
+        _set_global(value)
+        assert ut.velocity(TARGET, phi, jnp.ones(2)).tolist() == [-(value**3)] * 2
+    _set_global(1.0)
+
+
 # What cannot be seen -------------------------------------------------------------------------------
 
 

@@ -70,10 +70,11 @@ _alone = itertools.count()
 
 
 class Description(NamedTuple):
-    """The digest of all that a value is, and what of it could not be seen."""
+    """The digest of all that a value is, what of it could not be seen, and whether code of the user is in it."""
 
     digest: bytes
     unseen: tuple[str, ...]
+    own: bool
 
 
 def describe(*parts: Any) -> Description:
@@ -88,7 +89,7 @@ def describe(*parts: Any) -> Description:
         jax.clear_caches()
     if describer.unseen:
         digest += str(next(_alone)).encode()
-    return Description(digest, tuple(describer.unseen))
+    return Description(digest, tuple(describer.unseen), describer.own)
 
 
 class Static:
@@ -131,7 +132,7 @@ class _Describer:
         self.open: dict[int, int] = {}  # what the walk is inside of, by order of visit
         self.visits = 0
         self.unseen: list[str] = []
-        self.changed = self.keeps_traces = False
+        self.changed = self.keeps_traces = self.own = False
 
     def of(self, x: Any) -> bytes:
         """The digest of a value."""
@@ -233,6 +234,7 @@ class _Describer:
         parts = [code, self._all("bound", (f.__defaults__, f.__kwdefaults__, *cells))]
         if _is_library(f.__globals__.get("__name__")):
             return _hash("library", f"{f.__module__}.{f.__qualname__}".encode(), *parts)
+        self.own = True
         self.keeps_traces |= not KEEP_TRACES.isdisjoint(names | attributes)
         parts += [self.of(dict(f.__dict__))]
         for name in sorted(names):

@@ -23,7 +23,7 @@ class Program:
         structure = self.structure
         kinds = [(x.shape, str(x.dtype), getattr(x, "weak_type", False)) for x in self.arrays]
         places = eqx.combine(jax.tree.map(lambda _: _Array, arrays), static)
-        self.digest, self.unseen = describe(places, kinds)
+        self.digest, self.unseen, _ = describe(places, kinds)
         # The arrays themselves are none of the program's business, which may live for long.
         self.key = Key(self.digest, lambda arrays: eqx.combine(jax.tree.unflatten(structure, arrays), static))
 

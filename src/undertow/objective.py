@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from . import penalties
+from ._description import describe
 from .parameterizations import Parameterization
 from .parameterizations._base import Params
 from .penalties import Penalty
@@ -155,6 +156,7 @@ def velocity(problem: Problem, parameterization: Parameterization, params: Param
     [8.0, -64.0]
     """
     Objective(problem, parameterization)  # checks that the shapes fit
+    describe(problem, parameterization)  # so that JAX forgets what it has kept of functions that changed
     params = check_params(parameterization, params)
     w, pullback = jax.vjp(parameterization, params)
     (params_gradient,) = pullback(jax.grad(problem.loss)(w))

@@ -18,7 +18,7 @@ FORMAT = 2
 
 def fingerprint(*parts: Any) -> str:
     """A hash of all that a run is; ValueError where something of it cannot be seen."""
-    digest, unseen = describe(parts)
+    digest, unseen, _ = describe(parts)
     if unseen:
         raise ValueError(
             f"checkpoint: a run is known again by what its functions can reach, and of these nothing can be told: "

@@ -296,7 +296,10 @@ def execute(
         run.interrupted = pressed.is_set()
         if checkpoint is not None:
             run.save(checkpoint)  # before the end is measured: a longer run does not sample it
-    return run.end()
+    trajectories = run.end()
+    if len(plans) == 1:
+        trajectories[0].keep_w()
+    return trajectories
 
 
 @contextlib.contextmanager

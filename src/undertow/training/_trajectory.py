@@ -1,14 +1,19 @@
 """What a run leaves behind."""
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Array
 
+from .._description import describe
 from ..parameterizations import Parameterization
 from ..parameterizations._base import Params
+
+KEPT = 10_000_000
+"""Most entries of a w that is kept."""
 
 SAMPLED = ("time", "step")
 """What a dataset calls the coordinates of samples; no probe may be called so."""
@@ -42,6 +47,8 @@ class Trajectory:
         The sample whose parameters ``params`` are; the last but for early stopping.
     interrupted
         Whether Ctrl-C ended the run.
+    made_by
+        The digest of the map, where it is code of the user's own; what it reads may change after the run.
     """
 
     params: Params
@@ -54,10 +61,32 @@ class Trajectory:
     seconds: float
     chosen: int
     interrupted: bool
+    made_by: bytes | None = None
+
+    def keep_w(self) -> None:
+        """Form w now where its map is code of the user, which may do something else when it is asked for later."""
+        digest, _, own = describe(self.parameterization)
+        if own:
+            vars(self)["made_by"] = digest
+            if math.prod(self.parameterization.shape) <= KEPT:
+                vars(self)["_w"] = self.parameterization(self.params)
 
     @property
     def w(self) -> Array:
-        """The fitted object at the end, computed when asked for (a large matrix is best asked for its entries)."""
+        """The fitted object at the end, computed when asked for (a large matrix is best asked for its entries).
+
+        Raises
+        ------
+        ValueError
+            If it is too large to have been kept, and its map is a function that has changed since the run.
+        """
+        if "_w" in vars(self):
+            return vars(self)["_w"]
+        if self.made_by is not None and describe(self.parameterization).digest != self.made_by:
+            raise ValueError(
+                "parameterization: a value that its function reads was changed after the run, and w with it; ask for w "
+                "before, or give the map a function that binds the value"
+            )
         return self.parameterization(self.params)
 
     def __getitem__(self, name: str) -> np.ndarray:
