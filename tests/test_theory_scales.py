@@ -232,7 +232,6 @@ def test_velocities_at_great_depth():
         lambda: T.incremental_threshold(1.5, 1.0001),
         lambda: T.incremental_threshold(3, 1 + 1e-12),
         lambda: T.single_constraint_path(math.inf, [1e-20, 1e-20], [1.0, 2.0], 15.0),
-        lambda: T.saddle_to_saddle(B.PointTarget([1e-310])),
     ],
 )
 def test_what_floats_cannot_follow_is_refused(call):

@@ -54,6 +54,7 @@ class FlowState(State):
     steps: Int[Array, "..."]
     gradient_evaluations: Int[Array, "..."]
     total: Float[Array, "..."]
+    lowest: Float[Array, "..."]  # total so far
     floor: Float[Array, "..."]  # of the total: below, it has no minimum
     loss: Float[Array, "..."]
     gradient_norm: Float[Array, "..."]
@@ -142,6 +143,7 @@ class Flow(Dynamics):
             steps=count,
             gradient_evaluations=count + 3,
             total=total,
+            lowest=total,
             floor=-RUNAWAY * jnp.maximum(1, jnp.abs(total)),
             loss=loss,
             gradient_norm=norm,
@@ -250,7 +252,18 @@ class Flow(Dynamics):
             total < state.floor, DIVERGED, ended(stop, loss, norm, steps, time, objective.problem.attained)
         )
         new = eqx.tree_at(
-            lambda s: (s.params, s.time, s.time_lost, s.solvers, s.steps, s.total, s.loss, s.gradient_norm, s.status),
+            lambda s: (
+                s.params,
+                s.time,
+                s.time_lost,
+                s.solvers,
+                s.steps,
+                s.total,
+                s.lowest,
+                s.loss,
+                s.gradient_norm,
+                s.status,
+            ),
             state,
             (
                 params,
@@ -259,6 +272,7 @@ class Flow(Dynamics):
                 tuple(solver_state if i == number else other for i, other in enumerate(state.solvers)),
                 steps,
                 total,
+                jnp.minimum(total, state.lowest),
                 loss,
                 norm,
                 status,
@@ -284,11 +298,11 @@ class Flow(Dynamics):
 
 
 def _raises(state: FlowState, total: Array, norm: Array) -> Bool[Array, ""]:
-    """Whether a step raises the total, and not by rounding.
+    """Whether a step raises the total above the lowest so far, and not by rounding.
 
-    A total of nearly equal numbers is no more exact than its arguments: it may rise by what a few roundings of the
-    parameters along the gradient make, up to a thousandth.
+    A total of nearly equal numbers is no more exact than its arguments: it may be above by what a few roundings of the
+    parameters along the gradient make, up to a thousandth. Above the last one instead, it could climb step by step.
     """
-    eps, size = 100 * jnp.finfo(total.dtype).eps, jnp.abs(state.total)
+    eps, size = 100 * jnp.finfo(total.dtype).eps, jnp.abs(state.lowest)
     slope = jnp.minimum(eps * tree_norm(state.params) * norm, 1e-3 * size)
-    return total > state.total + eps * size + slope
+    return total > state.lowest + eps * size + slope

@@ -93,7 +93,7 @@ class OnParameters(Penalty):
     >>> decay = ut.penalties.OnParameters(ut.penalties.L2(0.1))
     >>> phi = ut.parameterizations.DeepMatrix((2, 2), depth=2, initialization="identity")
     >>> round(float(decay.of(phi, phi.init(jax.random.key(0), 1.0))), 6)
-    0.2
+    0.282843
     """
 
     penalty: Penalty
