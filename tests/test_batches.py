@@ -19,7 +19,7 @@ from undertow.training import _run
 
 B, P = ut.problems, ut.parameterizations
 RNG = np.random.default_rng(0)
-NORMALIZATIONS = ("mean", "half_mean", "sum", "half_sum")
+NORMALIZATIONS = ("mean", "half_sum")
 
 
 def sums(normalization: str) -> list[B.Problem]:
@@ -49,7 +49,7 @@ def test_the_average_over_an_epoch_is_the_whole_gradient(normalization):
         objective = Objective(problem, phi, ut.penalties.L2(0.3))
         params, key = phi.init(jax.random.key(1), 1.0), jax.random.key(2)
         expected = jax.grad(lambda p, o=objective: o(p)[0])(params)
-        for size in (1, 3, 7):
+        for size in (3, 7):
             batches = Batches(size, 7, replacement=False)
             order = batches.order(key, jnp.asarray(4))
             drawn = [objective.part(*batches.draw(key, order, jnp.asarray(i))) for i in range(batches.per_epoch)]
