@@ -17,13 +17,16 @@ import functools
 import hashlib
 import inspect
 import itertools
+import operator
 import re
 import struct
 import sys
+import sysconfig
 import types
 import typing
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -38,14 +41,25 @@ LIBRARIES = frozenset(sys.stdlib_module_names) | {
 """Packages whose globals are constants."""
 UNSEEN_NAMES = frozenset({"eval", "exec", "globals", "input", "locals", "open", "vars", "__import__"})
 """Builtins through which code reaches what its names do not tell."""
-UNSEEN_MODULES = frozenset({"time"})
+UNSEEN_MODULES = frozenset({"importlib", "secrets", "socket", "subprocess", "time"})
+UNSEEN_ATTRIBUTES = frozenset(
+    {
+        *("currentframe", "fromfile", "genfromtxt", "getenv", "getenvb", "import_module", "loadtxt", "memmap", "now"),
+        *("perf_counter", "read_bytes", "read_csv", "read_text", "today", "urandom", "utcnow", "_getframe"),
+    }
+)
+"""Functions of any library that bring in what no value tells: files, the environment, the clock."""
+BY_NAME = frozenset({"__dict__", "attrgetter", "dir", "getattr", "hasattr", "methodcaller"})
+"""Where code asks for attributes by strings, any of a module may be meant."""
 KEEP_TRACES = frozenset(
     {
         *("associative_scan", "checkpoint", "cond", "custom_jvp", "custom_vjp", "fori_loop", "jit", "filter_jit"),
         *("map", "remat", "scan", "switch", "while_loop"),
     }
 )
-"""Functions of JAX that remember, by the function object, what they traced."""
+"""Functions of JAX that remember, by the function object, what they traced; so do those of libraries on top of it."""
+FORGETFUL = frozenset(sys.stdlib_module_names) | {"jax", "jaxtyping", "ml_dtypes", "numpy", "typing_extensions"}
+"""Libraries whose other functions do not."""
 MOST = 100_000
 """Values after which a description gives up: what is larger counts as unseen."""
 
@@ -83,7 +97,7 @@ def describe(*parts: Any) -> Description:
     The digest is the same in another process; with something ``unseen`` it is like no other.
     """
     describer = _Describer()
-    digest = describer.of(parts)
+    digest = describer.everything(parts)
     if describer.changed and describer.keeps_traces:
         # The same function object, which now gives something else, is not traced again where JAX has kept it.
         jax.clear_caches()
@@ -120,6 +134,7 @@ class Static:
 
 
 _code: dict[types.CodeType, tuple[bytes, frozenset[str], frozenset[str]]] = {}
+_asked: dict[tuple[str, str], bytes] = {}
 _last: "weakref.WeakKeyDictionary[Any, bytes]" = weakref.WeakKeyDictionary()
 
 
@@ -133,6 +148,34 @@ class _Describer:
         self.visits = 0
         self.unseen: list[str] = []
         self.changed = self.keeps_traces = self.own = False
+        # Which attribute of which module is meant shows only when all code is read: a helper may be given the module.
+        self.modules: dict[str, types.ModuleType] = {}
+        self.attributes: set[str] = set()
+
+    def everything(self, parts: Any) -> bytes:
+        """The digest of the parts, and of what their code asks modules for."""
+        parts, asked = self.of(parts), {}
+        while missing := sorted(self._asked_of_modules() - asked.keys()):
+            for module, name in missing:
+                value = vars(self.modules[module])[name]
+                self._note_library(value)
+                asked[module, name] = digest = self.of(value)
+                self.changed |= _asked.get((module, name), digest) != digest
+                _asked[module, name] = digest
+        return _hash("everything", parts, *(f"{m}.{n}".encode() + asked[m, n] for m, n in sorted(asked)))
+
+    def _asked_of_modules(self) -> set[tuple[str, str]]:
+        by_name = not BY_NAME.isdisjoint(self.attributes)
+        found = set()
+        for module, x in self.modules.items():
+            names = {n for n in vars(x) if not n.startswith("__")} if by_name and not _is_library(module) else set()
+            found |= {(module, name) for name in names | (self.attributes & vars(x).keys())}
+        return found
+
+    def _note_library(self, value: Any) -> None:
+        module = getattr(value, "__module__", None) or getattr(value, "__name__", None)
+        if _is_library(module) and str(module).split(".")[0] not in FORGETFUL:
+            self.keeps_traces = True
 
     def of(self, x: Any) -> bytes:
         """The digest of a value."""
@@ -215,14 +258,17 @@ class _Describer:
         if all(getattr(cls, name) is getattr(object, name) for name in ("__reduce__", "__reduce_ex__", "__getstate__")):
             return self._all("object", (cls, *state))  # which is all that there is, or it could not be copied
         parts = copied if isinstance(copied, tuple) else (copied,)
+        if isinstance(x, operator.attrgetter | operator.methodcaller):
+            self.attributes.add("getattr")
+        if _is_library(cls.__module__):
+            state = []  # what a library says that its objects are made of is all of it
         return self._all("copied", (cls, *(list(p) if isinstance(p, Iterator) else p for p in parts), *state))
 
     def _state(self, x: Any) -> Iterator[Any]:
         """Attributes of the object itself, by name."""
-        slots, cached = _layout(type(x))
         attributes = dict(getattr(x, "__dict__", None) or {})
-        attributes |= {name: getattr(x, name) for name in slots if hasattr(x, name)}
-        for name in sorted(attributes.keys() - cached, key=str):
+        attributes |= {name: getattr(x, name) for name in _slots(type(x)) if hasattr(x, name)}
+        for name in sorted(attributes, key=str):
             yield name
             yield attributes[name]
 
@@ -230,46 +276,42 @@ class _Describer:
 
     def _function(self, f: types.FunctionType) -> bytes:
         code, names, attributes = _read(f.__code__)
-        cells = [self._reached(_contents(cell), attributes) for cell in f.__closure__ or ()]
+        cells = [_contents(cell) for cell in f.__closure__ or ()]
         parts = [code, self._all("bound", (f.__defaults__, f.__kwdefaults__, *cells))]
-        if _is_library(f.__globals__.get("__name__")):
+        if _is_library(module := f.__globals__.get("__name__")):
+            if f.__name__ == "load" and module.split(".")[0] in ("jax", "numpy"):
+                return self._not_seen(f"what {module}.load reads")
             return _hash("library", f"{f.__module__}.{f.__qualname__}".encode(), *parts)
         self.own = True
+        self.attributes |= names | attributes
         self.keeps_traces |= not KEEP_TRACES.isdisjoint(names | attributes)
+        for name in sorted(UNSEEN_ATTRIBUTES & (names | attributes)):
+            self._not_seen(f"what {f.__qualname__} reaches through {name}")
         parts += [self.of(dict(f.__dict__))]
         for name in sorted(names):
-            parts += [name.encode(), self._global(f, name, attributes)]
+            parts += [name.encode(), self._global(f, name)]
         return self._changes(f, _hash("function", *parts))
 
-    def _global(self, f: types.FunctionType, name: str, attributes: frozenset[str]) -> bytes:
+    def _global(self, f: types.FunctionType, name: str) -> bytes:
         builtins = f.__globals__.get("__builtins__", {})
         builtins = vars(builtins) if isinstance(builtins, types.ModuleType) else builtins
         if name in f.__globals__:
             value = f.__globals__[name]
-        elif name in builtins:
+            self._note_library(value)
+            return self.of(value)
+        if name in builtins:
             if name in UNSEEN_NAMES:
                 return self._not_seen(f"what {f.__qualname__} reaches through {name}()")
-            value = builtins[name]
-        else:  # an import inside the function, or a name that is not there yet
-            package = f.__globals__.get("__package__") or ""
-            value = sys.modules.get(name, sys.modules.get(f"{package}.{name}"))
-        return self._reached(value, attributes)
+            return self.of(builtins[name])
+        # An import inside the function, absolute or of a neighbor; or a name that is not there yet.
+        package = f.__globals__.get("__package__") or ""
+        return self._all("imported", (sys.modules.get(name), sys.modules.get(f"{package}.{name}".rstrip("."))))
 
-    def _reached(self, value: Any, attributes: frozenset[str]) -> bytes:
-        return self._module(value, attributes, ()) if isinstance(value, types.ModuleType) else self.of(value)
-
-    def _module(self, module: types.ModuleType, attributes: frozenset[str], above: tuple[Any, ...]) -> bytes:
-        """Of a module, what the code asks it for."""
-        if module.__name__ in UNSEEN_MODULES:
-            return self._not_seen(f"the module {module.__name__}")
-        parts = []
-        for name in sorted(attributes & vars(module).keys()):
-            value = vars(module)[name]
-            if not isinstance(value, types.ModuleType):
-                parts += [name.encode(), self.of(value)]
-            elif value not in above:
-                parts += [name.encode(), self._module(value, attributes, (*above, module))]
-        return _hash("module", module.__name__.encode(), *parts)
+    def _module(self, x: types.ModuleType) -> bytes:
+        if x.__name__.split(".")[0] in UNSEEN_MODULES and _is_library(x.__name__):
+            return self._not_seen(f"the module {x.__name__}")
+        self.modules.setdefault(x.__name__, x)
+        return _hash("module", x.__name__.encode())
 
     def _changes(self, f: Any, digest: bytes) -> bytes:
         """Remember the digest; whether it was another one when the function was last seen."""
@@ -280,11 +322,6 @@ class _Describer:
             pass
         return digest
 
-    def _bare_module(self, x: types.ModuleType) -> bytes:
-        if _is_library(x.__name__):
-            return _hash("module", x.__name__.encode())
-        return self._all("module", (x.__name__, {k: v for k, v in vars(x).items() if not k.startswith("__")}))
-
     def _code_object(self, x: types.CodeType) -> bytes:
         return _read(x)[0]
 
@@ -294,9 +331,7 @@ class _Describer:
     def _builtin(self, x: Any) -> bytes:
         bound = getattr(x, "__self__", None)
         if isinstance(bound, types.ModuleType):
-            if bound.__name__ in UNSEEN_MODULES:
-                return self._not_seen(f"the module {bound.__name__}")
-            bound = bound.__name__
+            bound = self._module(bound)
         return self._all("builtin", (x.__qualname__, bound))
 
     def _named(self, x: Any) -> bytes:
@@ -335,7 +370,7 @@ _LOOKS: tuple[tuple[Any, Callable[[_Describer, Any], bytes]], ...] = (
     ((types.BuiltinFunctionType, types.MethodWrapperType), _Describer._builtin),
     ((types.WrapperDescriptorType, types.MethodDescriptorType, types.GetSetDescriptorType), _Describer._named),
     ((types.MemberDescriptorType, types.ClassMethodDescriptorType, np.ufunc), _Describer._named),
-    (types.ModuleType, _Describer._bare_module),
+    (types.ModuleType, _Describer._module),
     (types.CodeType, _Describer._code_object),
     (property, _Describer._property),
     ((staticmethod, classmethod), _Describer._wrapper),
@@ -397,11 +432,8 @@ def _constant(x: Any) -> str:
 
 
 @functools.lru_cache
-def _layout(cls: type) -> tuple[tuple[str, ...], frozenset[str]]:
-    """The slots of a class, and its cached properties, which are computed from what is there."""
-    slots = copyreg._slotnames(cls)  # pyright: ignore[reportAttributeAccessIssue] (as pickle does)
-    cached = {n for c in cls.__mro__ for n, v in vars(c).items() if isinstance(v, functools.cached_property)}
-    return tuple(slots or ()), frozenset(cached)
+def _slots(cls: type) -> tuple[str, ...]:
+    return tuple(copyreg._slotnames(cls) or ())  # pyright: ignore[reportAttributeAccessIssue] (as pickle does)
 
 
 class _Empty:
@@ -415,8 +447,17 @@ def _contents(cell: types.CellType) -> Any:
         return _Empty
 
 
+@functools.lru_cache
 def _is_library(module: Any) -> bool:
-    return isinstance(module, str) and module.split(".")[0] in LIBRARIES
+    """Whether a module is one of LIBRARIES, and not of the user's under the same name."""
+    if not isinstance(module, str) or (root := module.split(".")[0]) not in LIBRARIES:
+        return False
+    file = getattr(sys.modules.get(root), "__file__", None)
+    if root not in sys.stdlib_module_names or file is None:
+        return True
+    return Path(file).is_relative_to(sysconfig.get_path("stdlib")) or Path(file).is_relative_to(
+        sysconfig.get_path("platstdlib")
+    )
 
 
 def _name(cls: type) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import numpy as np
 
 from ._description import describe
 
@@ -19,6 +20,8 @@ class Program:
 
     def __init__(self, tree: Any):
         arrays, static = eqx.partition(tree, eqx.is_array)
+        # Copies of NumPy's, which may be changed in place before a sweep comes to run them.
+        arrays = jax.tree.map(lambda x: x.copy() if isinstance(x, np.ndarray) else x, arrays)
         self.arrays, self.structure = jax.tree.flatten(arrays)
         structure = self.structure
         kinds = [(x.shape, str(x.dtype), getattr(x, "weak_type", False)) for x in self.arrays]
