@@ -135,6 +135,7 @@ class Static:
 
 _code: dict[types.CodeType, tuple[bytes, frozenset[str], frozenset[str]]] = {}
 _asked: dict[tuple[str, str], bytes] = {}
+_last_arrays: dict[int, tuple[Any, bytes]] = {}
 _last: "weakref.WeakKeyDictionary[Any, bytes]" = weakref.WeakKeyDictionary()
 
 
@@ -225,7 +226,18 @@ class _Describer:
             return self._all("objects", (array.shape, array.tolist()))
         kind = f"{array.dtype.str}{array.dtype}{array.shape}{isinstance(x, jax.Array)}"
         more = () if type(x) in (np.ndarray, np.generic) else map(self.of, (type(x), *self._state(x)))
-        return _hash("array", kind.encode(), np.ascontiguousarray(array).tobytes(), *more)
+        digest = _hash("array", kind.encode(), np.ascontiguousarray(array).tobytes(), *more)
+        if isinstance(x, np.ndarray):
+            self._changes_in_place(x, digest)
+        return digest
+
+    def _changes_in_place(self, x: np.ndarray, digest: bytes) -> None:
+        """JAX remembers, by the array, what it converted to another precision."""
+        name = id(x)
+        known, before = _last_arrays.get(name, (None, digest))
+        if known is not None and known() is x and before != digest:
+            self.changed = self.keeps_traces = True
+        _last_arrays[name] = weakref.ref(x, lambda _: _last_arrays.pop(name, None)), digest
 
     def _sequence(self, x: Any) -> bytes:
         more = () if type(x) in (tuple, list) else (type(x), *self._state(x))
@@ -279,7 +291,7 @@ class _Describer:
         cells = [_contents(cell) for cell in f.__closure__ or ()]
         parts = [code, self._all("bound", (f.__defaults__, f.__kwdefaults__, *cells))]
         if _is_library(module := f.__globals__.get("__name__")):
-            if f.__name__ == "load" and module.split(".")[0] in ("jax", "numpy"):
+            if f.__name__ == "load" and str(module).split(".")[0] in ("jax", "numpy"):
                 return self._not_seen(f"what {module}.load reads")
             return _hash("library", f"{f.__module__}.{f.__qualname__}".encode(), *parts)
         self.own = True
