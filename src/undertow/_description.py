@@ -386,6 +386,7 @@ _LOOKS: tuple[tuple[Any, Callable[[_Describer, Any], bytes]], ...] = (
     (types.CodeType, _Describer._code_object),
     (property, _Describer._property),
     ((staticmethod, classmethod), _Describer._wrapper),
+    (functools.cached_property, lambda self, x: self._all("cached", (x.func,))),
     (weakref.ReferenceType, _Describer._weak),
     ((tuple, list, collections.deque), _Describer._sequence),
     (dict, _Describer._mapping),
