@@ -11,55 +11,36 @@ Code of the libraries that everything here is made of stands for itself by its n
 
 import collections
 import copyreg
-import dis
 import enum
 import functools
-import hashlib
 import inspect
 import itertools
 import operator
 import re
 import struct
 import sys
-import sysconfig
 import types
 import typing
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from ._code import (
+    BY_NAME,
+    FORGETFUL,
+    KEEP_TRACES,
+    UNSEEN_ATTRIBUTES,
+    UNSEEN_MODULES,
+    UNSEEN_NAMES,
+    hash_parts,
+    is_library,
+    read_code,
+)
 from ._validation import is_traced
 
-LIBRARIES = frozenset(sys.stdlib_module_names) | {
-    *("beartype", "chex", "diffrax", "equinox", "jax", "jaxlib", "jaxtyping", "lineax", "ml_dtypes", "numpy"),
-    *("optax", "optimistix", "scipy", "sklearn", "typing_extensions", "undertow", "wadler_lindig", "xarray"),
-}
-"""Packages whose globals are constants."""
-UNSEEN_NAMES = frozenset({"eval", "exec", "globals", "input", "locals", "open", "vars", "__import__"})
-"""Builtins through which code reaches what its names do not tell."""
-UNSEEN_MODULES = frozenset({"importlib", "secrets", "socket", "subprocess", "time"})
-UNSEEN_ATTRIBUTES = frozenset(
-    {
-        *("currentframe", "fromfile", "genfromtxt", "getenv", "getenvb", "import_module", "loadtxt", "memmap", "now"),
-        *("perf_counter", "read_bytes", "read_csv", "read_text", "today", "urandom", "utcnow", "_getframe"),
-    }
-)
-"""Functions of any library that bring in what no value tells: files, the environment, the clock."""
-BY_NAME = frozenset({"__dict__", "attrgetter", "dir", "getattr", "hasattr", "methodcaller"})
-"""Where code asks for attributes by strings, any of a module may be meant."""
-KEEP_TRACES = frozenset(
-    {
-        *("associative_scan", "checkpoint", "cond", "custom_jvp", "custom_vjp", "fori_loop", "jit", "filter_jit"),
-        *("map", "remat", "scan", "switch", "while_loop"),
-    }
-)
-"""Functions of JAX that remember, by the function object, what they traced; so do those of libraries on top of it."""
-FORGETFUL = frozenset(sys.stdlib_module_names) | {"jax", "jaxtyping", "ml_dtypes", "numpy", "typing_extensions"}
-"""Libraries whose other functions do not."""
 MOST = 100_000
 """Values after which a description gives up: what is larger counts as unseen."""
 
@@ -133,7 +114,6 @@ class Static:
         return getattr(self.value, "__qualname__", repr(self.value))
 
 
-_code: dict[types.CodeType, tuple[bytes, frozenset[str], frozenset[str]]] = {}
 _asked: dict[tuple[str, str], bytes] = {}
 _last_arrays: dict[int, tuple[Any, bytes]] = {}
 _last: "weakref.WeakKeyDictionary[Any, bytes]" = weakref.WeakKeyDictionary()
@@ -163,30 +143,30 @@ class _Describer:
                 asked[module, name] = digest = self.of(value)
                 self.changed |= _asked.get((module, name), digest) != digest
                 _asked[module, name] = digest
-        return _hash("everything", parts, *(f"{m}.{n}".encode() + asked[m, n] for m, n in sorted(asked)))
+        return hash_parts("everything", parts, *(f"{m}.{n}".encode() + asked[m, n] for m, n in sorted(asked)))
 
     def _asked_of_modules(self) -> set[tuple[str, str]]:
         by_name = not BY_NAME.isdisjoint(self.attributes)
         found = set()
         for module, x in self.modules.items():
-            names = {n for n in vars(x) if not n.startswith("__")} if by_name and not _is_library(module) else set()
+            names = {n for n in vars(x) if not n.startswith("__")} if by_name and not is_library(module) else set()
             found |= {(module, name) for name in names | (self.attributes & vars(x).keys())}
         return found
 
     def _note_library(self, value: Any) -> None:
         module = getattr(value, "__module__", None) or getattr(value, "__name__", None)
-        if _is_library(module) and str(module).split(".")[0] not in FORGETFUL:
+        if is_library(module) and str(module).split(".")[0] not in FORGETFUL:
             self.keeps_traces = True
 
     def of(self, x: Any) -> bytes:
         """The digest of a value."""
         if isinstance(x, _PLAIN) and type(x) in _PLAIN:
-            return _hash(type(x).__name__, struct.pack("d", x) if type(x) is float else repr(x).encode())
+            return hash_parts(type(x).__name__, struct.pack("d", x) if type(x) is float else repr(x).encode())
         name = id(x)
         if name in self.known:
             return self.known[name]
         if name in self.open:
-            return _hash("above", str(self.open[name]).encode())
+            return hash_parts("above", str(self.open[name]).encode())
         self.visits += 1
         if self.visits > MOST:
             return self._not_seen("what a function can reach: it is too much")
@@ -203,10 +183,10 @@ class _Describer:
     def _not_seen(self, what: str) -> bytes:
         if what not in self.unseen:
             self.unseen.append(what)
-        return _hash("unseen", what.encode())
+        return hash_parts("unseen", what.encode())
 
     def _all(self, kind: str, parts: Iterable[Any]) -> bytes:
-        return _hash(kind, *(self.of(part) for part in parts))
+        return hash_parts(kind, *(self.of(part) for part in parts))
 
     def _look(self, x: Any) -> bytes:
         for kinds, look in _LOOKS:
@@ -226,7 +206,7 @@ class _Describer:
             return self._all("objects", (array.shape, array.tolist()))
         kind = f"{array.dtype.str}{array.dtype}{array.shape}{isinstance(x, jax.Array)}"
         more = () if type(x) in (np.ndarray, np.generic) else map(self.of, (type(x), *self._state(x)))
-        digest = _hash("array", kind.encode(), np.ascontiguousarray(array).tobytes(), *more)
+        digest = hash_parts("array", kind.encode(), np.ascontiguousarray(array).tobytes(), *more)
         if isinstance(x, np.ndarray):
             self._changes_in_place(x, digest)
         return digest
@@ -248,11 +228,11 @@ class _Describer:
         return self._all("mapping", (*itertools.chain.from_iterable(dict.items(x)), "and", *more))
 
     def _set(self, x: Any) -> bytes:
-        return _hash("set", *sorted(self.of(part) for part in x), *map(self.of, (type(x), *self._state(x))))
+        return hash_parts("set", *sorted(self.of(part) for part in x), *map(self.of, (type(x), *self._state(x))))
 
     def _hint(self, x: Any) -> bytes:
         """Types as they stand in signatures: no result hangs on them, but wrappers that check types hold them."""
-        return _hash("hint", re.sub(r" at 0x[0-9a-f]+", "", repr(x)).encode())
+        return hash_parts("hint", re.sub(r" at 0x[0-9a-f]+", "", repr(x)).encode())
 
     def _weak(self, x: Any) -> bytes:
         return self._all("reference", (x(),))
@@ -272,7 +252,7 @@ class _Describer:
         parts = copied if isinstance(copied, tuple) else (copied,)
         if isinstance(x, operator.attrgetter | operator.methodcaller):
             self.attributes.add("getattr")
-        if _is_library(cls.__module__):
+        if is_library(cls.__module__):
             state = []  # what a library says that its objects are made of is all of it
         return self._all("copied", (cls, *(list(p) if isinstance(p, Iterator) else p for p in parts), *state))
 
@@ -287,13 +267,13 @@ class _Describer:
     # Functions ----------------------------------------------------------------------------------
 
     def _function(self, f: types.FunctionType) -> bytes:
-        code, names, attributes = _read(f.__code__)
+        code, names, attributes = read_code(f.__code__)
         cells = [_contents(cell) for cell in f.__closure__ or ()]
         parts = [code, self._all("bound", (f.__defaults__, f.__kwdefaults__, *cells))]
-        if _is_library(module := f.__globals__.get("__name__")):
+        if is_library(module := f.__globals__.get("__name__")):
             if f.__name__ == "load" and str(module).split(".")[0] in ("jax", "numpy"):
                 return self._not_seen(f"what {module}.load reads")
-            return _hash("library", f"{f.__module__}.{f.__qualname__}".encode(), *parts)
+            return hash_parts("library", f"{f.__module__}.{f.__qualname__}".encode(), *parts)
         self.own = True
         self.attributes |= names | attributes
         self.keeps_traces |= not KEEP_TRACES.isdisjoint(names | attributes)
@@ -302,7 +282,7 @@ class _Describer:
         parts += [self.of(dict(f.__dict__))]
         for name in sorted(names):
             parts += [name.encode(), self._global(f, name)]
-        return self._changes(f, _hash("function", *parts))
+        return self._changes(f, hash_parts("function", *parts))
 
     def _global(self, f: types.FunctionType, name: str) -> bytes:
         builtins = f.__globals__.get("__builtins__", {})
@@ -320,10 +300,10 @@ class _Describer:
         return self._all("imported", (sys.modules.get(name), sys.modules.get(f"{package}.{name}".rstrip("."))))
 
     def _module(self, x: types.ModuleType) -> bytes:
-        if x.__name__.split(".")[0] in UNSEEN_MODULES and _is_library(x.__name__):
+        if x.__name__.split(".")[0] in UNSEEN_MODULES and is_library(x.__name__):
             return self._not_seen(f"the module {x.__name__}")
         self.modules.setdefault(x.__name__, x)
-        return _hash("module", x.__name__.encode())
+        return hash_parts("module", x.__name__.encode())
 
     def _changes(self, f: Any, digest: bytes) -> bytes:
         """Remember the digest; whether it was another one when the function was last seen."""
@@ -335,7 +315,7 @@ class _Describer:
         return digest
 
     def _code_object(self, x: types.CodeType) -> bytes:
-        return _read(x)[0]
+        return read_code(x)[0]
 
     def _method(self, x: types.MethodType) -> bytes:
         return self._all("method", (x.__func__, x.__self__))
@@ -347,14 +327,14 @@ class _Describer:
         return self._all("builtin", (x.__qualname__, bound))
 
     def _named(self, x: Any) -> bytes:
-        return _hash("named", f"{getattr(x, '__objclass__', '')}{x.__name__}".encode())
+        return hash_parts("named", f"{getattr(x, '__objclass__', '')}{x.__name__}".encode())
 
     def _partial(self, x: functools.partial) -> bytes:
         return self._all("partial", (x.func, x.args, x.keywords, *self._state(x)))
 
     def _wrapped(self, x: Any) -> bytes:
         """As ``jax.jit`` and ``functools.lru_cache`` leave a function."""
-        self.keeps_traces |= not _is_library(getattr(x.__wrapped__, "__globals__", {}).get("__name__"))
+        self.keeps_traces |= not is_library(getattr(x.__wrapped__, "__globals__", {}).get("__name__"))
         return self._changes(x, self._all("wrapped", (_name(type(x)), x.__wrapped__)))
 
     def _property(self, x: property) -> bytes:
@@ -365,8 +345,8 @@ class _Describer:
 
     def _class(self, x: type) -> bytes:
         """A class of a library by its name; another one by its bases and what is defined in it."""
-        if x.__module__ == "builtins" or (_is_library(x.__module__) and "<locals>" not in x.__qualname__):
-            return _hash("class", _name(x).encode())
+        if x.__module__ == "builtins" or (is_library(x.__module__) and "<locals>" not in x.__qualname__):
+            return hash_parts("class", _name(x).encode())
         defined = {name: value for name, value in vars(x).items() if name not in _ABOUT_CLASSES}
         return self._all("class", (_name(x), type(x), x.__bases__, dict(sorted(defined.items()))))
 
@@ -397,53 +377,6 @@ _LOOKS: tuple[tuple[Any, Callable[[_Describer, Any], bytes]], ...] = (
 )
 
 
-def _hash(kind: str, *parts: bytes) -> bytes:
-    digest = hashlib.blake2b(kind.encode(), digest_size=16)
-    for part in parts:
-        digest.update(struct.pack("q", len(part)))
-        digest.update(part)
-    return digest.digest()
-
-
-def _read(code: types.CodeType) -> tuple[bytes, frozenset[str], frozenset[str]]:
-    """The digest of code wherever it stands, the globals that it names, and the attributes that it asks for."""
-    if code not in _code:
-        names, attributes, parts = set(), set(), []
-        for instruction in dis.get_instructions(code):
-            name = instruction.argval
-            if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME", "IMPORT_NAME"):
-                # import a.b.c binds a, and the attributes of it that follow
-                names |= {name, name.split(".")[0]} if "." in name else {name}
-                attributes |= set(name.split(".")[1:])
-            elif instruction.opcode in dis.hasname:
-                attributes.add(name)
-        for constant in code.co_consts:
-            if isinstance(constant, types.CodeType):
-                digest, inner_names, inner_attributes = _read(constant)
-                names |= inner_names
-                attributes |= inner_attributes
-                parts.append(digest)
-            else:
-                parts.append(f"{type(constant).__name__}{_constant(constant)}".encode())
-        looks = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
-        digest = _hash(
-            "code",
-            code.co_code,
-            repr((looks, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)).encode(),
-            code.co_exceptiontable,
-            *parts,
-        )
-        _code[code] = digest, frozenset(names), frozenset(attributes)
-    return _code[code]
-
-
-def _constant(x: Any) -> str:
-    """A constant of code; a set of names has an order of its own in every process."""
-    if isinstance(x, frozenset):
-        return repr(sorted(map(_constant, x)))
-    return f"({','.join(map(_constant, x))})" if isinstance(x, tuple) else repr(x)
-
-
 @functools.lru_cache
 def _slots(cls: type) -> tuple[str, ...]:
     return tuple(copyreg._slotnames(cls) or ())  # pyright: ignore[reportAttributeAccessIssue] (as pickle does)
@@ -458,19 +391,6 @@ def _contents(cell: types.CellType) -> Any:
         return cell.cell_contents
     except ValueError:
         return _Empty
-
-
-@functools.lru_cache
-def _is_library(module: Any) -> bool:
-    """Whether a module is one of LIBRARIES, and not of the user's under the same name."""
-    if not isinstance(module, str) or (root := module.split(".")[0]) not in LIBRARIES:
-        return False
-    file = getattr(sys.modules.get(root), "__file__", None)
-    if root not in sys.stdlib_module_names or file is None:
-        return True
-    return Path(file).is_relative_to(sysconfig.get_path("stdlib")) or Path(file).is_relative_to(
-        sysconfig.get_path("platstdlib")
-    )
 
 
 def _name(cls: type) -> str:
