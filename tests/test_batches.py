@@ -141,6 +141,7 @@ def test_descent_on_a_diagonal_network_ends_where_its_steps_say(batch_size, rate
 
 PROBLEM = sums("mean")[0]
 PHI = P.Identity(12)
+SGD = ut.optimizers.make("sgd", 0.1)
 
 
 def run(replacement=False, key: Any = 0, size=3, steps=400, **options: Any) -> ut.Trajectory:
@@ -191,6 +192,10 @@ def test_params_together_with_a_key():
     assert np.abs(a - c).max() > 0
 
 
+def test_a_batch_size_of_numpys_is_a_number():
+    assert ut.dynamics.GradientDescent(SGD, np.int64(3)).batch_size == 3
+
+
 def test_another_key_compiles_nothing():
     run(key=7)
     with compilations() as count:
@@ -227,8 +232,6 @@ def test_rows_are_entries_of_a_problem_of_the_users_own(phi):
 
 
 # Wrong input -----------------------------------------------------------------------------------------
-
-SGD = ut.optimizers.make("sgd", 0.1)
 
 
 @pytest.mark.parametrize(

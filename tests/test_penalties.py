@@ -110,6 +110,7 @@ def test_a_sweep_over_weights_is_one_program():
         (lambda: N.L1(-1.0), "weight: expected a finite number of at least 0"),
         (lambda: N.OnParameters(3), "penalty: expected an undertow.penalties.Penalty"),
         (lambda: N.Function(3), "penalty: expected"),
+        (lambda: N.Function(N.L2), "found the class L2 itself: call it"),
         (lambda: N.L1(1.0) + 3, "unsupported operand"),
     ],
 )

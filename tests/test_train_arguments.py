@@ -152,6 +152,11 @@ def test_a_trajectory_as_a_dataset(tmp_path):
 
 NAN = float("nan")
 BAD = [
+    (
+        {"params": np.ma.masked_array([1.0, 2.0], [True, False])},
+        TypeError,
+        "params: expected numbers, found masked ones",
+    ),
     ({"params": jnp.ones(2), "scale": 1.0}, ValueError, "params: expected either params, or key and scale; found both"),
     ({"scale": None}, ValueError, "params: expected initial parameters, or key and scale"),
     ({"key": None}, ValueError, "params: expected initial parameters, or key and scale"),

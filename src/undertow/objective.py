@@ -5,10 +5,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from . import penalties
 from ._description import describe
+from ._validation import as_numpy
 from .parameterizations import Parameterization
 from .parameterizations._base import Params
 from .penalties import Penalty
@@ -98,6 +100,9 @@ def check_params(parameterization: Parameterization, params: Params) -> Params:
         key = hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
         if not eqx.is_array_like(leaf) or key or jnp.iscomplexobj(leaf):
             raise TypeError(f"params: expected a PyTree of real arrays, found a leaf {leaf!r}")
+    # Masks are refused, and foreign byte orders read.
+    params = jax.tree.map(lambda x: as_numpy("params", x) if isinstance(x, np.ndarray) else x, params)
+    leaves = jax.tree.leaves(params)
     # Python's numbers and integers have no say in the precision; what is left decides together, because a solver
     # cannot mix precisions.
     floating = [

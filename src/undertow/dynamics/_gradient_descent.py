@@ -51,6 +51,10 @@ class GradientDescentState(State):
     mode: Int[Array, "..."]
 
 
+def _as_batch_size(size: Any) -> int | None:
+    return None if size is None else check_integer("batch_size", size, 1)
+
+
 class GradientDescent(Dynamics):
     r"""Discrete descent with an optax optimizer.
 
@@ -93,7 +97,7 @@ class GradientDescent(Dynamics):
     """
 
     optimizer: Any
-    batch_size: int | None = eqx.field(static=True, default=None)
+    batch_size: int | None = eqx.field(static=True, default=None, converter=_as_batch_size)
     replacement: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self) -> None:
@@ -102,8 +106,6 @@ class GradientDescent(Dynamics):
                 "optimizer: expected an optax.GradientTransformation or undertow.optimizers.make(...), "
                 f"found {self.optimizer!r}"
             )
-        if self.batch_size is not None:
-            check_integer("batch_size", self.batch_size, 1)
         if not isinstance(self.replacement, bool):
             raise TypeError(f"replacement: expected True or False, found {self.replacement!r}")
 

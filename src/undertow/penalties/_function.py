@@ -39,9 +39,10 @@ class Function(Penalty):
     f: Any
 
     def __init__(self, f: Any):
-        if not callable(f):
+        if not callable(f) or isinstance(f, type):
+            found = f"the class {f.__name__} itself: call it" if isinstance(f, type) else repr(f)
             raise TypeError(
-                f"penalty: expected an undertow.penalties.Penalty, a function w -> scalar or None, found {f!r}"
+                f"penalty: expected an undertow.penalties.Penalty, a function w -> scalar or None, found {found}"
             )
         self.f = f if isinstance(f, eqx.Module) else _Plain(f)
 
