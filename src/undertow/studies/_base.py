@@ -19,6 +19,8 @@ from matplotlib.figure import Figure
 Budget = Literal["smoke", "quick", "full"]
 BUDGETS: tuple[str, ...] = get_args(Budget)
 Outcome = Literal["holds", "fails", "not run"]
+Standing = Literal["as published", "amended", "our own"]
+STANDINGS: tuple[str, ...] = get_args(Standing)
 
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -268,6 +270,18 @@ class Study:
         ``plot(dataset) -> {name: Figure}``, at least one figure, drawn inside
         `undertow.plotting.figure`. Called once for each theme. The name becomes the file's name:
         lower-case words joined by hyphens.
+    chapter : str
+        The id of the `Chapter` it belongs to; another one than the built-in ones makes a chapter of its own.
+    standing : "as published", "amended" or "our own"
+        What the claim stands for: the source's sentence, one that was changed because that did not hold, or ours.
+    published : str
+        For an amended claim, and only there: the sentence as it was published.
+    refutation : AbstractCheck
+        For an amended claim, and only there: the check that the published sentence asks for. The sentence is refuted
+        where it fails on the record of the run; where it holds after all, the amendment has no ground, and that counts
+        as a check that fails.
+    example : str
+        A dozen lines of public API that give the heart of the result and print it: "do it yourself".
     note : str
         What was amended and why, one paragraph, where the claim did not hold as published.
 
@@ -284,6 +298,11 @@ class Study:
     run: Callable[[Budget, jax.Array, Callable[[float, str], None]], xr.Dataset]
     checks: tuple[AbstractCheck, ...]
     plot: Callable[[xr.Dataset], dict[str, Figure]]
+    chapter: str = "further"
+    standing: Standing = "as published"
+    published: str = ""
+    refutation: AbstractCheck | None = None
+    example: str = ""
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -300,10 +319,38 @@ class Study:
         names = [check.name for check in self.checks]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"checks: expected unique names, found twice: {', '.join(twice)} (study {self.id})")
+        if not is_slug(self.chapter):
+            raise ValueError(f"chapter: expected lower-case words joined by hyphens, found {self.chapter!r}")
+        if self.standing not in STANDINGS:
+            raise ValueError(f"standing: expected one of {', '.join(STANDINGS)}, found {self.standing!r}")
+        amended = self.standing == "amended"
+        for field, given in (("published", bool(self.published)), ("refutation", self.refutation is not None)):
+            if given is not amended:
+                expected = "something" if amended else "nothing"
+                raise ValueError(f"{field}: expected {expected} where the claim is {self.standing} (study {self.id})")
 
     def judge(self, dataset: xr.Dataset) -> tuple[Verdict, ...]:
         """The verdict of every check on the record of a run, in order."""
         return tuple(check.judge(dataset) for check in self.checks)
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A chapter of the gallery.
+
+    Parameters
+    ----------
+    id : str
+        Lower-case words joined by hyphens; what `Study.chapter` names.
+    title : str
+        A few words.
+    sentence : str
+        What it is about, in one sentence.
+    """
+
+    id: str
+    title: str
+    sentence: str
 
 
 def is_slug(text: str) -> bool:
