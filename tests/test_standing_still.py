@@ -11,6 +11,7 @@ from contract import completion
 
 import undertow as ut
 from undertow.dynamics._base import RUNNING, STALLED
+from undertow.dynamics._clock import Clock
 from undertow.dynamics._flow import Flow as FieldFlow
 from undertow.dynamics._stall import first_window, watch
 from undertow.objective import Objective
@@ -81,13 +82,14 @@ class Standing(eqx.Module):
     """What the judge looks at."""
 
     params: jax.Array
-    loss: jax.Array
-    gradient_norm: jax.Array
-    time: jax.Array
+    level: jax.Array
+    slope: jax.Array
+    reading: jax.Array
     steps: jax.Array
     atol: jax.Array
     window: object
     status: jax.Array
+    clock: Clock = Clock()
 
 
 def judged(path, times, loss=lambda t: 1.0, stop=None):
@@ -144,10 +146,10 @@ def test_no_step_raises_the_objective(solver):
     state = eqx.filter_jit(flow.start)(objective, phi.init(jax.random.key(1), 1.0), stop)
     targets, none, one = jnp.array([1e9]), jnp.asarray(0, jnp.int32), jnp.asarray(1, jnp.int32)
     advance = eqx.filter_jit(lambda state: flow.advance(solver, objective, state, stop, targets, none, one)[0])
-    totals = [float(state.total)]
+    totals = [float(state.level)]
     for _ in range(60):
         state = advance(state)
-        totals.append(float(state.total))
+        totals.append(float(state.level))
     assert (np.diff(totals) <= 1e-12).all()
     assert totals[-1] < 1e-2 * totals[0]
 

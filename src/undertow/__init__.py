@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .objective import velocity as velocity
     from .sweeps import sweep as sweep
     from .training import EarlyStopping as EarlyStopping
+    from .training import LogTimes as LogTimes
     from .training import Trajectory as Trajectory
     from .training import train as train
 
@@ -56,6 +57,7 @@ _ROOMS = (
 )
 _NAMES = {
     "EarlyStopping": "training",
+    "LogTimes": "training",
     "Objective": "objective",
     "Stop": "dynamics",
     "Trajectory": "training",

@@ -21,6 +21,16 @@ def _as_penalty(penalty: Any) -> Penalty | None:
     return penalty if penalty is None or isinstance(penalty, Penalty) else penalties.Function(penalty)
 
 
+class _Logarithm(Problem):
+    """The logarithm of the loss of a problem, as a loss."""
+
+    shape: tuple[int, ...] = eqx.field(static=True)
+    problem: Problem
+
+    def loss(self, w: Float[Array, "..."]) -> Float[Array, ""]:
+        return self.problem.log_loss(w)
+
+
 class Objective(eqx.Module):
     """What the dynamics minimize over ``params``: the loss of the problem and the penalty.
 
@@ -62,6 +72,13 @@ class Objective(eqx.Module):
     def part(self, positions: Int[Array, " k"], counts: Float[Array, " k"]) -> "Objective":
         """The objective with a part of the problem, as ``Problem.part`` says; the penalty stays whole."""
         return eqx.tree_at(lambda o: o.problem, self, self.problem.part(positions, counts))
+
+    @property
+    def logarithm(self) -> "Objective | None":
+        """The objective with the logarithm of the loss as its loss; None with a penalty, or where the problem keeps none."""
+        if self.penalty is not None or not self.problem.keeps_logarithms:
+            return None
+        return eqx.tree_at(lambda o: o.problem, self, _Logarithm(self.problem.shape, self.problem))
 
     def check(self, params: Params) -> None:
         """Raise where the objective has no value or no gradient at such parameters; called before any work."""

@@ -54,11 +54,11 @@ def sweep(
     Returns
     -------
     xarray.Dataset
-        Dimensions are the axes and "sample". Probes, "time" and "step" are padded after the end of a run, with NaN and
-        with -1; "final_<probe>" has the value at the end (at the chosen sample with early stopping), and "status",
-        "gradient_evaluations" and "samples" tell the rest. A run that cannot start (its loss is not finite) is
-        "diverged", and the others go on. After Ctrl-C: what was reached by then, with "not run" as the status of what
-        had not begun, and the attribute "interrupted" 1; press it twice to interrupt at once.
+        Dimensions are the axes and "sample". Probes, "time", "step" (and "log_time", beside "log_loss") are padded
+        after the end of a run, with NaN and with -1; "final_<probe>" has the value at the end (at the chosen sample
+        with early stopping), and "status", "gradient_evaluations" and "samples" tell the rest. A run that cannot start
+        (its loss is not finite) is "diverged", and the others go on. After Ctrl-C: what was reached by then, with "not
+        run" as the status of what had not begun, and the attribute "interrupted" 1; press it twice to interrupt at once.
 
     Raises
     ------
@@ -190,9 +190,8 @@ def _dataset(axes: dict[str, list[Any]], trajectories: Sequence[Trajectory | Non
         nothing, extra = padded(example[:0]), [f"{name}_{axis}" for axis in range(example.ndim - 1)]
         variables[name] = gather(["sample", *extra], lambda t, name=name: padded(t[name]), nothing)
         variables[f"final_{name}"] = gather(extra, lambda t, name=name: t[name][t.chosen], nothing[0])
-    times, steps = known[0].times, known[0].steps
-    variables["time"] = gather(["sample"], lambda t: padded(t.times), padded(times[:0]))
-    variables["step"] = gather(["sample"], lambda t: padded(t.steps), padded(steps[:0]))
+    for name, values in known[0].sampled().items():
+        variables[name] = gather(["sample"], lambda t, name=name: padded(t.sampled()[name]), padded(values[:0]))
     variables["samples"] = gather([], lambda t: len(t.times), 0)
     variables["status"] = gather([], lambda t: t.status, "not run")
     variables["gradient_evaluations"] = gather([], lambda t: t.gradient_evaluations, 0)

@@ -21,6 +21,8 @@ from ..parameterizations._base import Params
 RUNNING, CONVERGED, STOPPED, STALLED, DIVERGED = range(5)
 STATUSES = ("running", "converged", "stopped", "stalled", "diverged")
 
+LOSS = 1e-6
+"""At which a run ends unless told otherwise."""
 RUNAWAY = 1e12
 """A total loss that has grown by this factor (over max(1, its start)) counts as diverged."""
 
@@ -42,11 +44,14 @@ class Stop(eqx.Module):
         Flow time (for gradient descent learning_rate * steps) has reached this: "stopped".
     gradient
         The Euclidean norm of the gradient over all parameters is at most this: ends as ``loss`` does.
+    log_loss, log_time
+        In place of ``loss`` and ``time``: their natural logarithms, for what is beyond the range of numbers, as where a
+        flow is followed in log time (``GradientFlow``).
 
     Raises
     ------
     TypeError, ValueError
-        If a limit is negative or not finite.
+        If a limit is negative (but for a logarithm) or not finite, or is given twice.
 
     Examples
     --------
@@ -58,18 +63,43 @@ class Stop(eqx.Module):
     steps: Int[Array, "..."]
     time: Float[Array, "..."]
     gradient: Float[Array, "..."]
+    log_loss: Float[Array, "..."]
+    log_time: Float[Array, "..."]
 
-    def __init__(self, loss: Any = 1e-6, steps: int = 1_000_000, time: Any = None, gradient: Any = None):
-        def bound(name: str, value: Any, never: float) -> Array:
-            value = never if value is None else check_number(name, value, 0)
+    def __init__(
+        self,
+        loss: Any = LOSS,
+        steps: int = 1_000_000,
+        time: Any = None,
+        gradient: Any = None,
+        *,
+        log_loss: Any = None,
+        log_time: Any = None,
+    ):
+        def bound(name: str, value: Any, never: float, least: float = 0) -> Array:
+            value = never if value is None else check_number(name, value, least)
             return jnp.asarray(value, dtype=jnp.result_type(float))
 
-        self.loss = bound("loss", loss, -np.inf)
+        if log_loss is not None and (is_traced(loss) or loss != LOSS):
+            raise ValueError(f"log_loss: expected either loss or log_loss, found both, {loss} and {log_loss}")
+        if log_time is not None and time is not None:
+            raise ValueError(f"log_time: expected either time or log_time, found both, {time} and {log_time}")
+        if log_loss is None:
+            self.loss = bound("loss", loss, -np.inf)
+            self.log_loss = jnp.log(jnp.maximum(self.loss, 0))
+        else:
+            self.log_loss = bound("log_loss", log_loss, -np.inf, -np.inf)
+            self.loss = jnp.exp(self.log_loss)
+        if log_time is None:
+            self.time = bound("time", time, np.inf)
+            self.log_time = jnp.log(self.time)
+        else:
+            self.log_time = bound("log_time", log_time, np.inf, -np.inf)
+            self.time = jnp.exp(self.log_time)
         steps = steps if is_traced(steps) else check_integer("steps", steps, 1)
         if not is_traced(steps) and steps >= 2**31:
             raise ValueError(f"steps: expected less than {2**31}, found {steps}")
         self.steps = jnp.asarray(steps, dtype=jnp.int32)
-        self.time = bound("time", time, np.inf)
         self.gradient = bound("gradient", gradient, -np.inf)
 
 
@@ -77,7 +107,8 @@ class State(eqx.Module):
     """Where a run stands; every dynamics adds what it needs to go on. All of it is arrays, and is saved in checkpoints.
 
     ``status`` is RUNNING, CONVERGED, STOPPED, STALLED or DIVERGED; ``mode`` the place in ``Dynamics.modes`` of the
-    program that is next; ``loss`` that of the problem alone, and ``gradient_norm`` of the objective.
+    program that is next; ``loss`` that of the problem alone, and ``gradient_norm`` of the objective. The logarithms of
+    time and loss are exact where these are beyond the range of numbers, if the dynamics keep them.
     """
 
     params: eqx.AbstractVar[Params]
@@ -88,6 +119,18 @@ class State(eqx.Module):
     gradient_norm: eqx.AbstractVar[Float[Array, "..."]]
     status: eqx.AbstractVar[Int[Array, "..."]]
     mode: eqx.AbstractVar[Int[Array, "..."]]
+
+    @property
+    def log_time(self) -> Float[Array, "..."]:
+        return jnp.log(self.time)
+
+    @property
+    def log_loss(self) -> Float[Array, "..."]:
+        return jnp.log(self.loss)
+
+    def ended(self, stop: Stop, attained: bool) -> Int[Array, "..."]:
+        """The status that the limits of ``stop`` give where the run stands."""
+        return ended(stop, self.loss, self.gradient_norm, self.steps, self.time, attained)
 
 
 class PlainState(State):
@@ -104,7 +147,10 @@ class PlainState(State):
 
 
 class Snapshots(eqx.Module):
-    """Parameters at the sample targets of one chunk; ``taken`` says which were reached."""
+    """Parameters at the sample targets of one chunk; ``taken`` says which were reached.
+
+    ``time`` is its logarithm in a run in log time, as the targets are.
+    """
 
     params: Params
     time: Float[Array, "*batch p"]
@@ -124,6 +170,11 @@ class Dynamics(eqx.Module):
     @abc.abstractmethod
     def samples_by(self) -> str:
         """What sample targets are counted in: "time" or "steps"."""
+
+    def in_log_time(self, objective: Objective) -> bool:
+        """Whether a run keeps logarithms of time and loss, and its sample targets are those of the time."""
+        del objective
+        return False
 
     @property
     def draws(self) -> bool:

@@ -15,7 +15,6 @@ from ..objective import Objective
 from ..parameterizations._base import Params
 from ._base import (
     DIVERGED,
-    RUNAWAY,
     RUNNING,
     STALLED,
     Dynamics,
@@ -28,6 +27,7 @@ from ._base import (
     tree_where,
 )
 from ._choice import LADDER, PATIENCE, SOLVERS, able, choose
+from ._clock import Clock, LogClock
 from ._flow_solver import size_of
 from ._one_array import in_one_array
 from ._stall import Window, first_window, smallest_step, watch
@@ -42,8 +42,9 @@ class FlowState(State):
     """The flow after its last accepted step, with all that the next one needs."""
 
     params: Params
-    time: Float[Array, "..."]
-    time_lost: Float[Array, "..."]  # what rounding took from time: float32 runs are long
+    clock: Clock
+    reading: Float[Array, "..."]  # of the clock
+    reading_lost: Float[Array, "..."]  # what rounding took from it: float32 runs are long
     step_size: Float[Array, "..."]
     atol: Float[Array, "..."]
     solvers: tuple[Any, ...]
@@ -53,15 +54,42 @@ class FlowState(State):
     direction: Params | None
     steps: Int[Array, "..."]
     gradient_evaluations: Int[Array, "..."]
-    total: Float[Array, "..."]
-    lowest: Float[Array, "..."]  # total so far
-    floor: Float[Array, "..."]  # of the total: below, it has no minimum
-    loss: Float[Array, "..."]
-    gradient_norm: Float[Array, "..."]
+    lowest: Float[Array, "..."]  # level of the objective so far
+    floor: Float[Array, "..."]  # of that level: below, it has no minimum
+    level: Float[Array, "..."]  # of the loss
+    slope: Float[Array, "..."]  # norm of the field of the level of the objective
     landings: Int[Array, "..."]
     window: Window
     status: Int[Array, "..."]
     mode: Int[Array, "..."]
+
+    @property
+    def time(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.clock.time(self.reading)
+
+    @property
+    def log_time(self) -> Any:
+        return self.clock.log_time(self.reading)
+
+    @property
+    def loss(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.clock.loss(self.level)
+
+    @property
+    def log_loss(self) -> Any:
+        return self.clock.log_loss(self.level)
+
+    @property
+    def gradient_norm(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.clock.gradient_norm(self.slope, self.level)
+
+    @property
+    def speed(self) -> Any:
+        """The norm of the velocity by the clock."""
+        return self.slope * self.clock.pace(self.reading, self.level)
+
+    def ended(self, stop: Stop, attained: bool) -> Int[Array, "..."]:
+        return ended(self.clock.stop(stop), self.level, self.gradient_norm, self.steps, self.reading, attained)
 
 
 class Flow(Dynamics):
@@ -91,13 +119,31 @@ class Flow(Dynamics):
     def samples_by(self) -> str:
         return "time"
 
+    @property
+    def scales(self) -> bool:
+        """Whether the field is linear in the gradient of the objective, so that a run can be followed in log time."""
+        return False
+
+    def in_log_time(self, objective: Objective) -> bool:
+        return self.scales and objective.logarithm is not None
+
     def first_sample(self, state: State) -> Float[Array, "..."]:
         """A hundredth of the time in which the initial velocity would double the parameters."""
         pace = state.gradient_norm / tree_norm(state.params)
         return 0.01 / jnp.where(jnp.isfinite(pace) & (pace > 0), pace, 1)
 
-    def _term(self, objective: Objective, unpack: Unpack) -> diffrax.ODETerm:
-        return diffrax.ODETerm(lambda t, params, args: in_one_array(self.field(objective, unpack(params)))[0])
+    def _term(self, objective: Objective, unpack: Unpack, clock: Clock, reading: Array) -> diffrax.ODETerm:
+        """The velocity by the clock, at a time since its present reading."""
+
+        def velocity(t: Any, packed: Params, args: Any) -> Params:
+            params = unpack(packed)
+            field = in_one_array(self.field(objective, params))[0]
+            if not isinstance(clock, LogClock):
+                return field
+            pace = clock.pace(reading + t, objective(params)[0])
+            return jax.tree.map(lambda x: pace * x, field)
+
+        return diffrax.ODETerm(velocity)
 
     def _controller(self, atol: Any) -> diffrax.PIDController:
         return diffrax.PIDController(rtol=self.rtol, atol=atol, pcoeff=0.4, icoeff=0.3)
@@ -112,13 +158,15 @@ class Flow(Dynamics):
                 f"solver: expected at most {solvers[0].most_parameters} parameters for {self.solver!r}, found {size}; "
                 "use 'auto' or 'stabilized'"
             )
-        term = self._term(objective, unpack)
-        total, loss = objective(given)
-        velocity = term.vf(0.0, params, None)
-        norm = tree_norm(velocity)
+        clock, attained = self._clock(objective), objective.problem.attained
+        objective = clock.objective(objective)
         # The solver knows one dtype, that of the parameters; the problem may have another.
         dtype = jnp.result_type(*jax.tree.leaves(params))
         count, zero = jnp.zeros((), jnp.int32), jnp.zeros((), dtype)
+        term = self._term(objective, unpack, clock, zero)
+        total, level = objective(given)
+        velocity = term.vf(zero, params, None)
+        slope = tree_norm(velocity) / clock.pace(zero, level)
         rms = tree_norm(params) / math.sqrt(size)
         atol = jnp.where(rms > 0, rms, 1) * self.rtol * 1e-3 if self.atol is None else zero + self.atol
         first = usable[0].method(params, self.rtol, atol)
@@ -126,10 +174,11 @@ class Flow(Dynamics):
         step_size, controller = self._controller(atol).init(
             term, zero, zero + 1, params, None, None, first.func, first.error_order(term)
         )
-        return FlowState(
+        state = FlowState(  # pyright: ignore[reportCallIssue] (what its properties give is no argument)
             params=given,
-            time=zero,
-            time_lost=zero,
+            clock=clock,
+            reading=zero,
+            reading_lost=zero,
             step_size=jnp.where(jnp.isfinite(step_size), step_size, 1).astype(dtype),
             atol=atol,
             solvers=tuple(
@@ -142,18 +191,21 @@ class Flow(Dynamics):
             direction=velocity if usable == LADDER else None,
             steps=count,
             gradient_evaluations=count + 3,
-            total=total,
             lowest=total,
-            floor=-RUNAWAY * jnp.maximum(1, jnp.abs(total)),
-            loss=loss,
-            gradient_norm=norm,
+            floor=clock.floor(total),
+            level=level,
+            slope=slope,
             landings=count,
-            window=first_window(params, loss),
-            status=jnp.where(
-                finite(total, norm), ended(stop, loss, norm, count, zero, objective.problem.attained), DIVERGED
-            ).astype(jnp.int32),
+            window=first_window(params, level),
+            status=count,
             mode=count,
         )
+        sound = finite(total, slope, state.loss)
+        status = jnp.where(sound, state.ended(stop, attained), DIVERGED).astype(jnp.int32)
+        return eqx.tree_at(lambda s: s.status, state, status)
+
+    def _clock(self, objective: Objective) -> Clock:
+        return LogClock() if self.in_log_time(objective) else Clock()
 
     def advance(
         self,
@@ -166,9 +218,9 @@ class Flow(Dynamics):
         limit: Int[Array, ""],
     ) -> tuple[State, Snapshots]:
         assert isinstance(state, FlowState)
+        count, readings = targets.shape[0], state.clock.of(targets)
         params, unpack = in_one_array(state.params)
         state = eqx.tree_at(lambda s: s.params, state, params)
-        count = targets.shape[0]
         buffer = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), state.params)
         number = self.modes.index(mode)
 
@@ -179,17 +231,17 @@ class Flow(Dynamics):
 
         def attempt(carry: tuple) -> tuple:
             state, buffer, slot, steps_at, attempts = carry
-            new, interpolate = self._attempt(mode, objective, unpack, state, stop, targets[-1])
+            new, interpolate = self._attempt(mode, objective, unpack, state, stop, readings[-1])
 
             def due(carry: tuple) -> Bool[Array, ""]:
                 _, slot, _ = carry
-                inside = targets[jnp.minimum(slot, count - 1)] <= new.time
+                inside = readings[jnp.minimum(slot, count - 1)] <= new.reading
                 # A run that ended is sampled at its end by the caller.
-                return (slot < count) & inside & ((new.status == RUNNING) | (targets[slot] < new.time))
+                return (slot < count) & inside & ((new.status == RUNNING) | (readings[slot] < new.reading))
 
             def sample(carry: tuple) -> tuple:
                 buffer, slot, steps_at = carry
-                params = interpolate(targets[slot] - state.time)
+                params = interpolate(readings[slot] - state.reading)
                 buffer = jax.tree.map(lambda b, x: b.at[slot].set(x), buffer, params)
                 return buffer, slot + 1, steps_at.at[slot].set(new.steps)
 
@@ -203,29 +255,31 @@ class Flow(Dynamics):
         return state, Snapshots(buffer, targets, steps_at, (jnp.arange(count) < slot) & (jnp.arange(count) >= passed))
 
     def _attempt(
-        self, mode: str, objective: Objective, unpack: Unpack, state: FlowState, stop: Stop, last_target: Array
+        self, mode: str, objective: Objective, unpack: Unpack, state: FlowState, stop: Stop, last_reading: Array
     ) -> tuple[FlowState, Any]:
         """One step, accepted or not, and the function that interpolates it (time since the step's start -> params)."""
-        number = self.modes.index(mode)
+        number, clock, attained = self.modes.index(mode), state.clock, objective.problem.attained
+        objective, limits = clock.objective(objective), clock.stop(stop)
         solver = SOLVERS[self.solver][number]
         method = solver.method(state.params, self.rtol, state.atol)
         controller = self._controller(state.atol)
-        term = self._term(objective, unpack)
+        term = self._term(objective, unpack, clock, state.reading)
         ready, kept, step_size, spent = solver.prepare(term, state.params, state.solvers[number], state.step_size)
         state = eqx.tree_at(lambda s: s.solvers[number], state, kept)
-        longest = jnp.finfo(state.time.dtype).max
-        horizon = jnp.minimum(jnp.minimum(stop.time, last_target), longest).astype(state.time.dtype)
-        clipped = state.time + step_size >= horizon
-        h = jnp.where(clipped, horizon - state.time, step_size)
-        # The flow is autonomous: every step starts at time 0, so that nothing is lost where time is long.
+        longest = jnp.finfo(state.reading.dtype).max
+        horizon = jnp.minimum(jnp.minimum(limits.time, last_reading), longest).astype(state.reading.dtype)
+        clipped = state.reading + step_size >= horizon
+        h = jnp.where(clipped, horizon - state.reading, step_size)
+        # Every step starts at time 0, so that nothing is lost where time is long.
         zero = jnp.zeros_like(h)
         cost = spent + solver.cost(state.params, ready, h)
         params, error, dense, solver_state, result = method.step(
             term, zero, h, state.params, None, ready, made_jump=False
         )
-        total, loss = objective(unpack(params))
-        norm = tree_norm(jax.tree.map(lambda k: k[-1], dense["k"])) / jnp.where(h > 0, h, 1)
-        sound = finite(total, loss, norm) & (result == diffrax.RESULTS.successful)
+        total, level = objective(unpack(params))
+        speed = tree_norm(jax.tree.map(lambda k: k[-1], dense["k"])) / jnp.where(h > 0, h, 1)
+        slope = speed / clock.pace(state.reading + h, total)
+        sound = finite(total, level, slope) & (result == diffrax.RESULTS.successful)
         error = jax.tree.map(lambda e: jnp.where(sound & jnp.isfinite(e), e, jnp.inf), error)
         order = method.error_order(term)
         assert order is not None  # all three have one
@@ -234,53 +288,47 @@ class Flow(Dynamics):
         )
         next_h = t1 - t0
 
-        uphill = keep & self.descends & _raises(state, total, jnp.maximum(norm, state.gradient_norm))
-        overshoot = keep & (loss < LANDING * stop.loss) & (state.loss > stop.loss) & (state.landings < 20)
-        share = jnp.log(state.loss / stop.loss) / jnp.log(state.loss / loss)
+        uphill = keep & self.descends & _raises(state, total, jnp.maximum(slope, state.slope))
+        below, above = level < clock.share(limits.loss, LANDING), state.level > limits.loss
+        overshoot = keep & below & above & (state.landings < 20)
+        share = clock.fall(state.level, limits.loss) / clock.fall(state.level, level)
         share = jnp.where(jnp.isfinite(share), jnp.clip(share, 0.1, 0.95), 0.5)
         next_h = jnp.where(uphill, h / 2, jnp.where(overshoot, share * h, next_h))
         keep = keep & ~uphill & ~overshoot
         next_h = jnp.where(keep & clipped, jnp.maximum(next_h, state.step_size), next_h)
 
-        increment = h - state.time_lost
-        later = state.time + increment
+        increment = h - state.reading_lost
+        later = state.reading + increment
         next_h = solver.limit(next_h, h, later)
-        time = jnp.where(clipped, horizon, later)
-        time_lost = jnp.where(clipped, 0, (later - state.time) - increment)
-        steps = state.steps + 1
-        status = jnp.where(
-            total < state.floor, DIVERGED, ended(stop, loss, norm, steps, time, objective.problem.attained)
-        )
         new = eqx.tree_at(
             lambda s: (
                 s.params,
-                s.time,
-                s.time_lost,
+                s.reading,
+                s.reading_lost,
                 s.solvers,
                 s.steps,
-                s.total,
                 s.lowest,
-                s.loss,
-                s.gradient_norm,
-                s.status,
+                s.level,
+                s.slope,
+                s.controller,
             ),
             state,
             (
                 params,
-                time,
-                time_lost,
+                jnp.where(clipped, horizon, later),
+                jnp.where(clipped, 0, (later - state.reading) - increment),
                 tuple(solver_state if i == number else other for i, other in enumerate(state.solvers)),
-                steps,
-                total,
+                state.steps + 1,
                 jnp.minimum(total, state.lowest),
-                loss,
-                norm,
-                status,
+                level,
+                slope,
+                jax.tree.map(jnp.asarray, controller_state),
             ),
         )
-        new = eqx.tree_at(lambda s: s.controller, new, jax.tree.map(jnp.asarray, controller_state))
-        new = watch(new, self.rtol, stop)
+        status = jnp.where(total < state.floor, DIVERGED, new.ended(stop, attained)).astype(jnp.int32)
+        new = watch(eqx.tree_at(lambda s: s.status, new, status), self.rtol, limits)
         if len(self.modes) > 1:
+            term = self._term(objective, unpack, clock, new.reading)
             new = choose(number, SOLVERS[self.solver], term, new, dense, h, next_h, self.rtol)
         new = tree_where(jnp.asarray(keep), new, state)
         lost = ~keep & (next_h <= smallest_step(state))
@@ -297,12 +345,12 @@ class Flow(Dynamics):
         return new, method.interpolation_cls(t0=zero, t1=h, **dense).evaluate
 
 
-def _raises(state: FlowState, total: Array, norm: Array) -> Bool[Array, ""]:
+def _raises(state: FlowState, total: Array, slope: Array) -> Bool[Array, ""]:
     """Whether a step raises the total above the lowest so far, and not by rounding.
 
     A total of nearly equal numbers is no more exact than its arguments: it may be above by what a few roundings of the
     parameters along the gradient make, up to a thousandth. Above the last one instead, it could climb step by step.
     """
     eps, size = 100 * jnp.finfo(total.dtype).eps, jnp.abs(state.lowest)
-    slope = jnp.minimum(eps * tree_norm(state.params) * norm, 1e-3 * size)
-    return total > state.lowest + eps * size + slope
+    along = jnp.minimum(eps * tree_norm(state.params) * slope, 1e-3 * size)
+    return total > state.lowest + eps * size + along

@@ -37,6 +37,11 @@ class GradientFlow(Flow):
 
     Notes
     -----
+    Where a problem keeps the logarithm of its loss (``log_loss``, as for separable data, whose loss reaches zero at
+    infinity only) and there is no penalty, the same flow is followed in the clock s = log(1 + t), as
+    :math:`du/ds = -e^{s + \log \ell} \nabla \log \ell`: as far as ``Stop(log_time=..., log_loss=...)`` asks, and
+    sampled at ``LogTimes``. All of it stays of order one, in float32 too.
+
     A step that raises the objective is never accepted, but for rounding, since no gradient flow does that. A run that
     stops at a loss lands on it: its last step is shortened until the loss is at most 0.1% below.
     ``gradient_evaluations`` is exact for explicit and stabilized steps, with what estimates the spectral radius; an
@@ -70,4 +75,8 @@ class GradientFlow(Flow):
 
     @property
     def descends(self) -> bool:
+        return True
+
+    @property
+    def scales(self) -> bool:
         return True

@@ -125,6 +125,17 @@ class MirrorState(State):
         return self.inner.gradient_norm
 
     @property
+    def log_time(self) -> Any:
+        return self.inner.log_time
+
+    @property
+    def log_loss(self) -> Any:
+        return self.inner.log_loss
+
+    def ended(self, stop: Stop, attained: bool) -> Any:
+        return self.inner.ended(stop, attained)
+
+    @property
     def status(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.inner.status
 
@@ -151,6 +162,9 @@ class Mirror(Dynamics):
     def samples_by(self) -> str:
         return self.inner.samples_by
 
+    def in_log_time(self, objective: Objective) -> bool:
+        return self.inner.in_log_time(objective)
+
     def check(self, objective: Objective, params: Params) -> None:
         """Raise ValueError where the run cannot start at ``params``."""
         for leaf in jax.tree.leaves(params):
@@ -164,7 +178,8 @@ class Mirror(Dynamics):
         speed = jax.jvp(lambda dual: _to_primal(self.potential, dual), (dual,), (slope,))[1]
         inner = self.inner.start(self._objective(objective), dual, stop)
         pace = tree_norm(speed) / tree_norm(params)
-        return MirrorState(params, inner, pace, (dual, total, inner.steps))
+        level = total if not self.in_log_time(objective) else inner.log_loss
+        return MirrorState(params, inner, pace, (dual, level, inner.steps))
 
     def first_sample(self, state: State) -> Float[Array, "..."]:
         """For a flow, a hundredth of the time in which the initial velocity would double the parameters."""
@@ -225,6 +240,8 @@ class Mirror(Dynamics):
         On the boundary of the domain the dual goes on for ever. At rest is a run whose total would not change if its
         dual went on in the same way for a long time.
         """
+        if self.in_log_time(objective):
+            objective = objective.logarithm or objective
         dual, before, steps = state.window
         over = (state.steps % WINDOW == 0) & (state.steps != steps)
         now = state.inner.params

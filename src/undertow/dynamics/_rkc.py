@@ -109,16 +109,17 @@ class Rkc(eqx.Module):
         count = self.stages(h, solver_state)
         table = jnp.asarray(coefficients(), h.dtype)[count]
 
-        # In increments, of a stage and since the start of the step: rounding is relative to the step, not to y.
+        # In increments, of a stage and since the start of the step: rounding is relative to the step, not to y. Time
+        # goes along as one more parameter, of velocity 1.
         def stage(j: Array, carry: tuple[Any, Any]) -> tuple[Any, Any]:
             moved, last = carry
             a, b, c, d = table[j]
-            f = term.vf(t0, jax.tree.map(jnp.add, y0, moved), args)
-            last = jax.tree.map(lambda m, x, k, k0: a * m + b * x + c * h * k + d * k0, moved, last, f, first)
+            f = term.vf(t0 + moved[1], jax.tree.map(jnp.add, y0, moved[0]), args), jnp.ones_like(h)
+            last = jax.tree.map(lambda m, x, k, k0: a * m + b * x + c * h * k + d * k0, moved, last, f, (first, h))
             return jax.tree.map(jnp.add, moved, last), last
 
-        start = jax.tree.map(lambda k: table[1, 2] * k, first)
-        moved, _ = jax.lax.fori_loop(2, count + 1, stage, (start, start))
+        start = jax.tree.map(lambda k: table[1, 2] * k, (first, h))
+        (moved, _), _ = jax.lax.fori_loop(2, count + 1, stage, (start, start))
         y1 = jax.tree.map(jnp.add, y0, moved)
         derivative = term.vf(t1, y1, args)
         k = jax.tree.map(lambda k0, f: jnp.stack([k0, h * f]), first, derivative)

@@ -24,34 +24,35 @@ class Window(eqx.Module):
     """Where a stretch of a run began, and how far the run got in the one before."""
 
     params: Params
-    loss: Float[Array, "..."]
-    time: Float[Array, "..."]
+    level: Float[Array, "..."]
+    reading: Float[Array, "..."]
     steps: Int[Array, "..."]
     moved: Float[Array, "..."]
 
 
-def first_window(params: Params, loss: Float[Array, ""]) -> Window:
+def first_window(params: Params, level: Float[Array, ""]) -> Window:
     """The window at the start of a run."""
     zero = jnp.zeros((), jnp.result_type(*jax.tree.leaves(params)))
-    return Window(params, loss, zero, jnp.zeros((), jnp.int32), zero)
+    return Window(params, level, zero, jnp.zeros((), jnp.int32), zero)
 
 
-def watch(state: Any, rtol: float, stop: Stop) -> Any:
-    """The state of a flow after a step, marked if it has stalled.
+def watch(state: Any, rtol: float, limits: Stop) -> Any:
+    """The state of a flow after a step, marked if it has stalled; its limits by the clock.
 
     It has where the gradient is exactly zero, or parameters and loss are what they were one window ago, up to the
     tolerances of the solver. The time of a window is at least that of the run before it, so that slow does not count as
     still, however short stability keeps the steps. A run for which numbers have no more time ends too.
     """
-    window, time = state.window, state.time
+    window, clock, reading = state.window, state.clock, state.reading
     moved = tree_norm(jax.tree.map(jnp.subtract, state.params, window.params))
-    doubled = (state.steps - window.steps >= WINDOW) & (time >= 2 * window.time)
-    over = doubled | ((window.time > 0) & (time / LEAP >= window.time))
+    growth = clock.log_time(reading) - clock.log_time(window.reading)  # infinite in the first window
+    over = (growth >= math.log(2)) & (state.steps - window.steps >= WINDOW)
+    over |= (growth >= math.log(LEAP)) & (window.reading > 0)
     rests = over & _stands_still(state, moved, rtol)
     # Zero for good; where a time was asked for, a few long steps reach it.
-    rests |= (state.gradient_norm == 0) & jnp.isinf(stop.time)
-    status = jnp.where(rests, STALLED, jnp.where(time >= jnp.finfo(time.dtype).max, STOPPED, RUNNING))
-    fresh = Window(state.params, state.loss, time, state.steps, moved)
+    rests |= (state.slope == 0) & jnp.isinf(limits.time)
+    status = jnp.where(rests, STALLED, jnp.where(reading >= jnp.finfo(reading.dtype).max, STOPPED, RUNNING))
+    fresh = Window(state.params, state.level, reading, state.steps, moved)
     return eqx.tree_at(
         lambda s: (s.status, s.window),
         state,
@@ -78,13 +79,12 @@ def _stands_still(state: Any, moved: Float[Array, ""], rtol: float) -> Bool[Arra
         lambda x, y: jnp.any((jnp.abs(x) > 1.01 * jnp.abs(y)) & (jnp.abs(x) > 100 * atol)), state.params, window.params
     )
     grows |= jnp.any(jnp.stack(jax.tree.leaves(entries)))
-    return near & ~grows & (state.loss >= (1 - 1e-4) * window.loss)
+    return near & ~grows & (state.level >= state.clock.share(window.level, 1 - 1e-4))
 
 
 def smallest_step(state: Any) -> Float[Array, ""]:
     """The step size from which on a rejected step is the last: what it moves is lost in rounding many times over."""
-    eps = 1e-3 * jnp.finfo(state.time.dtype).eps
+    dtype, speed = state.reading.dtype, state.speed
     length = tree_norm(state.params) + state.atol * math.sqrt(size_of(state.params))
-    moving = state.gradient_norm > 0
-    reach = eps * length / jnp.where(moving, state.gradient_norm, 1)
-    return jnp.where(moving, reach, 0).astype(state.time.dtype) + jnp.finfo(state.time.dtype).tiny
+    reach = 1e-3 * jnp.finfo(dtype).eps * length / jnp.where(speed > 0, speed, 1)
+    return jnp.where(speed > 0, reach, 0).astype(dtype) + jnp.finfo(dtype).tiny

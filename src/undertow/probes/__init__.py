@@ -7,6 +7,7 @@ from ._entries import Entry as Entry
 from ._entries import FrobeniusNorm as FrobeniusNorm
 from ._entries import Function as Function
 from ._losses import GradientNorm as GradientNorm
+from ._losses import LogLoss as LogLoss
 from ._losses import Loss as Loss
 from ._losses import ReconstructionError as ReconstructionError
 from ._losses import TestError as TestError
@@ -30,6 +31,7 @@ __all__ = [
     "FrobeniusNorm",
     "Function",
     "GradientNorm",
+    "LogLoss",
     "Loss",
     "NuclearNorm",
     "Probe",

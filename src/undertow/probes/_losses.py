@@ -30,6 +30,25 @@ class Loss(Probe):
         return loss_of(problem, parameterization, params)
 
 
+class LogLoss(Probe):
+    """The natural logarithm of the loss: exact where the loss underflows, if the problem keeps it.
+
+    Examples
+    --------
+    >>> LogLoss().name
+    'log_loss'
+    """
+
+    @property
+    def name(self) -> str:
+        return "log_loss"
+
+    def __call__(self, problem: Problem, parameterization: Parameterization, params: Params) -> Float[Array, ""]:
+        if problem.keeps_logarithms:
+            return problem.log_loss(parameterization(params))
+        return jnp.log(loss_of(problem, parameterization, params))
+
+
 class GradientNorm(Probe):
     """Euclidean norm of the gradient of loss and penalty over all parameters, as ``Stop`` counts it.
 

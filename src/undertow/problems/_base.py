@@ -8,6 +8,7 @@ import abc
 from typing import ClassVar
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from .._validation import check_choice
@@ -27,6 +28,19 @@ class Problem(eqx.Module):
     @abc.abstractmethod
     def loss(self, w: Float[Array, "..."]) -> Float[Array, ""]:
         """The loss of ``w``, normalized as the class states."""
+
+    def log_loss(self, w: Float[Array, "..."]) -> Float[Array, ""]:
+        """The natural logarithm of the loss.
+
+        A problem whose loss falls below all numbers on the way to infinity writes this by log-sum-exp; then flows keep
+        to it, and to the logarithm of time, and go as far as they are asked to.
+        """
+        return jnp.log(self.loss(w))
+
+    @property
+    def keeps_logarithms(self) -> bool:
+        """Whether the problem has a ``log_loss`` of its own."""
+        return type(self).log_loss is not Problem.log_loss
 
     @property
     def terms(self) -> int | None:

@@ -1,7 +1,8 @@
 """``train``: one loop for all dynamics, and the trajectory it leaves."""
 
 from ._plan import EarlyStopping as EarlyStopping
+from ._samples import LogTimes as LogTimes
 from ._train import train as train
 from ._trajectory import Trajectory as Trajectory
 
-__all__ = ["EarlyStopping", "Trajectory", "train"]
+__all__ = ["EarlyStopping", "LogTimes", "Trajectory", "train"]

@@ -19,7 +19,7 @@ class Batch:
 
     def __init__(self, plans: Sequence[Plan]):
         self.size = len(plans)
-        self.dynamics = plans[0].setup.dynamics
+        self.dynamics, self.samples_by = plans[0].setup.dynamics, plans[0].setup.samples_by
         self.program, self.watching = plans[0].program.key, plans[0].watching.key
         # vmap needs something to map over: the initial parameters always count as different.
         places = jax.tree.unflatten(plans[0].program.structure, [False] * len(plans[0].program.arrays))
@@ -33,14 +33,18 @@ class Batch:
         """A scalar of the state as a vector on the host, one entry a run."""
         return np.atleast_1d(np.asarray(x))
 
+    def times(self) -> np.ndarray:
+        """The present times, or their logarithms in a run in log time."""
+        return self.numbers(self.state.log_time if self.samples_by == "log_time" else self.state.time)
+
     def first_samples(self) -> np.ndarray:
         """Where the first sample after the start belongs, for each run."""
         return self.numbers(_first_sample(self.program, self.varied, self.shared, self.state))
 
     def advance(self, mode: str, targets: np.ndarray, passed: np.ndarray, limit: int) -> Snapshots:
         """Go on, and give the samples on the way with a leading axis of runs; parameters stay on the device."""
-        dtype = self.state.time.dtype if self.dynamics.samples_by == "time" else jnp.int32
-        if self.dynamics.samples_by == "time":
+        dtype = jnp.int32 if self.samples_by == "steps" else self.state.time.dtype
+        if self.samples_by != "steps":
             targets = np.minimum(targets, np.finfo(dtype).max)  # far targets of a coarse grid are never reached
         arguments = jnp.asarray(targets, dtype), jnp.asarray(passed, jnp.int32), jnp.asarray(limit, jnp.int32)
         state, samples = _advance(self.program, self.varied, self.shared, self.state, mode, *arguments)
@@ -64,6 +68,10 @@ class Batch:
         """The present parameters, with leading axes of runs and one slot."""
         axes = (0, 1) if self.size == 1 else (1,)
         return jax.tree.map(lambda x: jnp.expand_dims(x, axes), self.state.params)
+
+    def state_of(self, run: int) -> State:
+        """The present state of one run."""
+        return self.state if self.size == 1 else jax.tree.map(lambda x: x[run], self.state)
 
     def params(self, run: int) -> Any:
         """The present parameters of one run."""

@@ -13,7 +13,7 @@ import numpy as np
 from .._description import describe
 from .._replacing import replacing
 
-FORMAT = 2
+FORMAT = 3
 
 
 def fingerprint(*parts: Any) -> str:

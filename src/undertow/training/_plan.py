@@ -22,6 +22,11 @@ class Setup(eqx.Module):
     stop: Stop
     params: Params
 
+    @property
+    def samples_by(self) -> str:
+        """What samples are counted in: "steps", "time" or "log_time"."""
+        return "log_time" if self.dynamics.in_log_time(self.objective) else self.dynamics.samples_by
+
 
 @dataclasses.dataclass(frozen=True)
 class EarlyStopping:

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..dynamics._base import CONVERGED, RUNNING, STATUSES, STOPPED, ended
+from ..dynamics._base import CONVERGED, RUNNING, STATUSES, STOPPED
 from . import _checkpoint
 from ._batch import Batch
 from ._plan import Plan
@@ -46,7 +46,7 @@ class Member:
     plan: Plan
     records: Records
     grid: Grid
-    first_loss: float
+    first_log_loss: float
 
 
 class Run:
@@ -61,29 +61,30 @@ class Run:
         self.interrupted = False
 
     def _make_members(self, plans: Sequence[Plan]) -> list[Member]:
-        state, by = self.batch.state, self.batch.dynamics.samples_by
+        state, by = self.batch.state, self.batch.samples_by
         size = sum(x.nbytes for x in jax.tree.leaves(state.params))
         length = int(np.clip(BLOCK_BYTES // max(size, 1), 1, BLOCK))
         patience = [plan.early_stopping.patience for plan in plans if plan.early_stopping is not None]
         if patience:
             length = min(length, max(1, min(patience) // 4))  # early stopping looks once a block
         members = []
-        losses = np.maximum(self.batch.numbers(state.loss), np.finfo(float).tiny)
-        for plan, first, loss in zip(plans, self.batch.first_samples(), losses, strict=True):
+        log_losses = self.batch.numbers(state.log_loss)
+        for plan, first, log_loss in zip(plans, self.batch.first_samples(), log_losses, strict=True):
             if isinstance(plan.samples, np.ndarray):
-                grid = Grid(by, length, 0, plan.samples[plan.samples > 0])
+                grid = Grid(by, length, 0, plan.samples[plan.samples > (-np.inf if by == "log_time" else 0)])
             else:
                 # A run of ten factors e of time fills the records; a longer one is thinned as it grows.
-                spacing = 10 / plan.samples if by == "time" else 1.0
-                grid = Grid(by, length, plan.samples, first=float(first), spacing=spacing)
-            members.append(Member(plan, Records(self.names), grid, float(loss)))
+                spacing = 1.0 if by == "steps" else 10 / plan.samples
+                start = float(np.log(first) if by == "log_time" else first)
+                grid = Grid(by, length, plan.samples, first=start, spacing=spacing)
+            members.append(Member(plan, Records(self.names), grid, float(log_loss)))
         return members
 
     def begin(self) -> None:
         """Measure the start."""
         runs = range(len(self.members))
-        start = np.zeros((len(runs), 1))
-        self._add(self.batch.present(), [(run, 0) for run in runs], start, start.astype(int))
+        start = np.full((len(runs), 1), -np.inf if self.batch.samples_by == "log_time" else 0.0)
+        self._add(self.batch.present(), [(run, 0) for run in runs], start, np.zeros((len(runs), 1), int))
 
     def check_start(self) -> None:
         """Raise where a run alone cannot begin; among others it is its own "diverged"."""
@@ -121,7 +122,7 @@ class Run:
             grid, record = member.grid, member.records
             grid.passed(int(count))
             if grid.full(len(record.times)) and not record.closed:
-                grid.thin(record.times[-1] if grid.by == "time" else record.steps[-1])
+                grid.thin(record.steps[-1] if grid.by == "steps" else record.times[-1])
                 record.thin()
         self._stop_early()
 
@@ -147,25 +148,29 @@ class Run:
     def progress(self) -> tuple[float, str]:
         """How much of the way is done, by whichever limit is nearest, and a line for the user."""
         state = self.batch.state
-        loss, steps, flow_time = (self.batch.numbers(x) for x in (state.loss, state.steps, state.time))
+        log_loss, steps, times = (self.batch.numbers(x) for x in (state.log_loss, state.steps, state.time))
         status = self.batch.numbers(state.status)
         done = []
         for run, member in enumerate(self.members):
-            stop = member.plan.setup.stop
-            shares = [steps[run] / float(stop.steps), flow_time[run] / float(stop.time)]
-            if 0 < float(stop.loss) < member.first_loss < np.inf and 0 < loss[run] < np.inf:
-                fall = np.log(member.first_loss / loss[run]) / np.log(member.first_loss / float(stop.loss))
-                shares.append(fall)
+            stop, first = member.plan.setup.stop, member.first_log_loss
+            shares = [steps[run] / float(stop.steps)]
+            if self.batch.samples_by == "log_time":
+                shares.append(self.batch.times()[run] / max(float(stop.log_time), 1.0))
+            else:
+                shares.append(times[run] / float(stop.time))
+            if -np.inf < float(stop.log_loss) < first < np.inf and np.isfinite(log_loss[run]):
+                shares.append((first - log_loss[run]) / (first - float(stop.log_loss)))
             done.append(1.0 if status[run] != RUNNING else float(np.clip(max(shares), 0, 1)))
         runs = f"{int((status != RUNNING).sum())}/{len(status)} runs, " if len(status) > 1 else ""
-        sound = loss[np.isfinite(loss)]
+        sound = log_loss[~np.isnan(log_loss)]
         typical = float(np.median(sound)) if sound.size else np.nan
-        return float(np.mean(done)), f"{runs}loss {typical:.2e}, {int(steps.max())} steps"
+        loss = f"loss {np.exp(typical):.2e}" if not -700 < typical < -80 else f"log loss {typical:.1f}"
+        return float(np.mean(done)), f"{runs}{loss}, {int(steps.max())} steps"
 
     def end(self) -> list[Trajectory]:
         """Measure the ends, and give the trajectories."""
         state = self.batch.state
-        steps, times = self.batch.numbers(state.steps), self.batch.numbers(state.time)
+        steps, times = self.batch.numbers(state.steps), self.batch.times()
         # By time too: within the last step of a flow there may be a sample that has its number.
         fresh = [
             (run, 0)
@@ -180,12 +185,16 @@ class Run:
         record, plan = member.records, member.plan
         if isinstance(plan.samples, int):
             record.fit(plan.samples)
-        early = plan.early_stopping is not None
+        early, counted = plan.early_stopping is not None, np.array(record.times)
+        with np.errstate(divide="ignore", over="ignore"):  # the start, and times beyond all numbers
+            logarithms = self.batch.samples_by == "log_time"
+            times, log_times = (np.exp(counted), counted) if logarithms else (counted, np.log(counted))
         status = int(self.batch.numbers(state.status)[run])
         return Trajectory(
             params=record.best_params if early else self.batch.params(run),
             parameterization=plan.setup.objective.parameterization,
-            times=np.array(record.times),
+            times=times,
+            log_times=log_times,
             steps=np.array(record.steps),
             records={name: record.column(name) for name in self.names},
             status=STATUSES[STOPPED if status == RUNNING else status],
@@ -249,13 +258,9 @@ class Run:
 
     def _continue_past_old_limits(self) -> None:
         state, status = self.batch.state, []
-        columns = [
-            self.batch.numbers(x) for x in (state.status, state.loss, state.gradient_norm, state.steps, state.time)
-        ]
-        for member, (old, *numbers) in zip(self.members, zip(*columns, strict=True), strict=True):
+        for run, (member, old) in enumerate(zip(self.members, self.batch.numbers(state.status), strict=True)):
             setup = member.plan.setup
-            loss, norm, steps, time = map(jnp.asarray, numbers)
-            now = ended(setup.stop, loss, norm, steps, time, setup.objective.problem.attained)
+            now = self.batch.state_of(run).ended(setup.stop, setup.objective.problem.attained)
             status.append(int(now) if old in (RUNNING, STOPPED, CONVERGED) else int(old))
         self._set_status(np.array(status))
         self._stop_early()

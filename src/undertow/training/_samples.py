@@ -8,9 +8,32 @@ import numpy as np
 from ._plan import EarlyStopping
 
 
+@dataclasses.dataclass(frozen=True)
+class LogTimes:
+    """Where to sample a flow, by the natural logarithm of its time: for times beyond the range of numbers.
+
+    Parameters
+    ----------
+    values
+        Increasing finite numbers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        By ``train``, if they are not, or the dynamics are sampled by steps.
+
+    Examples
+    --------
+    >>> LogTimes([1.0, 10.0, 1000.0]).values
+    [1.0, 10.0, 1000.0]
+    """
+
+    values: Any
+
+
 @dataclasses.dataclass
 class Grid:
-    """Sample targets, in blocks of fixed length.
+    """Sample targets, in blocks of fixed length: steps, times or logarithms of times.
 
     A grid that the caller gives is taken as it is. An automatic one is spaced evenly in steps, or evenly in the
     logarithm of time; when it has as many samples as asked for, every second is dropped and the spacing doubled. Blocks
@@ -24,7 +47,7 @@ class Grid:
     first: float = 1.0
     spacing: float = 1.0
     done: int = 0  # targets passed since the grid last changed
-    origin: float = 0.0  # where the present spacing starts
+    origin: float | None = None  # where the present spacing starts
 
     def block(self) -> tuple[np.ndarray, int]:
         """The targets of the present block, and how many of them are passed."""
@@ -32,19 +55,23 @@ class Grid:
         index = np.arange(start, start + self.block_length)
         if self.given is not None:
             # Beyond the last: never reached. An int32 count of steps cannot be infinite.
-            beyond = np.inf if self.by == "time" else 2**31 - 1
+            beyond = 2**31 - 1 if self.by == "steps" else np.inf
             targets = np.full(self.block_length, beyond)
             rest = self.given[start : start + self.block_length]
             targets[: rest.size] = rest
         elif self.by == "time":
             with np.errstate(over="ignore"):  # a target beyond all numbers is one that is never reached
                 targets = (
-                    self.origin * np.exp(self.spacing * (index + 1))
-                    if self.origin
-                    else self.first * np.exp(self.spacing * index)
+                    self.first * np.exp(self.spacing * index)
+                    if self.origin is None
+                    else self.origin * np.exp(self.spacing * (index + 1))
                 )
+        elif self.by == "log_time":
+            targets = (
+                self.first + self.spacing * index if self.origin is None else self.origin + self.spacing * (index + 1)
+            )
         else:
-            targets = np.minimum(self.origin + self.spacing * (index + 1), 2**31 - 1)
+            targets = np.minimum((self.origin or 0) + self.spacing * (index + 1), 2**31 - 1)
         return targets, self.done - start
 
     def passed(self, count: int) -> None:
@@ -63,7 +90,7 @@ class Grid:
 
 @dataclasses.dataclass
 class Records:
-    """The samples of one run so far."""
+    """The samples of one run so far; times are as the grid counts them."""
 
     names: tuple[str, ...]
     times: list[float] = dataclasses.field(default_factory=list)

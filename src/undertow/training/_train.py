@@ -14,13 +14,14 @@ from ..objective import Objective, check_params
 from ..parameterizations import Parameterization
 from ..parameterizations._base import Params
 from ..penalties import Penalty
-from ..probes import Loss, Probe
+from ..probes import LogLoss, Loss, Probe
 from ..problems import Problem
 from . import _checkpoint
 from ._pending import Pending, is_sweeping
 from ._plan import EarlyStopping, Plan, Setup
 from ._progress import Report, reporter
 from ._run import execute
+from ._samples import LogTimes
 from ._trajectory import SAMPLED, Trajectory
 
 
@@ -36,7 +37,7 @@ def train(
     probes: Sequence[Probe] = (),
     stop: Stop | None = None,
     early_stopping: EarlyStopping | None = None,
-    samples: int | Sequence[float] | np.ndarray = 256,
+    samples: int | Sequence[float] | np.ndarray | LogTimes = 256,
     progress: bool | Report = False,
     checkpoint: str | os.PathLike[str] | None = None,
 ) -> Trajectory:
@@ -57,14 +58,15 @@ def train(
         What is added to the loss that is minimized: a sum of ``undertow.penalties``, or a function of w. "loss" is
         recorded without it.
     probes
-        What is watched; "loss" always is.
+        What is watched; "loss" always is, and "log_loss" where a flow is followed in log time.
     stop
         When the run ends; ``Stop()``, that is loss 1e-6, where left out.
     early_stopping
         End the run by a probe, and keep the parameters at its lowest sample.
     samples
         How many samples to keep at most (at least half as many for a run that is long enough), evenly spaced in the
-        steps of gradient descent and in the logarithm of flow time; or the increasing steps or times to sample at.
+        steps of gradient descent and in the logarithm of flow time; or the increasing steps or times to sample at, or
+        the logarithms of times, as ``undertow.LogTimes``.
         The start and the end are always sampled.
     progress
         True: loss and time left, as a bar on a terminal and a line in a notebook; silent elsewhere. Or a function
@@ -150,7 +152,8 @@ def _plan(
     stop = Stop() if stop is None else stop
     if not isinstance(stop, Stop):
         raise TypeError(f"stop: expected an undertow.Stop, found {type(stop).__name__}")
-    watched = _check_probes(probes, problem, parameterization, early_stopping)
+    logarithms = dynamics.in_log_time(objective)
+    watched = _check_probes(probes, problem, parameterization, early_stopping, logarithms)
     if params is None:
         if key is None or scale is None:
             raise ValueError("params: expected initial parameters, or key and scale to draw them; found neither")
@@ -165,14 +168,18 @@ def _plan(
     objective.check(params)
     dynamics.check(objective, params)
     setup = Setup(objective, dynamics, stop, params)
-    plan = Plan(setup, watched, _check_samples(samples, dynamics.samples_by), early_stopping)
+    plan = Plan(setup, watched, _check_samples(samples, setup.samples_by), early_stopping)
     if early_stopping is not None and (shape := plan.probe_shapes()[early_stopping.monitor]):
         raise ValueError(f"monitor: expected one number a sample, found {early_stopping.monitor!r} of shape {shape}")
     return plan
 
 
 def _check_probes(
-    probes: Any, problem: Problem, parameterization: Parameterization, early_stopping: EarlyStopping | None
+    probes: Any,
+    problem: Problem,
+    parameterization: Parameterization,
+    early_stopping: EarlyStopping | None,
+    logarithms: bool,
 ) -> tuple[Probe, ...]:
     if isinstance(probes, Probe) or not isinstance(probes, Sequence) or isinstance(probes, str):
         raise TypeError(f"probes: expected a sequence of undertow.probes, found {probes!r}")
@@ -180,7 +187,8 @@ def _check_probes(
         if not isinstance(probe, Probe):
             raise TypeError(f"probes: expected undertow.probes, found {probe!r}")
         probe.check(problem, parameterization)
-    watched = (Loss(), *(probe for probe in probes if not isinstance(probe, Loss)))
+    always = (Loss(), LogLoss()) if logarithms else (Loss(),)
+    watched = (*always, *(probe for probe in probes if not isinstance(probe, tuple(map(type, always)))))
     names = [probe.name for probe in watched]
     taken = [name for name in names if name in (*SAMPLED, "sample")]
     if taken:
@@ -198,17 +206,24 @@ def _check_probes(
 
 
 def _check_samples(samples: Any, by: str) -> int | np.ndarray:
+    logarithms = isinstance(samples, LogTimes)
     expected = "a number of samples, or increasing " + (
-        "steps from 0 on" if by == "steps" else "finite times from 0 on"
+        "steps from 0 on" if by == "steps" else "finite logarithms of times" if logarithms else "finite times from 0 on"
     )
     try:
-        if np.ndim(samples) == 0:
+        if not logarithms and np.ndim(samples) == 0:
             return check_integer("samples", samples, 2)
-        grid = as_numpy("samples", samples).astype(float)
+        grid = as_numpy("samples", samples.values if logarithms else samples).astype(float)
     except (TypeError, ValueError) as error:
         raise type(error)(f"samples: expected {expected}, found {samples!r} ({error})") from None
-    if grid.ndim != 1 or not np.isfinite(grid).all() or (grid < 0).any() or (np.diff(grid) <= 0).any():
+    least = -np.inf if logarithms else 0
+    if grid.ndim != 1 or not np.isfinite(grid).all() or (grid < least).any() or (np.diff(grid) <= 0).any():
         raise ValueError(f"samples: expected {expected}, found {samples!r}")
+    if logarithms and by == "steps":
+        raise ValueError(f"samples: expected {expected}, found {samples!r}")
+    if logarithms is not (by == "log_time"):
+        with np.errstate(divide="ignore", over="ignore"):  # time 0 is the start; beyond all numbers is never reached
+            grid = np.exp(grid) if logarithms else np.log(grid)
     if by == "steps" and ((grid % 1 != 0).any() or (grid >= 2**31).any()):
         raise ValueError(f"samples: expected {expected}, whole and below {2**31}, found {samples!r}")
     return grid

@@ -15,7 +15,7 @@ from ..parameterizations._base import Params
 KEPT = 10_000_000
 """Most entries of a w that is kept."""
 
-SAMPLED = ("time", "step")
+SAMPLED = ("time", "step", "log_time")
 """What a dataset calls the coordinates of samples; no probe may be called so."""
 
 
@@ -33,6 +33,8 @@ class Trajectory:
         The map that they belong to.
     times, steps
         Flow time and number of steps at the samples; the first is the start, the last the end.
+    log_times
+        The natural logarithms of the times, exact where these are infinite (a run in log time).
     records
         The probes by name, numpy arrays with the samples first.
     status
@@ -54,6 +56,7 @@ class Trajectory:
     params: Params
     parameterization: Parameterization
     times: np.ndarray
+    log_times: np.ndarray
     steps: np.ndarray
     records: dict[str, np.ndarray]
     status: str
@@ -94,8 +97,15 @@ class Trajectory:
             raise KeyError(f"no probe {name!r} was watched; there are {', '.join(self.records)}")
         return self.records[name]
 
+    def sampled(self) -> dict[str, np.ndarray]:
+        """Where the samples are, as datasets call it."""
+        where = {"time": self.times, "step": self.steps}
+        return where | {"log_time": self.log_times} if "log_loss" in self.records else where
+
     def to_xarray(self) -> xr.Dataset:
         """The records as a dataset over the dimension "sample", with coordinates "time" and "step".
+
+        With "log_time" too where "log_loss" is watched, as it always is in log time.
 
         Further dimensions of a probe are called after it: "singular_values_0", ...
         """
@@ -105,7 +115,7 @@ class Trajectory:
             variables[name] = (dims, values)
         return xr.Dataset(
             variables,
-            coords={name: ("sample", values) for name, values in zip(SAMPLED, (self.times, self.steps), strict=True)},
+            coords={name: ("sample", values) for name, values in self.sampled().items()},
             attrs={
                 "status": self.status,
                 "gradient_evaluations": self.gradient_evaluations,
