@@ -75,7 +75,7 @@ class Objective(eqx.Module):
 
     @property
     def logarithm(self) -> "Objective | None":
-        """The objective with the logarithm of the loss as its loss; None with a penalty, or where the problem keeps none."""
+        """The objective with the logarithm of the loss as its loss; None with a penalty, or where there is none."""
         if self.penalty is not None or not self.problem.keeps_logarithms:
             return None
         return eqx.tree_at(lambda o: o.problem, self, _Logarithm(self.problem.shape, self.problem))
