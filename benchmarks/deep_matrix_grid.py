@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 import undertow as ut
-from undertow.studies._deep_matrix_factorization import DEPTHS, LOSS, RTOL, SETTINGS, SIZES, grid, instance
+from undertow.studies.factorization.deep_matrix_factorization import DEPTHS, LOSS, RTOL, SETTINGS, SIZES, grid, instance
 
 from ._base import Benchmark, Outcome, Scope, timed
 from ._group_rmsprop import DECAY, EPS, RATE, group_rmsprop

@@ -8,7 +8,7 @@ import numpy as np
 
 import undertow as ut
 from undertow.datasets import one_hidden_entry
-from undertow.studies._razin_cohen import PUBLISHED, start
+from undertow.studies.norms._shared import PUBLISHED, start
 
 from ._base import Benchmark, Outcome, Scope, timed
 

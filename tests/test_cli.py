@@ -46,7 +46,7 @@ def plot(dataset):
     return {"line": made}
 
 def make(id, run, check):
-    return Study(id=id, title="T " + id, source="S", claim="C.", run=run, checks=(check,), plot=plot)
+    return Study(id=id, title="T " + id, source="S", claim="C.", chapter="theirs", run=run, checks=(check,), plot=plot)
 
 small = AtMost("x", lambda d: d["x"], 2.0)
 studies = [make("fake-holds", run, small), make("fake-fails", run, AtLeast("x", lambda d: d["x"], 2.0)),

@@ -73,7 +73,7 @@ def test_a_dynamics_from_outside_resumes_and_sweeps(tmp_path):
 
 def test_study_runs_and_its_check_holds(getkey):
     namespace = execute("How to add a study")
-    study = namespace["STUDY"]
+    study = namespace["study"]
     data = study.run("smoke", getkey(), lambda fraction, message: None)
     assert [verdict.verdict for verdict in study.judge(data)] == ["holds"]
     assert study.plot(data).keys() == {"loss"}

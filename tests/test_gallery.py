@@ -56,7 +56,13 @@ SMALL = (AtMost("value", lambda d: d["x"], 1.0), AtLeast("last step", lambda d: 
 
 
 def study(**changes):
-    fields = {"id": "small", "title": "Small", "source": "A paper, 2020", "claim": "A value is small."}
+    fields = {
+        "id": "small",
+        "title": "Small",
+        "source": "A paper, 2020",
+        "claim": "A value is small.",
+        "chapter": "primer",
+    }
     fields |= {"run": compute, "checks": SMALL, "plot": draw}
     return Study(**(fields | changes))
 

@@ -35,6 +35,7 @@ def study(name, run, bound=1.0):
         title=name.title(),
         source="A. Author, A Paper, 2020",
         claim=f"The claim of {name}.",
+        chapter="primer",
         run=run,
         checks=checks,
         plot=draw,

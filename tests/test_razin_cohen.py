@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 import undertow as ut
 from undertow.datasets import one_hidden_entry, sign_of_solutions
 from undertow.parameterizations import DeepMatrix
-from undertow.studies._depth_two_plateau import descent_in_digits
-from undertow.studies._razin_cohen import (
+from undertow.studies.norms._shared import (
     entry_bound,
     exact_flow,
     rank_bound,
     start,
 )
+from undertow.studies.norms.depth_two_plateau import descent_in_digits
 
 sizes = st.integers(2, 6)
 entries = st.floats(0.2, 3.0).flatmap(lambda z: st.sampled_from([z, -z]))

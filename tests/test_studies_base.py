@@ -5,13 +5,15 @@ import json
 import math
 import re
 import sys
+from pathlib import Path
 
 import hypothesis
 import hypothesis.strategies as st
 import pytest
 import xarray as xr
 
-from undertow.studies import AtLeast, AtMost, Between, Close, Study, all_studies, find
+import undertow.studies
+from undertow.studies import AtLeast, AtMost, Between, Chapter, Close, Study, all_studies, chapters, find
 
 DATA = xr.Dataset({"x": 2.0, "holes": ("t", [1.0, math.nan]), "empty": ("nothing", [])})
 
@@ -22,7 +24,8 @@ def x(dataset):
 
 def study(**changes):
     fields = {
-        "id": "one-claim",
+        "id": "a-study",
+        "chapter": "primer",
         "title": "One",
         "source": "A paper",
         "claim": "It is so.",
@@ -175,12 +178,16 @@ def install(folder, monkeypatch, entry_points, code):
 
 CODE = """
 import xarray
-from undertow.studies import AtMost, Study
-def make(id):
-    return Study(id=id, title="T", source="S", claim="C", run=lambda b, k, p: xarray.Dataset({"x": 1.0}),
+from undertow.studies import AtMost, Chapter, Study
+def make(id, chapter="theirs"):
+    return Study(id=id, title="T", source="S", claim="C", chapter=chapter, run=lambda b, k, p: xarray.Dataset({"x": 1.0}),
                  checks=(AtMost("x", lambda d: d["x"], 2.0),), plot=lambda d: {})
 alone, several, number = make("theirs"), (make("theirs-a"), make("theirs-b")), 3
 taken = make("flow-versus-descent")
+added = make("theirs-c", "norms")
+chapter = Chapter("theirs", "Of theirs", "What they found.", (make("theirs-d"),))
+more = [chapter, make("theirs-e")]
+same = Chapter("norms", "N", "S")
 """
 
 
@@ -197,7 +204,7 @@ def test_third_parties_are_found(tmp_path, monkeypatch):
     [
         ("thirdparty_studies:absent", "could not be loaded: AttributeError"),
         ("no_such_module:alone", "could not be loaded: ModuleNotFoundError"),
-        ("thirdparty_studies:number", "expected a Study or a sequence of them, found int"),
+        ("thirdparty_studies:number", "expected a Study, a Chapter or a sequence of them, found int"),
     ],
 )
 def test_a_broken_package_takes_no_other_with_it(tmp_path, monkeypatch, value, reason):
@@ -211,6 +218,54 @@ def test_two_studies_with_one_id_are_refused(tmp_path, monkeypatch):
     install(tmp_path, monkeypatch, {"taken": "thirdparty_studies:taken"}, CODE)
     with pytest.raises(ValueError, match="'flow-versus-descent': one of undertow, one of thirdparty"):
         all_studies()
+
+
+def test_third_parties_add_to_chapters_and_add_chapters(tmp_path, monkeypatch):
+    built_in = [chapter.id for chapter in chapters()]
+    install(tmp_path, monkeypatch, {"a": "thirdparty_studies:added", "b": "thirdparty_studies:more"}, CODE)
+    found = chapters()
+    assert [chapter.id for chapter in found] == [*built_in, "theirs"]
+    assert found[built_in.index("norms")].studies[-1].id == "theirs-c"
+    assert (found[-1].title, [one.id for one in found[-1].studies]) == ("Of theirs", ["theirs-d", "theirs-e"])
+
+
+def test_a_chapter_that_nobody_described_is_titled_by_its_id(tmp_path, monkeypatch):
+    install(tmp_path, monkeypatch, {"a": "thirdparty_studies:alone"}, CODE)
+    assert (chapters()[-1].title, chapters()[-1].sentence) == ("theirs", "")
+
+
+def test_two_chapters_with_one_id_are_refused(tmp_path, monkeypatch):
+    install(tmp_path, monkeypatch, {"same": "thirdparty_studies:same"}, CODE)
+    with pytest.raises(ValueError, match="two chapters are called 'norms': one of undertow, one of thirdparty"):
+        chapters()
+
+
+def test_a_chapter_has_its_own_studies_only():
+    with pytest.raises(ValueError, match="studies: expected those of 'norms', found 'a-study' of 'primer'"):
+        Chapter("norms", "N", "S", (study(),))
+
+
+@pytest.mark.parametrize("chapter", chapters(), ids=lambda chapter: chapter.id)
+def test_a_file_is_a_study_and_is_called_so(chapter):
+    folder = Path(undertow.studies.__file__).parent / chapter.id
+    files = {path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")}
+    assert {one.id.replace("-", "_") for one in chapter.studies} == files
+    assert chapter.sentence
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"chapter": "The Primer"}, "chapter: expected lower-case words"),
+        ({"standing": "proven"}, "standing: expected one of as published, amended, our own, found 'proven'"),
+        ({"standing": "amended"}, "published: expected something where the claim is amended"),
+        ({"standing": "amended", "published": "P."}, "refutation: expected something where the claim is amended"),
+        ({"published": "P."}, "published: expected nothing where the claim is as published"),
+    ],
+)
+def test_what_a_claim_stands_for_is_whole(changes, message):
+    with pytest.raises(ValueError, match=message):
+        study(**changes)
 
 
 def test_unknown_ids_are_refused_with_the_nearest():

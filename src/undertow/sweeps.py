@@ -58,7 +58,7 @@ def sweep(
         after the end of a run, with NaN and with -1; "final_<probe>" has the value at the end (at the chosen sample
         with early stopping), and "status", "gradient_evaluations" and "samples" tell the rest. A run that cannot start
         (its loss is not finite) is "diverged", and the others go on. After Ctrl-C: what was reached by then, with "not
-        run" as the status of what had not begun, and the attribute "interrupted" 1; press it twice to interrupt at once.
+        run" as the status of what had not begun, and the attribute "interrupted" 1; press it twice to end at once.
 
     Raises
     ------

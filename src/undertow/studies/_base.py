@@ -271,7 +271,7 @@ class Study:
         `undertow.plotting.figure`. Called once for each theme. The name becomes the file's name:
         lower-case words joined by hyphens.
     chapter : str
-        The id of the `Chapter` it belongs to; another one than the built-in ones makes a chapter of its own.
+        The id of the `Chapter` it belongs to.
     standing : "as published", "amended" or "our own"
         What the claim stands for: the source's sentence, one that was changed because that did not hold, or ours.
     published : str
@@ -298,7 +298,7 @@ class Study:
     run: Callable[[Budget, jax.Array, Callable[[float, str], None]], xr.Dataset]
     checks: tuple[AbstractCheck, ...]
     plot: Callable[[xr.Dataset], dict[str, Figure]]
-    chapter: str = "further"
+    chapter: str
     standing: Standing = "as published"
     published: str = ""
     refutation: AbstractCheck | None = None
@@ -346,11 +346,26 @@ class Chapter:
         A few words.
     sentence : str
         What it is about, in one sentence.
+    studies : tuple of Study
+        In the order in which they are shown; each names the chapter.
+
+    Raises
+    ------
+    ValueError
+        If the id is malformed, or a study belongs to another chapter.
     """
 
     id: str
     title: str
     sentence: str
+    studies: tuple[Study, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not is_slug(self.id):
+            raise ValueError(f"id: expected lower-case words joined by hyphens, found {self.id!r}")
+        for study in self.studies:
+            if study.chapter != self.id:
+                raise ValueError(f"studies: expected those of {self.id!r}, found {study.id!r} of {study.chapter!r}")
 
 
 def is_slug(text: str) -> bool:

@@ -1,51 +1,76 @@
-"""Which studies there are: the built-in ones, and those of third parties.
+"""Which studies there are: the built-in chapters, and what third parties add to them.
 
-A third party's package names its studies in the entry-point group ``undertow.studies``; each entry
-point resolves to a `Study` or to a sequence of them::
+A third party's package names its studies in the entry-point group ``undertow.studies``; each entry point resolves to a
+`Study`, to a `Chapter` with its studies, or to a sequence of these::
 
     [project.entry-points."undertow.studies"]
     mine = "my_package.my_module:study"
 """
 
 import difflib
-import importlib
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 
-from undertow.studies._base import Study, describe
+from ._base import Chapter, Study, describe
+from .data import chapter as data
+from .factorization import chapter as factorization
+from .lecture import chapter as lecture
+from .norms import chapter as norms
+from .primer import chapter as primer
 
 GROUP = "undertow.studies"
+BUILT_IN: tuple[Chapter, ...] = (primer, lecture, factorization, norms, data)
+"""In the order of the gallery: from what one sees in a plane to what it is good for."""
 
 
-def all_studies() -> tuple[Study, ...]:
-    """The built-in studies, in the order of ``undertow.studies.__all__``, then those of third parties.
+def chapters() -> tuple[Chapter, ...]:
+    """The built-in chapters in order, then those of third parties.
+
+    A third party's study of a built-in chapter comes after that chapter's own; one of a chapter that nobody has
+    described makes a chapter that is titled by its id.
 
     Returns
     -------
-    tuple of Study
+    tuple of Chapter
 
     Raises
     ------
     ValueError
-        If two studies have the same id; the message says where they come from.
+        If two studies or two chapters have the same id; the message says where they come from.
 
     Warns
     -----
     RuntimeWarning
-        If an entry point cannot be loaded or gives something else than studies; the others are
-        returned.
+        If an entry point cannot be loaded or gives something else than studies and chapters; the others are returned.
     """
-    package = importlib.import_module("undertow.studies")
-    found = [("undertow", study) for name in package.__all__ if isinstance(study := getattr(package, name), Study)]
-    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
-        found += [(_origin(point), study) for study in _load(point)]
-    origins: dict[str, str] = {}
-    for origin, study in found:
-        if study.id in origins:
-            raise ValueError(f"two studies are called {study.id!r}: one of {origins[study.id]}, one of {origin}")
-        origins[study.id] = origin
-    return tuple(study for _, study in found)
+    found = {chapter.id: chapter for chapter in BUILT_IN}
+    chapter_from = dict.fromkeys(found, "undertow")
+    study_from = {study.id: "undertow" for chapter in BUILT_IN for study in chapter.studies}
+
+    def claim(origins: dict[str, str], kind: str, name: str, origin: str) -> None:
+        if name in origins:
+            raise ValueError(f"two {kind} are called {name!r}: one of {origins[name]}, one of {origin}")
+        origins[name] = origin
+
+    loaded = [(_origin(point), part) for point in sorted(entry_points(group=GROUP), key=_name) for part in _load(point)]
+    for origin, part in loaded:
+        if isinstance(part, Chapter):
+            claim(chapter_from, "chapters", part.id, origin)
+            found[part.id] = part
+    for origin, part in loaded:
+        for study in part.studies if isinstance(part, Chapter) else (part,):
+            claim(study_from, "studies", study.id, origin)
+        if isinstance(part, Study):
+            chapter = found.get(part.chapter, Chapter(part.chapter, part.chapter, ""))
+            found[part.chapter] = replace(chapter, studies=(*chapter.studies, part))
+    return tuple(found.values())
+
+
+def all_studies() -> tuple[Study, ...]:
+    """The studies of all `chapters`, in order; raises and warns as that does."""
+    return tuple(study for chapter in chapters() for study in chapter.studies)
 
 
 def find(ids: Sequence[str] = ()) -> tuple[Study, ...]:
@@ -75,18 +100,22 @@ def _origin(point: EntryPoint) -> str:
     return point.dist.name if point.dist else f"entry point {point.name}"
 
 
-def _load(point: EntryPoint) -> tuple[Study, ...]:
-    """The studies behind an entry point; a broken package must not take the others with it."""
+def _name(point: EntryPoint) -> str:
+    return point.name
+
+
+def _load(point: EntryPoint) -> tuple[Study | Chapter, ...]:
+    """The studies and chapters behind an entry point; a broken package must not take the others with it."""
     try:
         loaded = point.load()
     except Exception as error:  # noqa: BLE001 - foreign code, imported; reported as a warning
         _warn(point, f"could not be loaded: {describe(error)}")
         return ()
-    studies = (loaded,) if isinstance(loaded, Study) else loaded
-    if not isinstance(studies, list | tuple) or not all(isinstance(study, Study) for study in studies):
-        _warn(point, f"expected a Study or a sequence of them, found {type(loaded).__name__}")
+    parts = (loaded,) if isinstance(loaded, Study | Chapter) else loaded
+    if not isinstance(parts, list | tuple) or not all(isinstance(part, Study | Chapter) for part in parts):
+        _warn(point, f"expected a Study, a Chapter or a sequence of them, found {type(loaded).__name__}")
         return ()
-    return tuple(studies)
+    return tuple(parts)
 
 
 def _warn(point: EntryPoint, what: str) -> None:
