@@ -180,8 +180,8 @@ CODE = """
 import xarray
 from undertow.studies import AtMost, Chapter, Study
 def make(id, chapter="theirs"):
-    return Study(id=id, title="T", source="S", claim="C", chapter=chapter, run=lambda b, k, p: xarray.Dataset({"x": 1.0}),
-                 checks=(AtMost("x", lambda d: d["x"], 2.0),), plot=lambda d: {})
+    return Study(id=id, title="T", source="S", claim="C", chapter=chapter,
+                 run=lambda b, k, p: xarray.Dataset({"x": 1.0}), checks=(AtMost("x", lambda d: d["x"], 2.0),), plot=lambda d: {})
 alone, several, number = make("theirs"), (make("theirs-a"), make("theirs-b")), 3
 taken = make("flow-versus-descent")
 added = make("theirs-c", "norms")
@@ -257,7 +257,6 @@ def test_a_file_is_a_study_and_is_called_so(chapter):
     ("changes", "message"),
     [
         ({"chapter": "The Primer"}, "chapter: expected lower-case words"),
-        ({"standing": "proven"}, "standing: expected one of as published, amended, our own, found 'proven'"),
         ({"standing": "amended"}, "published: expected something where the claim is amended"),
         ({"standing": "amended", "published": "P."}, "refutation: expected something where the claim is amended"),
         ({"published": "P."}, "published: expected nothing where the claim is as published"),
