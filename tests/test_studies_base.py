@@ -181,7 +181,8 @@ import xarray
 from undertow.studies import AtMost, Chapter, Study
 def make(id, chapter="theirs"):
     return Study(id=id, title="T", source="S", claim="C", chapter=chapter,
-                 run=lambda b, k, p: xarray.Dataset({"x": 1.0}), checks=(AtMost("x", lambda d: d["x"], 2.0),), plot=lambda d: {})
+                 run=lambda b, k, p: xarray.Dataset({"x": 1.0}), checks=(AtMost("x", lambda d: d["x"], 2.0),),
+                 plot=lambda d: {})
 alone, several, number = make("theirs"), (make("theirs-a"), make("theirs-b")), 3
 taken = make("flow-versus-descent")
 added = make("theirs-c", "norms")
