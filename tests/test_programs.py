@@ -11,6 +11,7 @@ import pytest
 from contract import compilations
 
 import undertow as ut
+from undertow import _programs
 
 SCRIPT = """
 import collections, sys
@@ -54,6 +55,34 @@ def test_the_folder_is_checked(tmp_path):
         ut.keep_programs(tmp_path / "file")
     with pytest.raises(TypeError, match="folder"):
         ut.keep_programs(3)  # pyright: ignore[reportArgumentType]
+
+
+def test_programs_are_let_go_before_their_memory_maps_run_out(tmp_path, monkeypatch):
+    """Of which Linux grants a process so many, and every shape takes some."""
+    maps, limit = tmp_path / "maps", tmp_path / "limit"
+    limit.write_text("200")
+    monkeypatch.setattr(_programs, "MAPS", maps)
+    monkeypatch.setattr(_programs, "LIMIT", limit)
+    monkeypatch.setattr(_programs, "_seen", set())
+    calls = []
+    monkeypatch.setattr(_programs.jax, "clear_caches", lambda: calls.append(None))
+
+    def start(numbers):
+        for number in numbers:
+            _programs.make_room(_programs.Key(bytes([number]), list))
+
+    for count, cleared in ((100, 0), (101, 1)):
+        maps.write_text("a map\n" * count)
+        start(range(15))
+        assert len(calls) == 0  # it looks once in a while
+        start([3, 3, 3])  # nothing new
+        assert len(calls) == 0
+        start([15])
+        assert len(calls) == cleared
+        start(range(100, 116))
+        assert len(calls) == 2 * cleared
+        _programs._seen.clear()
+        calls.clear()
 
 
 def test_other_probes_share_the_program_of_the_path():

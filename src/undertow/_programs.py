@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -42,6 +43,28 @@ class Key:
 
     def __hash__(self) -> int:
         return hash(self.digest)
+
+
+MAPS, LIMIT = Path("/proc/self/maps"), Path("/proc/sys/vm/max_map_count")
+_seen: set[bytes] = set()
+
+
+def make_room(program: Key) -> None:
+    """Before a program is compiled: let all go where their memory maps are half of those that Linux grants a process.
+
+    Each new shape of a run adds some 160, and beyond the limit (65,530 as a rule) LLVM ends the process. What is needed
+    again is compiled again. It looks once in sixteen new programs.
+    """
+    if program.digest in _seen:
+        return
+    _seen.add(program.digest)
+    if len(_seen) % 16 or not (MAPS.exists() and LIMIT.exists()):
+        return
+    with MAPS.open("rb") as file:
+        maps = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(2**20), b""))
+    if maps > int(LIMIT.read_text()) // 2:
+        jax.clear_caches()
+        _seen.clear()
 
 
 def filter_jit(function: Callable[..., Any]) -> Callable[..., Any]:

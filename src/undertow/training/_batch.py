@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._programs import Key
+from .._programs import Key, make_room
 from ..dynamics._base import Snapshots, State
 from ._plan import Plan, Setup
 
@@ -27,6 +27,7 @@ class Batch:
         self.varied, self.shared = _split([p.program.arrays for p in plans], jax.tree.leaves(places))
         watching = [plan.watching.arrays for plan in plans]
         self.probes_varied, self.probes_shared = _split(watching, [False] * len(watching[0]))
+        make_room(self.program)
         self.state = _start(self.program, self.varied, self.shared)
 
     def numbers(self, x: jax.Array) -> np.ndarray:

@@ -13,8 +13,8 @@ from .what_my_parameterization_regularizes import study as what_my_parameterizat
 chapter = Chapter(
     id="lecture",
     title="Vectors",
-    sentence="Where gradient and mirror flow end among all solutions of linear equations, and which convex program says "
-    "so beforehand.",
+    sentence="Where gradient and mirror flow end among all solutions of linear equations, and which convex program "
+    "says so beforehand.",
     studies=(
         minimum_norm,
         square_map_is_least_l1,
