@@ -5,6 +5,7 @@ import json
 import math
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import hypothesis
@@ -14,6 +15,8 @@ import xarray as xr
 
 import undertow.studies
 from undertow.studies import AtLeast, AtMost, Between, Chapter, Close, Study, all_studies, chapters, find
+from undertow.studies._files import studies_of
+from undertow.studies._registry import BUILT_IN
 
 DATA = xr.Dataset({"x": 2.0, "holes": ("t", [1.0, math.nan]), "empty": ("nothing", [])})
 
@@ -246,12 +249,33 @@ def test_a_chapter_has_its_own_studies_only():
         Chapter("norms", "N", "S", (study(),))
 
 
-@pytest.mark.parametrize("chapter", chapters(), ids=lambda chapter: chapter.id)
+FOLDER = Path(undertow.studies.__file__).parent
+
+
+def test_every_folder_is_a_chapter():
+    assert {path.parent.name for path in FOLDER.glob("*/__init__.py")} == {chapter.id for chapter in BUILT_IN}
+
+
+@pytest.mark.parametrize("chapter", BUILT_IN, ids=lambda chapter: chapter.id)
 def test_a_file_is_a_study_and_is_called_so(chapter):
-    folder = Path(undertow.studies.__file__).parent / chapter.id
-    files = {path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")}
+    files = {path.stem for path in (FOLDER / chapter.id).glob("[!_]*.py")}
     assert {one.id.replace("-", "_") for one in chapter.studies} == files
+    for one in chapter.studies:
+        module = import_module(f"undertow.studies.{chapter.id}.{one.id.replace('-', '_')}")
+        assert module.study is one
     assert chapter.sentence
+
+
+def test_a_file_that_is_called_otherwise_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "a_chapter").mkdir()
+    (tmp_path / "a_chapter" / "one.py").write_text(
+        "from types import SimpleNamespace\nstudy = SimpleNamespace(id='two')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match="id: expected 'one', as the file in a_chapter is called, found 'two'"):
+        studies_of("a_chapter", "one")
+    with pytest.raises(ModuleNotFoundError, match=r"a_chapter\.no_such"):
+        studies_of("a_chapter", "no-such")
 
 
 @pytest.mark.parametrize(
