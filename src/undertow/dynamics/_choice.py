@@ -65,7 +65,7 @@ def choose(
         (
             jnp.where(up | down, 0, votes).astype(jnp.int32),
             jnp.where(down, 2 * state.patience, state.patience).astype(jnp.int32),
-            (state.mode + up - down).astype(jnp.int32),
+            state.mode + up.astype(jnp.int32) - down.astype(jnp.int32),
             tuple(states),
             None if state.direction is None else found.direction,
         ),

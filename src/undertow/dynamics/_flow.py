@@ -252,7 +252,8 @@ class Flow(Dynamics):
         start = (state, buffer, passed, jnp.zeros(count, jnp.int32), zero)
         state, buffer, slot, steps_at, _ = jax.lax.while_loop(going, attempt, start)
         state, buffer = eqx.tree_at(lambda s: s.params, state, unpack(state.params)), jax.vmap(unpack)(buffer)
-        return state, Snapshots(buffer, targets, steps_at, (jnp.arange(count) < slot) & (jnp.arange(count) >= passed))
+        slots = jnp.arange(count, dtype=jnp.int32)
+        return state, Snapshots(buffer, targets, steps_at, (slots < slot) & (slots >= passed))
 
     def _attempt(
         self, mode: str, objective: Objective, unpack: Unpack, state: FlowState, stop: Stop, last_reading: Array
@@ -337,7 +338,7 @@ class Flow(Dynamics):
             new,
             (
                 jnp.where(jnp.isfinite(next_h), next_h, h / 10).astype(h.dtype),
-                state.landings + overshoot,
+                state.landings + overshoot.astype(jnp.int32),
                 state.gradient_evaluations + cost,
                 jnp.where(lost, jnp.where(sound, STALLED, DIVERGED), new.status).astype(jnp.int32),
             ),

@@ -177,14 +177,16 @@ class GradientDescent(Dynamics):
             (total, loss), gradient = _value_and_gradient(objective, state.params)
         else:
             total, gradient = state.total, state.gradient
-        updates, optimizer = self._transformation.update(
-            gradient,
-            state.optimizer,
-            state.params,
-            value=total,
-            grad=gradient,
-            value_fn=lambda params: objective(params)[0],
-        )
+        # optax counts in integers and mixes them with numbers.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, optimizer = self._transformation.update(
+                gradient,
+                state.optimizer,
+                state.params,
+                value=total,
+                grad=gradient,
+                value_fn=lambda params: objective(params)[0],
+            )
         params = optax.apply_updates(state.params, updates)
         if state.gradient is None:
             loss, norm, after = state.loss, state.gradient_norm, None
@@ -194,7 +196,8 @@ class GradientDescent(Dynamics):
             norm = tree_norm(after)
             sound = finite(total, norm)
         steps = state.steps + 1
-        time = steps * self._learning_rate()
+        rate = self._learning_rate()
+        time = steps.astype(rate.dtype) * rate
         eps = jnp.finfo(loss.dtype).eps
         unmoved = jnp.where(tree_norm(updates) <= eps / 2 * tree_norm(params), state.unmoved + 1, 0)
         status = ended(stop, loss, norm, steps, time, objective.problem.attained)

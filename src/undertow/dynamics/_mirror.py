@@ -210,7 +210,7 @@ class Mirror(Dynamics):
         def going(carry: tuple) -> Array:
             state, snapshots, used = carry
             here = (state.status == RUNNING) & (state.mode == number)
-            return here & (passed + jnp.sum(snapshots.taken) < count) & (used < limit)
+            return here & (passed + jnp.sum(snapshots.taken, dtype=jnp.int32) < count) & (used < limit)
 
         def to_window(carry: tuple) -> tuple:
             """To the end of the window at most, so that windows do not depend on where chunks are cut."""

@@ -54,5 +54,5 @@ def to_targets(
         taken = (state.steps == target) & (state.status == RUNNING) & (index >= passed)
         return carry, (state.params, state.time, state.steps, taken)
 
-    carry, samples = jax.lax.scan(to_target, carry, jnp.arange(targets.shape[0]))
+    carry, samples = jax.lax.scan(to_target, carry, jnp.arange(targets.shape[0], dtype=jnp.int32))
     return carry, Snapshots(*samples)
