@@ -1,7 +1,9 @@
 """The command: what it prints, its exit statuses, interrupted and resumed, with workers."""
 
+import collections
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from undertow.cli import main
 
 CODE = """
 import os, pathlib, time
+import jax
 import xarray
 from undertow import plotting
 from undertow.datasets import DataNotFound
@@ -34,6 +37,9 @@ def wait(budget, key, progress):
             return run(budget, key, progress)  # as a trainer that keeps the result so far
     return run(budget, key, progress)
 
+def draw(budget, key, progress):
+    return xarray.Dataset({"x": float(jax.random.uniform(key))})
+
 def crash(budget, key, progress):
     os._exit(3)
 
@@ -46,11 +52,15 @@ def plot(dataset):
     return {"line": made}
 
 def make(id, run, check):
-    return Study(id=id, title="T " + id, source="S", claim="C.", chapter="theirs", run=run, checks=(check,), plot=plot)
+    return Study(
+        id=id, title="T " + id, source="S", claim="C.", run=run, checks=(check,), plot=plot, chapter="fakes",
+        standing="our own", example="print(1)",
+    )
 
 small = AtMost("x", lambda d: d["x"], 2.0)
 studies = [make("fake-holds", run, small), make("fake-fails", run, AtLeast("x", lambda d: d["x"], 2.0)),
-           make("fake-waits", wait, small), make("fake-crashes", crash, small), make("fake-missing", missing, small)]
+           make("fake-waits", wait, small), make("fake-crashes", crash, small), make("fake-missing", missing, small),
+           make("fake-draws", draw, small)]
 """
 
 
@@ -65,7 +75,7 @@ def fakes(tmp_path, monkeypatch):
     (folder / "undertow_fakes.py").write_text(CODE)
     monkeypatch.delitem(sys.modules, "undertow_fakes", raising=False)
     monkeypatch.syspath_prepend(folder)
-    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH")))))
     monkeypatch.chdir(tmp_path)
     return folder
 
@@ -106,11 +116,32 @@ def test_json_is_the_summary(tmp_path, capsys):
 @pytest.mark.usefixtures("fakes")
 def test_studies_are_listed(capsys):
     assert call("studies") == 0
-    assert "fake-holds" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert re.search(r"^fakes\n  fake-holds  +T fake-holds \(our own\)\n +S\n", shown, re.MULTILINE)
     assert call("studies", "--json") == 0
-    rows = json.loads(capsys.readouterr().out)["studies"]
-    assert {"id": "fake-holds", "title": "T fake-holds", "source": "S", "claim": "C."} in rows
-    assert {"flow-versus-descent", "image-completion"} <= {row["id"] for row in rows}
+    content = json.loads(capsys.readouterr().out)
+    row = {"id": "fake-holds", "title": "T fake-holds", "source": "S", "claim": "C."}
+    row |= {"chapter": "fakes", "standing": "our own", "published": None}
+    assert row in content["studies"]
+    assert {"id": "fakes", "title": "fakes", "sentence": ""} in content["chapters"]
+    assert {"flow-versus-descent", "image-completion"} <= {row["id"] for row in content["studies"]}
+    counts = collections.Counter(row["standing"] for row in content["studies"])
+    assert content["tally"] == {standing: counts[standing] for standing in ("as published", "amended", "our own")}
+    tally = ", ".join(f"{number} {standing}" for standing, number in content["tally"].items())
+    assert shown.endswith(f"\n{len(content['studies'])} claims: {tally}\n")
+
+
+@pytest.mark.usefixtures("fakes")
+def test_a_seed_of_the_user(tmp_path, capsys):
+    for seed, out in ((0, "zero"), (7, "seven"), (2**32 - 1, "last")):
+        assert call("reproduce", "fake-draws", "--seed", seed, "--out", tmp_path / out) == 0
+    assert call("reproduce", "fake-draws", "--out", tmp_path / "left-out") == 0
+    measured = {
+        folder: json.loads((tmp_path / folder / "summary.json").read_text())["studies"][0]["checks"][0]["measured"]
+        for folder in ("zero", "seven", "last", "left-out")
+    }
+    assert measured["zero"] == measured["left-out"]
+    assert len(set(measured.values())) == 3
 
 
 @pytest.mark.usefixtures("fakes")
@@ -121,6 +152,9 @@ def test_studies_are_listed(capsys):
         (["reproduce", "fake-holds", "--budget", "huge"], "'huge' is not one of 'smoke', 'quick', 'full'"),
         (["reproduce", "fake-holds", "--jobs", "0"], "jobs: expected at least 1, found 0"),
         (["reproduce", "fake-holds", "--jobs", "many"], "'--jobs'"),
+        (["reproduce", "fake-holds", "--seed", "-1"], "seed: expected a whole number from 0 to 4294967295, found -1"),
+        (["reproduce", "fake-holds", "--seed", "4294967296"], "seed: expected a whole number from 0 to 4294967295"),
+        (["reproduce", "fake-holds", "--seed", "1.5"], "'--seed'"),
         (["reproduce", "fake-holds", "--out", "file"], "out: expected a folder, found a file: file"),
         (["reproduce", "fake-holds", "--out", "file/below"], "file"),
         (["reproduce", "--frehs"], "No such option"),

@@ -2,9 +2,11 @@
 
 import html.parser
 import io
+import itertools
 import json
 import re
 import signal
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -13,7 +15,7 @@ import xarray as xr
 
 from undertow import gallery, plotting
 from undertow.datasets import DataNotFound
-from undertow.gallery import _files
+from undertow.gallery import _files, _memory, _pages, _run
 from undertow.gallery._words import duration
 from undertow.studies import AtLeast, AtMost, Study
 
@@ -106,6 +108,8 @@ def test_a_study_leaves_its_folder(tmp_path):
         "the-value-dark.svg",
         "the-value.png",
         "the-value.svg",
+        "thumbnail_dark.png",
+        "thumbnail_light.png",
         "verdicts.json",
     ]
     kept = xr.load_dataset(tmp_path / "small" / "data.nc", engine="scipy")
@@ -204,9 +208,11 @@ def test_summary_has_exactly_the_promised_fields(tmp_path):
     report = reproduce([study(), study(id="gone", run=raising(DataNotFound("none")))], tmp_path)
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary == report.summary()
-    assert list(summary) == ["studies"]
+    assert list(summary) == ["tally", "tally_of_checks", "studies"]
+    names = ["id", "title", "source", "chapter", "standing", "published", "refutation", "seconds", "checks"]
     for row in summary["studies"]:
-        assert list(row) == ["id", "title", "source", "seconds", "checks"]
+        assert list(row) == names
+        assert row["published"] is row["refutation"] is None
         assert row["seconds"] >= 0
         for check in row["checks"]:
             assert list(check) == ["name", "verdict", "measured", "expected", "tolerance", "reason"]
@@ -231,12 +237,22 @@ def test_a_finished_study_is_reused(tmp_path):
     assert runs() == 1
     assert display.events == [("end", "small", True)]
     assert again.summary() == first.summary()
-    assert "reused from an earlier run" in (out / "index.html").read_text()
+    assert "reused from an earlier run" in (out / "small" / "index.html").read_text()
     reproduce([small], out, fresh=True)
     assert runs() == 2
 
 
-@pytest.mark.parametrize("change", ["budget", "seed", "version", "code", "figure gone", "data gone", "nonsense"])
+def without_refutation(verdicts):
+    """As records were before they said what came out for the published sentence."""
+    content = json.loads(verdicts.read_text())
+    del content["refutation"]
+    verdicts.write_text(json.dumps(content))
+
+
+GONE = {"figure gone": "the-value-dark.svg", "data gone": "data.nc", "thumbnail gone": "thumbnail_dark.png"}
+
+
+@pytest.mark.parametrize("change", ["budget", "seed", "version", "code", *GONE, "nonsense", "old layout"])
 def test_nothing_else_is_reused(tmp_path, monkeypatch, change):
     from undertow.gallery import _provenance
 
@@ -254,14 +270,17 @@ def test_nothing_else_is_reused(tmp_path, monkeypatch, change):
         monkeypatch.setattr(_provenance, "_library_digest", lambda: b"other")
     elif change == "nonsense":
         (out / "small" / "verdicts.json").write_text('{"state": "finished"')
+    elif change == "old layout":
+        without_refutation(out / "small" / "verdicts.json")
     else:
-        (out / "small" / ("the-value-dark.svg" if change == "figure gone" else "data.nc")).unlink()
+        (out / "small" / GONE[change]).unlink()
     if change != "budget":
         reproduce([small], out, **options)
     assert runs() == 2
 
 
-def test_what_a_study_compiled_is_let_go(tmp_path):
+def test_what_a_study_compiled_is_let_go_where_it_is_much(tmp_path, monkeypatch):
+    monkeypatch.setattr(_memory, "_MANY", 10)
     # Else a page of many studies ends in "Cannot allocate memory": programs hold memory maps, which are limited.
     programs = jax.devices()[0].client.live_executables
     functions = [jax.jit(lambda x, n=n: x + n) for n in range(20)]
@@ -277,6 +296,29 @@ def test_what_a_study_compiled_is_let_go(tmp_path):
     assert min(within) >= 20
     assert within[1] < within[0] + 20
     assert len(programs()) < 20
+
+
+def test_what_a_study_compiled_serves_the_next_one(tmp_path):
+    traced = []
+
+    @jax.jit
+    def double(x):
+        traced.append(x)
+        return 2 * x
+
+    def run(budget, key, progress):
+        double(1.0)
+        return compute(budget, key, progress)
+
+    reproduce([study(run=run), study(id="other", run=run)], tmp_path)
+    assert len(traced) == 1
+
+
+def test_nobody_knows_how_much_is_compiled(tmp_path, monkeypatch):
+    monkeypatch.setattr(_memory, "_MAPS", tmp_path / "none")
+    jax.jit(lambda x: x + 20)(1.0)
+    reproduce([study()], tmp_path)
+    assert len(jax.devices()[0].client.live_executables()) < 5
 
 
 def test_a_study_without_source_is_never_reused(tmp_path):
@@ -379,10 +421,13 @@ def test_what_could_be_reused_counts_even_when_interrupted_before_it(tmp_path):
         (lambda out: gallery.reproduce([study()], out, jobs=0), "jobs: expected at least 1, found 0"),
         (lambda out: gallery.reproduce([study()], out, jobs=2), "has to be built in or installed, unlike small"),
         (lambda out: gallery.run(study(), out, "fast"), "unknown budget"),
+        (lambda out: gallery.run(study(), out, seed=-1), "seed: expected a whole number from 0 to 4294967295"),
+        (lambda out: gallery.reproduce([study()], out, seed=2**32), "seed: .*found 4294967296"),
+        (lambda out: gallery.reproduce([study()], out, seed=True), "seed: expected a whole number, found True"),
     ],
 )
 def test_wrong_arguments_are_refused_before_any_work(tmp_path, call, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         call(tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -395,6 +440,154 @@ def test_a_file_in_the_way_is_refused(tmp_path):
     with pytest.raises(NotADirectoryError, match="small"):
         reproduce([study()], tmp_path)
     assert (tmp_path / "file").read_text() == (tmp_path / "small").read_text() == "precious"
+
+
+# --- what claims stand for ----------------------------------------------------------------------
+
+
+def amended(refutation, **changes):
+    return study(standing="amended", published="Every value is < 0.", refutation=refutation, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict", "reason", "status"),
+    [
+        ({"refutation": AtMost("value", lambda d: d["x"], 0.0)}, "refuted", "^measured 0.* at most 0$", 0),
+        (
+            {"refutation": AtMost("value", lambda d: d["x"], 1.0)},
+            "fails",
+            "holds after all: measured 0.* at most 1$",
+            1,
+        ),
+        ({"refutation": AtMost("value", lambda d: d["y"], 0.0)}, "fails", "^missing from the result: .*y", 1),
+        ({"refutation": AtMost("value", lambda d: np.nan, 0.0)}, "fails", "^measured nan, which is not a finite", 1),
+        ({"run": raising(DataNotFound("none here"))}, "not run", "^none here$", 0),
+        ({"run": raising(ValueError("bad"))}, "fails", "^ValueError: bad$", 1),
+        ({"plot": full}, "fails", "figures could not be drawn: OSError", 1),
+    ],
+)
+def test_a_published_sentence_is_refuted_by_a_number_or_it_fails(tmp_path, changes, verdict, reason, status):
+    changes = {"refutation": AtMost("value", lambda d: d["x"], 0.0)} | changes
+    report = reproduce([amended(**changes)], tmp_path)
+    assert report.exit_status == status
+    row = json.loads((tmp_path / "summary.json").read_text())["studies"][0]
+    assert (row["standing"], row["published"]) == ("amended", "Every value is < 0.")
+    found = row["refutation"]
+    assert list(found) == ["name", "verdict", "measured", "expected", "tolerance", "reason"]
+    assert found["verdict"] == verdict
+    assert re.search(reason, found["reason"]), found["reason"]
+    text = " ".join(Tags((tmp_path / "small" / "index.html").read_text()).text.split())
+    assert "As published Every value is < 0." in text
+    assert f"{verdict} value: " in text
+
+
+def test_a_record_keeps_the_refutation(tmp_path):
+    claim = amended(AtMost("value", lambda d: d["x"], 0.0))
+    first, again = (reproduce([claim], tmp_path).records[0] for _ in range(2))
+    assert again.reused
+    assert again.refutation == first.refutation
+
+
+def test_kinds_of_claims_are_counted_apart(tmp_path):
+    low = AtMost("value", lambda d: d["x"], 0.0)
+    studies = [
+        study(),
+        study(id="bad", checks=(low, *[AtLeast("last step", lambda d: d["steps"][-1], 2.0)])),
+        amended(low, id="changed"),
+        amended(AtMost("value", lambda d: d["x"], 1.0), id="after-all"),
+        study(id="own", standing="our own", run=raising(DataNotFound("none"))),
+    ]
+    report = reproduce(studies, tmp_path)
+    summary = report.summary()
+    assert summary["tally"] == {
+        "as published": {"holds": 1, "fails": 1, "not run": 0},
+        "amended": {"holds": 1, "fails": 1, "not run": 0},
+        "our own": {"holds": 0, "fails": 0, "not run": 1},
+    }
+    assert summary["tally_of_checks"] == {
+        "as published": {"holds": 3, "fails": 1, "not run": 0},
+        "amended": {"holds": 4, "fails": 0, "not run": 0},
+        "our own": {"holds": 0, "fails": 0, "not run": 2},
+    }
+    assert report.exit_status == 1
+    text = " ".join(Tags(report.page.read_text()).text.split())
+    assert "5 claims: 2 hold, 2 fail, 1 not run" in text
+    assert "As published the sentence of the source 1 1 0 3 of 4" in text
+    assert "Of 2 published sentences that were amended, 1 is refuted" in text
+
+
+# --- chapters, seeds ----------------------------------------------------------------------------
+
+
+def test_pages_lead_from_study_to_study_by_chapter(tmp_path):
+    studies = [study(id=name, chapter=chapter) for name, chapter in [("a", "one"), ("b", "two"), ("c", "one")]]
+    page = reproduce(studies, tmp_path).page
+    order = ["a", "c", "b"]
+    index = Tags(page.read_text())
+    assert [a["href"] for tag, a in index.tags if tag == "a" and a["href"].endswith("/index.html")] == [
+        f"{name}/index.html" for name in order
+    ]
+    for place, name in enumerate(order):
+        links = [a for tag, a in Tags((tmp_path / name / "index.html").read_text()).tags if tag == "a"]
+        for rel, other in (("prev", place - 1), ("next", place + 1)):
+            expected = f"../{order[other]}/index.html" if 0 <= other < 3 else None
+            assert next((a["href"] for a in links if a.get("rel") == rel), None) == expected
+        assert f"../index.html#study-{name}" in [a["href"] for a in links]
+
+
+def test_an_index_of_sixty_studies_is_small(tmp_path):
+    claim = "A sentence that says in some forty words what the source claims. " * 5
+    studies = [study(id=f"study-{n}", title="A title of some words " * 4, claim=claim) for n in range(60)]
+    records = {s.id: _run.not_run(s, "not reached yet", {}) for s in studies}
+    pictures = (gallery.Picture("the-value", claim),)
+    shown = {name: replace(record, pictures=pictures) for name, record in records.items()}
+    _pages.Pages(tmp_path, gallery.by_chapter(studies), "smoke").write(shown, "finished", [])
+    assert 100_000 < (tmp_path / "index.html").stat().st_size < 1_000_000
+
+
+def test_pages_are_true_at_any_time(tmp_path):
+    """While a study runs, the pages say what is known, also of a call that never comes back."""
+    seen = {}
+
+    def run(budget, key, progress):
+        seen["index"] = Tags((tmp_path / "index.html").read_text()).text
+        seen["own"] = Tags((tmp_path / "small" / "index.html").read_text()).text
+        seen["summary"] = json.loads((tmp_path / "summary.json").read_text())
+        return compute(budget, key, progress)
+
+    reproduce([study(id="other")], tmp_path)
+    reproduce([study(id="first"), study(run=run), study(id="other")], tmp_path)
+    assert "It was under way when this was written" in seen["index"]
+    assert "not reached yet" in seen["own"]
+    assert [row["checks"][0]["verdict"] for row in seen["summary"]["studies"]] == ["holds", "not run", "holds"]
+    assert "under way" not in (tmp_path / "index.html").read_text()
+    # A run alone has no index to keep its page true.
+    gallery.run(study(), tmp_path, "smoke")
+    assert not (tmp_path / "small" / "index.html").exists()
+
+
+def test_what_stood_in_the_way_of_seeds_is_told(tmp_path):
+    def summary(seed):
+        return reproduce(
+            [study(checks=(AtMost("a|b", lambda d: d["x"], 0.5),))], tmp_path / str(seed), seed=seed
+        ).summary()
+
+    summaries = {seed: summary(seed) for seed in (0, 1, 2)}
+    table = gallery.seeds_table(summaries)
+    values = [summaries[seed]["studies"][0]["checks"][0]["measured"] for seed in (0, 1, 2)]
+    words = ["holds" if value <= 0.5 else "1 of 1 fails" for value in values]
+    assert len(set(words)) == 2  # else these seeds show nothing
+    assert table.splitlines()[:3] == [
+        "| study | seed 0 | seed 1 | seed 2 |",
+        "| --- | --- | --- | --- |",
+        f"| small | {' | '.join(words)} |",
+    ]
+    assert "1 study comes out otherwise" in table
+    assert f"| small | a\\|b | {', '.join('holds' if v <= 0.5 else '**fails**' for v in values)} |" in table
+    old = {1: {"studies": [{"id": "x", "checks": [{"name": "y", "verdict": "holds", "measured": 1.0, "reason": ""}]}]}}
+    assert "1 of 1 runs hold; 0 studies come out otherwise" in gallery.seeds_table(old | {2: {"studies": []}})
+    with pytest.raises(ValueError, match="expected at least one seed with at least one study"):
+        gallery.seeds_table({1: {"studies": []}})
 
 
 # --- the page -----------------------------------------------------------------------------------
@@ -426,7 +619,9 @@ EVIL = "<script>alert(1)</script>\"'><img src=http://evil.example/x onerror=aler
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
+def pages(tmp_path_factory):
+    """The folder, and the text of all its pages by their place."""
+
     def draw_evil(dataset):
         figures = draw(dataset)
         figures["the-value"].set_label(EVIL)
@@ -437,62 +632,112 @@ def page(tmp_path_factory):
 
     out = tmp_path_factory.mktemp("page")
     missing = AtMost(EVIL, lambda d: d[EVIL], 1.0)
-    texts = {"title": EVIL, "source": EVIL, "claim": EVIL, "note": EVIL}
+    texts = {
+        "title": EVIL,
+        "source": EVIL,
+        "claim": EVIL,
+        "note": EVIL,
+        "example": EVIL,
+        "published": EVIL,
+    }
     studies = [
-        study(),
-        study(id="evil", run=run, plot=draw_evil, checks=(*SMALL, missing), **texts),
+        study(example="import undertow as ut\n\nprint(1 < 2)\n# True"),
+        study(
+            id="evil",
+            run=run,
+            plot=draw_evil,
+            checks=(*SMALL, missing),
+            standing="amended",
+            refutation=missing,
+            **texts,
+        ),
         study(id="gone", run=raising(DataNotFound(EVIL))),
+        study(id="broken", run=raising(ValueError(EVIL))),
     ]
-    return out, reproduce(studies, out).page.read_text()
+    reproduce(studies, out)
+    return out, {str(path.relative_to(out)): path.read_text() for path in out.rglob("*.html")}
 
 
-def test_text_of_studies_cannot_become_code(page):
-    tags = Tags(page[1])
-    kinds = {tag for tag, _ in tags.tags}
-    assert "script" not in kinds
-    assert not any(name.startswith("on") for _, attributes in tags.tags for name in attributes)
-    assert tags.text.count("<script>alert(1)</script>") >= 8
+def test_text_of_studies_cannot_become_code(pages):
+    for place, text in pages[1].items():
+        tags = Tags(text)
+        assert "script" not in {tag for tag, _ in tags.tags}
+        assert not any(name.startswith("on") for _, attributes in tags.tags for name in attributes)
+        least = {"index.html": 3, "evil/index.html": 9, "gone/index.html": 2, "broken/index.html": 2}.get(place, 0)
+        assert tags.text.count("<script>alert(1)</script>") >= least, place
 
 
-def test_the_page_needs_no_network(page):
-    out, text = page
-    tags = Tags(text)
-    addresses = [
-        attributes[name]
-        for _, attributes in tags.tags
-        for name in ("src", "href", "srcset", "action", "data")
-        if name in attributes
-    ]
-    assert len(addresses) > 10
-    for address in addresses:
-        assert address.startswith(("data:", "#")) or (out / address).is_file(), address
-    assert "url(" not in text
-    assert "@import" not in text
-    policy = next(a["content"] for tag, a in tags.tags if a.get("http-equiv") == "Content-Security-Policy")
-    assert policy.startswith("default-src 'none'")
+def test_the_pages_need_no_network(pages):
+    out, texts = pages
+    assert set(texts) == {"index.html", *(f"{name}/index.html" for name in ("small", "evil", "gone", "broken"))}
+    identifiers = {place: {attributes.get("id") for _, attributes in Tags(text).tags} for place, text in texts.items()}
+    for place, text in texts.items():
+        tags = Tags(text)
+        addresses = [
+            attributes[name]
+            for _, attributes in tags.tags
+            for name in ("src", "href", "srcset", "action", "data")
+            if name in attributes
+        ]
+        assert len(addresses) > 5
+        for address in addresses:
+            if address.startswith("data:"):
+                continue
+            path, _, part = address.partition("#")
+            target = (out / place).parent / path if path else out / place
+            assert target.is_file(), (place, address)
+            assert not part or part in identifiers[str(target.resolve().relative_to(out.resolve()))]
+        assert "url(" not in text
+        assert "@import" not in text
+        policy = next(a["content"] for tag, a in tags.tags if a.get("http-equiv") == "Content-Security-Policy")
+        assert policy.startswith("default-src 'none'")
 
 
-def test_the_page_says_what_came_out(page):
-    text = " ".join(Tags(page[1]).text.split())
-    assert text.index("implicit regularization") < text.index("What came out") < text.index("Settings")
-    assert "3 claims, 7 checks: 4 hold, 1 fails, 2 not run" in text
-    assert "✗ fails 1 of 3 checks" in text
-    for words in ("at most 1", "1e-06", "exact", f"jax {jax.__version__}", "run time", "smoke"):
+def test_the_index_says_what_came_out(pages):
+    text = " ".join(Tags(pages[1]["index.html"]).text.split())
+    assert text.index("implicit regularization") < text.index("What came out") < text.index("A value is small.")
+    assert "4 claims: 1 holds, 2 fail, 1 not run" in text
+    assert "✗ fails 1 of 3 checks amended" in text
+    assert "✓ holds 2 of 2 checks as published" in text
+
+
+def test_the_page_of_a_study_has_its_numbers(pages):
+    text = " ".join(Tags(pages[1]["small/index.html"]).text.split())
+    for words in ("at most 1", "1e-06", "exact", f"jax {jax.__version__}", "run time", "smoke", "A paper, 2020"):
         assert words in text
-    links = [attributes.get("href") for tag, attributes in Tags(page[1]).tags if tag == "a"]
-    assert {"small/data.nc", "small/the-value.png", "small/the-value.svg", "#evil", "summary.json"} <= set(links)
-    targets = {attributes.get("id") for _, attributes in Tags(page[1]).tags}
-    assert {link[1:] for link in links if link.startswith("#")} <= targets
+    assert "Do it yourself" in text
+    assert "import undertow as ut print(1 < 2) # True" in text
+    tags = Tags(pages[1]["small/index.html"]).tags
+    links = {attributes.get("href") for tag, attributes in tags if tag == "a"}
+    assert {"data.nc", "the-value.png", "the-value.svg", "verdicts.json", "../index.html#study-small"} <= links
 
 
-def test_pictures_have_words_and_both_themes(page):
-    tags = Tags(page[1]).tags
-    images = [attributes for tag, attributes in tags if tag == "img"]
-    assert len(images) == 3
-    assert all(image["alt"] and image["src"].startswith("data:image/") for image in images)
-    sources = [attributes for tag, attributes in tags if tag == "source"]
-    assert len(sources) == len(images)
-    assert all("prefers-color-scheme: dark" in source["media"] for source in sources)
+def test_a_study_without_result_has_a_page_that_says_so(pages):
+    gone, broken = (" ".join(Tags(pages[1][f"{name}/index.html"]).text.split()) for name in ("gone", "broken"))
+    assert "This study was not run: <script>" in gone
+    assert "This study broke: ValueError: <script>" in broken
+    assert "What went wrong (log)" in broken
+    assert "All data" not in gone + broken
+
+
+def test_pictures_have_words_and_both_themes(pages):
+    for place, expected in (("index.html", 3), ("small/index.html", 1), ("evil/index.html", 1), ("gone/index.html", 0)):
+        tags = Tags(pages[1][place]).tags
+        images = [attributes for tag, attributes in tags if tag == "img"]
+        assert len(images) == expected
+        assert all(image["alt"] and image["src"] for image in images)
+        sources = [attributes for tag, attributes in tags if tag == "source"]
+        assert len(sources) == len(images)
+        assert all("prefers-color-scheme: dark" in source["media"] for source in sources)
+        assert {a["srcset"] for a in sources}.isdisjoint(a["src"] for a in images)
+
+
+def test_headings_are_in_order(pages):
+    for text in pages[1].values():
+        levels = [int(tag[1]) for tag, _ in Tags(text).tags if re.fullmatch("h[1-6]", tag)]
+        assert levels[0] == 1
+        assert levels.count(1) == 1
+        assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
 
 
 def test_times_in_words():

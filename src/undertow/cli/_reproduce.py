@@ -1,4 +1,4 @@
-"""``undertow reproduce``: run claims anew and write the page."""
+"""``undertow reproduce``: run claims anew and write the pages."""
 
 import enum
 import json
@@ -30,12 +30,16 @@ def reproduce(
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write to.")] = Path("gallery-out"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the content of summary.json.")] = False,
     jobs: Annotated[int, typer.Option(metavar="N", help="How many claims run at a time.")] = 1,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="The base seed, from 0 to 4294967295, of which all random draws are made.")
+    ] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Run again what finished earlier.")] = False,
 ) -> None:
-    """Run published claims anew; write DIR/index.html with figures and verdicts.
+    """Run claims anew; write DIR/index.html and a page for each, with figures and verdicts.
 
     Goes on from where an earlier call in the same folder was interrupted. Exit status: 0 when every
-    check that ran holds, 1 when one fails, 2 for wrong usage, 130 when interrupted.
+    check that ran holds, 1 when one fails or a published sentence that was amended is not refuted,
+    2 for wrong usage, 130 when interrupted.
     """
     with usage_errors(ValueError):
         from undertow import gallery
@@ -46,7 +50,7 @@ def reproduce(
             raise ValueError("no study is installed")
     # NotADirectoryError, PermissionError and the like: about DIR, which the user chose.
     with usage_errors(ValueError, OSError):
-        report = gallery.reproduce(wanted, out, budget.value, jobs=jobs, fresh=fresh)
+        report = gallery.reproduce(wanted, out, budget.value, jobs=jobs, fresh=fresh, seed=seed)
     if as_json:
         typer.echo(json.dumps(report.summary(), indent=2, ensure_ascii=False, allow_nan=False))
         typer.echo(f"wrote {report.page}", err=True)

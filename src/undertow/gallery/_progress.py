@@ -4,7 +4,7 @@ import sys
 from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
 
-from undertow.gallery._run import Record
+from undertow.gallery._record import Record
 from undertow.gallery._words import duration, outcome
 from undertow.studies import Study
 
@@ -112,7 +112,7 @@ class Bars:
 def _last_line(record: Record) -> str:
     tail = "reused from an earlier run" if record.reused else duration(record.seconds)
     line = f"{record.study.id}: {outcome(record)}, {tail}"
-    for check in record.checks:
+    for check in (*record.checks, *((record.refutation,) if record.refutation else ())):
         if check.verdict == "fails":
             line += f"\n    {check.name}: {check.reason}"
     return line

@@ -23,7 +23,7 @@ def key_for(study_id: str, seed: int = 0) -> jax.Array:
     ----------
     study_id : str
     seed : int
-        The base seed, at least 0.
+        The base seed, from 0 to 2^32 - 1.
 
     Returns
     -------
@@ -46,7 +46,8 @@ def fingerprint(study: Study) -> str:
     A result is reused only where this has not changed. A study without source files, written at a
     prompt, has no fingerprint: the empty string, which never counts as the same.
     """
-    own = [_source_file(part) for part in (study.run, study.plot, *(check.measure for check in study.checks))]
+    checks = (*study.checks, *((study.refutation,) if study.refutation else ()))
+    own = [_source_file(part) for part in (study.run, study.plot, *(check.measure for check in checks))]
     if any(path is None for path in own):
         return ""
     digest = hashlib.sha256()
@@ -89,12 +90,17 @@ def _source_file(part: object) -> Path | None:
 
 @functools.cache
 def _library_digest() -> bytes:
-    """Of every module of the library that a run can reach: other studies, pages and commands it cannot."""
+    """Of every module of the library that a run can reach: other studies, pages and commands it cannot.
+
+    What the studies of a chapter share is in a file ``_shared.py`` of its own.
+    """
     root = Path(inspect.getfile(undertow)).parent
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         place = path.relative_to(root)
-        if place.parts[0] in ("gallery", "cli") or (place.parts[0] == "studies" and place.name != "_base.py"):
+        if place.parts[0] in ("gallery", "cli"):
+            continue
+        if place.parts[0] == "studies" and place.name not in ("_base.py", "_shared.py"):
             continue
         digest.update(str(place).encode() + path.read_bytes())
     return digest.digest()

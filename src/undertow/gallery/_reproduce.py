@@ -6,28 +6,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
-
-from undertow.gallery import _files
+from undertow.gallery import _files, _tally
+from undertow.gallery._chapters import by_chapter
 from undertow.gallery._interrupt import Interrupted, raised_on_ctrl_c
-from undertow.gallery._page import write_page
+from undertow.gallery._memory import let_go
+from undertow.gallery._pages import Pages, State
 from undertow.gallery._progress import Display, display_on
+from undertow.gallery._record import Record
 from undertow.gallery._run import (
+    PAGE,
     VERDICTS,
-    Record,
     broken,
     check_budget,
+    check_seed,
     clear,
     conditions,
     kept,
     not_run,
     reusable,
-    run,
+    run_again,
 )
 from undertow.gallery._workers import Ended, Moved, Started, run_in_processes
 from undertow.studies import Study, all_studies
 
-SUMMARY, PAGE = "summary.json", "index.html"
+SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Report:
     records : tuple of Record
         In the order the studies were given.
     page : pathlib.Path
-        The page that was written.
+        The index that was written; the page of a study is ``<id>/index.html`` beside it.
     interrupted : bool
         Whether Ctrl-C ended the call; the studies not reached are ``"not run"``.
     """
@@ -50,14 +52,12 @@ class Report:
 
     @property
     def exit_status(self) -> int:
-        """130 when interrupted, 1 when a check fails, else 0."""
-        if self.interrupted:
-            return 130
-        return int(any(check.verdict == "fails" for record in self.records for check in record.checks))
+        """130 when interrupted, 1 when a check fails or a published sentence is not refuted, else 0."""
+        return 130 if self.interrupted else int(any(record.fails for record in self.records))
 
     def summary(self) -> dict[str, Any]:
-        """The content of ``summary.json``."""
-        return {"studies": [record.summary() for record in self.records]}
+        """The content of ``summary.json``: the studies, and how many claims and checks came out how, by standing."""
+        return _summary(self.records)
 
 
 def reproduce(
@@ -70,11 +70,12 @@ def reproduce(
     seed: int = 0,
     display: Display | None = None,
 ) -> Report:
-    """Run studies, and write their folders, ``summary.json`` and the page ``index.html``.
+    """Run studies, and write their folders and pages, ``summary.json`` and the index ``index.html``.
 
     A study that finished earlier in ``out`` under the same conditions (budget, seed, code,
-    versions) is reused. On Ctrl-C the finished studies are kept, and the page is written with the
-    others as not run; the next call goes on from there.
+    versions) is reused. On Ctrl-C the finished studies are kept, and the others are shown as not
+    run; the next call goes on from there. Pages and summary are written at the start and after
+    every study, so that they are true at any time.
 
     Parameters
     ----------
@@ -84,12 +85,12 @@ def reproduce(
         A folder; made where it does not exist.
     budget : "smoke", "quick" or "full"
     jobs : int
-        How many studies run at a time. With more than one, each runs in a process of its own and is
-        looked up there by its id, so it has to be built in or installed.
+        How many studies run at a time. With more than one, they run in processes of their own and are
+        looked up there by their ids, so they have to be built in or installed.
     fresh : bool
         Run again what could be reused.
     seed : int
-        The base seed, from which and from its id each study's key is derived.
+        The base seed, from 0 to 2^32 - 1, from which and from its id each study's key is derived.
     display : Display, optional
         What shows the progress; by default bars on a terminal, plain lines elsewhere, on standard error.
 
@@ -99,30 +100,42 @@ def reproduce(
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         If an argument is out of range, or a study cannot be looked up for ``jobs > 1``.
     NotADirectoryError
         If ``out`` is a file.
     """
     out = Path(out)
+    check_seed(seed)
     _check(studies, out, budget, jobs)
     out.mkdir(parents=True, exist_ok=True)
-    records: dict[str, Record] = {}
+    records = {study.id: not_run(study, "not reached yet", conditions(study, budget, seed)) for study in studies}
+    pages = Pages(out, by_chapter(studies), budget)
+    ended: set[str] = set()
     interrupted = False
+
+    def write(state: State, changed: Sequence[str]) -> None:
+        _files.write_json(out / SUMMARY, _summary(tuple(records.values())))
+        pages.write(records, state, changed)
+
     with display or display_on(total=len(studies)) as shown:
 
         def keep(record: Record) -> None:
             records[record.study.id] = record
+            ended.add(record.study.id)
             shown.end(record)
+            write("under way", [record.study.id])
 
         try:
             with raised_on_ctrl_c():
                 # What can be reused first: an interrupt must not make it look as if it had not run.
-                if not fresh:
-                    for study in studies:
-                        if record := reusable(study, out, budget, seed):
-                            keep(record)
-                rest = [study for study in studies if study.id not in records]
+                reused = [] if fresh else [r for study in studies if (r := reusable(study, out, budget, seed))]
+                records |= {record.study.id: record for record in reused}
+                ended |= {record.study.id for record in reused}
+                write("under way", list(records))
+                for record in reused:
+                    shown.end(record)
+                rest = [study for study in studies if study.id not in ended]
                 if jobs == 1 or len(rest) < 2:
                     for study in rest:
                         shown.begin(study)
@@ -131,13 +144,18 @@ def reproduce(
                     _run_beside(rest, out, budget, seed, jobs, shown, keep)
         except (Interrupted, KeyboardInterrupt):
             interrupted = True
-    for study in studies:
-        if study.id not in records:
-            records[study.id] = not_run(study, "interrupted", conditions(study, budget, seed))
-    report = Report(tuple(records[study.id] for study in studies), out / PAGE, interrupted)
-    _files.write_json(out / SUMMARY, report.summary())
-    write_page(report.page, report.records, budget=budget, interrupted=interrupted)
-    return report
+    missed = [study for study in studies if study.id not in ended]
+    records |= {study.id: not_run(study, "interrupted", records[study.id].made) for study in missed}
+    write("interrupted" if interrupted else "finished", list(records))
+    return Report(tuple(records.values()), out / PAGE, interrupted)
+
+
+def _summary(records: Sequence[Record]) -> dict[str, Any]:
+    return {
+        "tally": _tally.of_studies(records),
+        "tally_of_checks": _tally.of_checks(records),
+        "studies": [record.summary() for record in records],
+    }
 
 
 def _run_here(study: Study, out: Path, budget: str, seed: int, shown: Display) -> Record:
@@ -145,10 +163,9 @@ def _run_here(study: Study, out: Path, budget: str, seed: int, shown: Display) -
         shown.move(study, fraction, message)
 
     try:
-        return run(study, out, budget, seed=seed, progress=progress)
+        return run_again(study, out, budget, seed, progress)
     finally:
-        # A compiled program holds memory maps, of which Linux grants a process 65,530: not enough for all studies.
-        jax.clear_caches()
+        let_go()
 
 
 def _run_beside(

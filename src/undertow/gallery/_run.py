@@ -5,92 +5,26 @@ import json
 import logging
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import xarray as xr
 from matplotlib.figure import Figure
 
 from undertow import plotting
-from undertow.gallery import _files, _provenance
+from undertow.gallery import _files, _provenance, _refutation
 from undertow.gallery._interrupt import raised_on_ctrl_c
-from undertow.studies import BUDGETS, Study, Verdict
+from undertow.gallery._record import KINDS, THEMES, Picture, Record
+from undertow.gallery._thumbnail import thumbnail, write_thumbnail
+from undertow.studies import BUDGETS, Study
 from undertow.studies._base import describe, is_slug
 
-DATA, VERDICTS, LOG = "data.nc", "verdicts.json", "log.txt"
-State = Literal["finished", "broken", "not run"]
-THEMES: tuple[plotting.Theme, ...] = ("light", "dark")
+DATA, VERDICTS, LOG, PAGE = "data.nc", "verdicts.json", "log.txt", "index.html"
+LARGEST_SEED = 2**32 - 1
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure of a study: ``name`` gives its files, ``caption`` its line on the page."""
-
-    name: str
-    caption: str
-
-    def file(self, theme: plotting.Theme, kind: Literal["png", "svg"]) -> str:
-        """The name of one of its four files."""
-        return f"{self.name}.{kind}" if theme == "light" else f"{self.name}-dark.{kind}"
-
-
-@dataclass(frozen=True)
-class Record:
-    """What came out of a study, as it is kept in ``verdicts.json``.
-
-    Parameters
-    ----------
-    study : Study
-    state : "finished", "broken" or "not run"
-        ``"finished"``: every check was measured and every figure drawn; only this is ever reused.
-    seconds : float
-        Of the run alone, without the figures.
-    checks : tuple of Verdict
-    made : dict
-        What the result depends on: ``budget``, ``seed``, ``fingerprint``, ``versions``.
-    hardware : dict
-    settings : dict
-        The attributes of the dataset.
-    pictures : tuple of Picture
-    reused : bool
-        Whether it was found finished from an earlier call; not kept.
-    """
-
-    study: Study
-    state: State
-    seconds: float
-    checks: tuple[Verdict, ...]
-    made: dict[str, Any]
-    hardware: dict[str, str] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
-    pictures: tuple[Picture, ...] = ()
-    reused: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
-        return {
-            "id": self.study.id,
-            "title": self.study.title,
-            "source": self.study.source,
-            "claim": self.study.claim,
-            "note": self.study.note,
-            "state": self.state,
-            "seconds": round(self.seconds, 3),
-            "checks": [verdict.to_dict() for verdict in self.checks],
-            "settings": self.settings,
-            "figures": [{"name": picture.name, "caption": picture.caption} for picture in self.pictures],
-            "made": self.made,
-            "hardware": self.hardware,
-        }
-
-    def summary(self) -> dict[str, Any]:
-        """The part that goes into ``summary.json``."""
-        whole = self.to_dict()
-        return {name: whole[name] for name in ("id", "title", "source", "seconds", "checks")}
 
 
 def run(
@@ -110,7 +44,7 @@ def run(
         The study writes to ``out/<id>/``.
     budget : "smoke", "quick" or "full"
     seed : int
-        The base seed; the study's own key is derived from it and the id.
+        The base seed, from 0 to 2^32 - 1; the study's own key is derived from it and the id.
     progress : Callable, optional
         ``progress(fraction, message)``.
 
@@ -121,12 +55,25 @@ def run(
 
     Raises
     ------
-    ValueError
-        If the budget is unknown.
+    ValueError, TypeError
+        If the budget is unknown, or the seed is no whole number in its range.
     Interrupted
         On Ctrl-C, when called from the main thread; nothing is kept of the study then.
     """
     check_budget(budget)
+    check_seed(seed)
+    (Path(out) / study.id / PAGE).unlink(missing_ok=True)  # it would show what is no longer there
+    return run_again(study, out, budget, seed, progress)
+
+
+def run_again(
+    study: Study,
+    out: str | Path,
+    budget: str,
+    seed: int,
+    progress: Callable[[float, str], None] | None = None,
+) -> Record:
+    """As `run`, but the page in the folder stays: the gallery keeps it true."""
     folder = Path(out) / study.id
     folder.mkdir(parents=True, exist_ok=True)
     clear(folder)
@@ -158,7 +105,7 @@ def reusable(study: Study, out: Path, budget: str, seed: int) -> Record | None:
     record = kept(study, out) if made["fingerprint"] else None
     if record is None or record.state != "finished" or record.made != made:
         return None
-    names = [DATA, *(picture.file(theme, kind) for picture in record.pictures for theme, kind in _kinds())]
+    names = [DATA, *_files_of(record.pictures)]
     complete = all((out / study.id / name).is_file() for name in names)
     return replace(record, reused=True) if complete else None
 
@@ -170,32 +117,28 @@ def kept(study: Study, out: Path) -> Record | None:
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        record = Record(
-            study=study,
-            state=content["state"],
-            seconds=float(content["seconds"]),
-            checks=tuple(Verdict(**verdict) for verdict in content["checks"]),
-            made=content["made"],
-            hardware=content["hardware"],
-            settings=content["settings"],
-            pictures=tuple(Picture(**picture) for picture in content["figures"]),
-        )
+        record = Record.from_dict(study, content)
     except (OSError, ValueError, KeyError, TypeError) as error:
         _log.warning("%s is no record that this version can read: %s", path, describe(error))
         return None
     # Words that are built from other files than the study's own do not show in the fingerprint.
     same_names = [check.name for check in study.checks] == [verdict.name for verdict in record.checks]
-    return record if same_names and content["id"] == study.id else None
+    same_sentence = getattr(study.refutation, "name", None) == getattr(record.refutation, "name", None)
+    return record if same_names and same_sentence and content["id"] == study.id else None
 
 
 def not_run(study: Study, reason: str, made: dict[str, Any], seconds: float = 0.0) -> Record:
     """The record of a study that did not run."""
-    return Record(study, "not run", seconds, tuple(check.not_run(reason) for check in study.checks), made)
+    checks = tuple(check.not_run(reason) for check in study.checks)
+    refutation = _refutation.without_number(study.refutation, "not run", reason)
+    return Record(study, "not run", seconds, checks, made, refutation)
 
 
 def broken(study: Study, reason: str, made: dict[str, Any], seconds: float = 0.0) -> Record:
     """The record of a study that broke: every check fails, with the reason."""
-    return Record(study, "broken", seconds, tuple(check.failed(reason) for check in study.checks), made)
+    checks = tuple(check.failed(reason) for check in study.checks)
+    refutation = _refutation.without_number(study.refutation, "fails", reason)
+    return Record(study, "broken", seconds, checks, made, refutation)
 
 
 def check_budget(budget: str) -> None:
@@ -204,15 +147,23 @@ def check_budget(budget: str) -> None:
         raise ValueError(f"budget: unknown budget {budget!r}; expected one of {', '.join(BUDGETS)}")
 
 
+def check_seed(seed: int) -> None:
+    """Raise an error unless the seed is a whole number that a JAX key can be made of, each giving another one."""
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise TypeError(f"seed: expected a whole number, found {seed!r}")
+    if not 0 <= seed <= LARGEST_SEED:
+        raise ValueError(f"seed: expected a whole number from 0 to {LARGEST_SEED}, found {seed}")
+
+
 def clear(folder: Path) -> None:
     """Remove what an earlier run wrote here, the verdicts first: without them the rest counts for nothing."""
     _files.remove_partial(folder)
-    names = [VERDICTS, DATA, LOG]
+    names = [VERDICTS, DATA, LOG, *map(thumbnail, THEMES)]
     # A record that cannot be read names no figures; its files are overwritten by those of the same name.
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         content = json.loads((folder / VERDICTS).read_text(encoding="utf-8"))
         pictures = [Picture(**picture) for picture in content["figures"] if is_slug(picture["name"])]
-        names += [picture.file(theme, kind) for picture in pictures for theme, kind in _kinds()]
+        names += _files_of(pictures)
     for name in names:
         (folder / name).unlink(missing_ok=True)
 
@@ -244,6 +195,7 @@ def _judged(
         seconds=seconds,
         checks=study.judge(dataset),
         made=made,
+        refutation=_refutation.judge(study.refutation, dataset),
         hardware=_provenance.hardware(),
         settings=_files.settings_of(dataset),
     )
@@ -254,7 +206,8 @@ def _judged(
         reason = f"the figures could not be drawn: {describe(error)}"
         _keep_traceback(study, error, folder)
         checks = tuple(replace(verdict, verdict="fails", reason=reason) for verdict in record.checks)
-        return replace(record, state="broken", checks=checks)
+        refutation = record.refutation and replace(record.refutation, verdict="fails", reason=reason)
+        return replace(record, state="broken", checks=checks, refutation=refutation)
 
 
 def _draw(study: Study, dataset: xr.Dataset, folder: Path) -> tuple[Picture, ...]:
@@ -264,8 +217,9 @@ def _draw(study: Study, dataset: xr.Dataset, folder: Path) -> tuple[Picture, ...
             figures = study.plot(dataset)
             pictures = _pictures(figures)
             for picture in pictures:
-                for kind in ("png", "svg"):
+                for kind in KINDS:
                     plotting.save(figures[picture.name], folder / picture.file(theme, kind))
+        write_thumbnail(folder / pictures[0].file(theme, "png"), folder, theme)
     return pictures
 
 
@@ -297,10 +251,10 @@ def _keep_traceback(study: Study, error: BaseException, folder: Path) -> None:
     _files.write_text(folder / LOG, text)
 
 
-def _kinds() -> Iterator[tuple[plotting.Theme, Literal["png", "svg"]]]:
-    for theme in THEMES:
-        yield theme, "png"
-        yield theme, "svg"
+def _files_of(pictures: Sequence[Picture]) -> list[str]:
+    """The names of all files that these pictures leave, with the thumbnails of the first."""
+    figures = [picture.file(theme, kind) for picture in pictures for theme in THEMES for kind in KINDS]
+    return [*figures, *map(thumbnail, THEMES)]
 
 
 def _silent(fraction: float, message: str) -> None:

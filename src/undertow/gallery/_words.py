@@ -1,13 +1,17 @@
 """How the gallery says things: outcomes, times, numbers."""
 
-from undertow.gallery._run import Record
+from undertow.gallery._record import Record
 from undertow.studies import Outcome
 
 
 def verdict_on(record: Record) -> Outcome:
-    """One word for a study: it fails where one check fails, and holds where all were run and hold."""
-    kinds = {check.verdict for check in record.checks}
-    return "fails" if "fails" in kinds else "not run" if "not run" in kinds else "holds"
+    """One word for a study: it fails where one check fails, and holds where all were run and hold.
+
+    The sentence that was published counts too, where the claim is an amended one: it has to be refuted.
+    """
+    if record.fails:
+        return "fails"
+    return "not run" if any(check.verdict == "not run" for check in record.checks) else "holds"
 
 
 def outcome(record: Record) -> str:
@@ -15,6 +19,8 @@ def outcome(record: Record) -> str:
     word = verdict_on(record)
     if word == "not run":
         return f"not run ({record.checks[0].reason})"
+    if word == "fails" and not count(record, "fails"):
+        return "fails (the published sentence is not refuted)"
     return f"{word} ({count(record, word)} of {len(record.checks)} checks)"
 
 
