@@ -10,7 +10,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test gallery smoke slow benchmarks lock clean check-python
+.PHONY: help test gallery smoke seeds slow benchmarks lock clean check-python
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -22,12 +22,18 @@ test: $(INSTALLED) ## lint, format, types, floors, then the tests (the slow ones
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 2
 
-gallery: $(INSTALLED) ## every study at the quick budget, as one page in gallery-out
+gallery: $(INSTALLED) ## every study at the quick budget; the index is gallery-out/index.html
 	$(BIN)/undertow reproduce --budget quick --out gallery-out
 
 smoke: $(INSTALLED) ## every study in seconds: does it run at all
 	rm -rf build/smoke
 	$(BIN)/undertow reproduce --budget smoke --jobs 2 --out build/smoke
+
+seeds: $(INSTALLED) ## every study under five other seeds (hours); the table goes to docs/seeds.md
+	for seed in 1 2 3 4 5; do \
+	    $(BIN)/undertow reproduce --budget quick --seed $$seed --out build/seeds/$$seed || [ $$? -eq 1 ] || exit 1; \
+	done
+	$(BIN)/python docs/write_seeds.py build/seeds docs/seeds.md
 
 slow: $(INSTALLED) ## the tests that `make test` leaves out
 	$(BIN)/python -m pytest -n 2 -m "slow or reproduction"

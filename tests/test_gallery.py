@@ -6,7 +6,10 @@ import itertools
 import json
 import re
 import signal
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -64,6 +67,7 @@ def study(**changes):
         "source": "A paper, 2020",
         "claim": "A value is small.",
         "chapter": "primer",
+        "example": "print(1)",
     }
     fields |= {"run": compute, "checks": SMALL, "plot": draw}
     return Study(**(fields | changes))
@@ -566,7 +570,34 @@ def test_pages_are_true_at_any_time(tmp_path):
     assert not (tmp_path / "small" / "index.html").exists()
 
 
-def test_what_stood_in_the_way_of_seeds_is_told(tmp_path):
+def test_the_page_of_seeds_is_written_from_folders(tmp_path):
+    script = Path(__file__).parents[1] / "docs" / "write_seeds.py"
+    for seed in (2, 10):
+        reproduce([study()], tmp_path / "runs" / str(seed), seed=seed)
+    (tmp_path / "runs" / "10" / "summary.json").unlink()  # as while it runs
+    (tmp_path / "runs" / "notes").mkdir()
+
+    def write(runs):
+        return subprocess.run(
+            [sys.executable, script, tmp_path / runs, tmp_path / "seeds.md"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert write("runs").stderr == ""
+    text = (tmp_path / "seeds.md").read_text()
+    assert "| study | seed 2 | seed 10 |\n| --- | --- | --- |\n| small | holds | holds |" in text
+    assert "at the smoke budget" in text
+    assert f"jax {jax.__version__}" in text
+    assert re.search(r"Run on 20\d\d-\d\d-\d\d with undertow", text)
+    (tmp_path / "empty").mkdir()
+    ended = write("empty")
+    assert ended.returncode == 1
+    assert "expected folders named by a seed" in ended.stderr
+
+
+def test_what_flips_under_other_seeds_is_told(tmp_path):
     def summary(seed):
         return reproduce(
             [study(checks=(AtMost("a|b", lambda d: d["x"], 0.5),))], tmp_path / str(seed), seed=seed

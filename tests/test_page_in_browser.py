@@ -35,7 +35,6 @@ def study(name, run, bound=1.0, **changes):
         title=name.title(),
         source="A. Author, A Paper, 2020",
         claim=f"The claim of {name}.",
-        chapter="primer",
         run=run,
         checks=checks,
         plot=draw,
