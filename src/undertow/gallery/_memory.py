@@ -5,8 +5,8 @@ from pathlib import Path
 import jax
 
 _MAPS = Path("/proc/self/maps")
-# Linux grants a process 65,530 maps, and a compiled program holds several; a study at the smoke budget makes up to
-# 5,000. What is left has to do for a study at the full budget.
+# Linux grants a process 65,530 maps, and a compiled program holds several: 5,000 were seen after one study at the smoke
+# budget. What is left has to do for a study at the full budget.
 _MANY = 16_000
 
 
