@@ -6,11 +6,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_BENCHMARKS := $(VENV)/.installed-benchmarks
+INSTALLED_DOCS := $(VENV)/.installed-docs
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+# Of the interpreters on the path, and of those that pyenv keeps, the newest that runs; by hand: make NEWEST=python3.14 newest
+NEWEST ?= $(shell for python in $$(ls -d $(HOME)/.pyenv/versions/3.*/bin/python3 2>/dev/null) python3.20 python3.19 \
+    python3.18 python3.17 python3.16 python3.15 python3.14 python3.13 python3.12 python3.11 $(PYTHON); do \
+    "$$python" -c 'import ensurepip, sys, sysconfig; \
+        print("%03d.%03d.%03d" % sys.version_info[:3], sys.executable)' 2>/dev/null; \
+    done | sort | tail -n 1 | cut -d " " -f 2)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test gallery smoke seeds slow benchmarks lock clean check-python
+.PHONY: help test gallery smoke seeds slow benchmarks docs dist newest lock clean check-python
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -41,11 +49,31 @@ slow: $(INSTALLED) ## the tests that `make test` leaves out
 benchmarks: $(INSTALLED_BENCHMARKS) ## speed against what one would have used instead (installs PyTorch)
 	$(BIN)/python -m benchmarks
 
+docs: $(INSTALLED_DOCS) ## the documentation, every example executed, in build/docs/html
+	$(BIN)/python -m sphinx -W --keep-going --quiet -d build/docs/doctrees docs build/docs/html
+	@echo "The documentation is in build/docs/html/index.html"
+
+dist: $(INSTALLED) ## source distribution and wheel in dist, installed in an empty environment and run from there
+	rm -rf dist build/dist
+	$(BIN)/python -m hatchling build -d dist
+	$(BIN)/python -m venv build/dist
+	build/dist/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
+	cd build && dist/bin/undertow --version
+	cd build && dist/bin/undertow reproduce primer-rich-get-richer --budget smoke --out dist/gallery
+	rm -rf build/dist
+
+newest: ## the fast tests on the newest Python here and the newest packages, without constraints.txt
+	rm -rf build/newest
+	$(NEWEST) -m venv build/newest
+	build/newest/bin/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	build/newest/bin/python -c 'import sys, jax; print("Python", sys.version.split()[0], "JAX", jax.__version__)'
+	build/newest/bin/python -m pytest -n 2
+
 lock: check-python ## write constraints.txt anew, from the newest versions that fit together
 	rm -rf build/lock
 	"$(PYTHON)" -m venv build/lock
-	build/lock/bin/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
-	( echo "# Exact versions of everything that \`.[dev]\` installs. Written by \`make lock\`."; \
+	build/lock/bin/python -m pip install --quiet --disable-pip-version-check -e ".[dev,docs]"
+	( echo "# Exact versions of everything that \`.[dev,docs]\` installs. Written by \`make lock\`."; \
 	  build/lock/bin/python -m pip --disable-pip-version-check freeze --exclude-editable ) > build/constraints.txt
 	mv build/constraints.txt constraints.txt
 	rm -rf build/lock
@@ -68,6 +96,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 # default build brings gigabytes of GPU libraries; pip takes a build for the CPU where its settings name one.
 $(INSTALLED_BENCHMARKS): $(INSTALLED)
 	$(PIP_INSTALL) -c constraints.txt -e ".[benchmarks]" torch==2.13.0
+	@touch $@
+
+$(INSTALLED_DOCS): $(INSTALLED)
+	$(PIP_INSTALL) -c constraints.txt -e ".[docs]"
 	@touch $@
 
 check-python:

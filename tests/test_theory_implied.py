@@ -160,3 +160,10 @@ def test_wrong_input_is_refused():
         T.implied_potential("square", jnp.ones(2))
     with pytest.raises(ValueError, match=r"params: "):
         T.implied_potential(P.Power(3, 2), jnp.ones(2))
+
+
+def test_a_potential_of_several_parameters_is_quiet_in_32_bits():
+    with jax.enable_x64(False):
+        half = jnp.full(1, 0.05)
+        potential = T.implied_potential(P.SignedPower(1, depth=2), (half, half))
+        assert potential.gradient(jnp.array([1.0])).dtype == jnp.float32

@@ -13,6 +13,8 @@ from jaxtyping import Array, Float
 
 from ._validation import check_number, nearest
 
+__all__ = ["Optimizer", "group_rmsprop", "make", "names"]
+
 
 class GroupRMSPropState(NamedTuple):
     """The running mean square of the gradient over all parameters, and the number of updates."""
@@ -27,8 +29,8 @@ def group_rmsprop(learning_rate: Any, decay: float = 0.99, eps: float = 1e-6) ->
     .. math:: v \leftarrow \beta v + (1 - \beta) |g|^2, \qquad
               u \leftarrow u - \frac{\eta}{\sqrt{v / (1 - \beta^t)} + \epsilon}\, g
 
-    with |g| the Euclidean norm over all parameters together. The direction is the gradient's, so the path is close to
-    the gradient flow's, run by another clock.
+    with :math:`|g|` the Euclidean norm over all parameters together. The direction is the gradient's, so the path is
+    close to the gradient flow's, run by another clock.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from ._base import Parameterization, check_scale, check_w, draw_entries
 
 
 class Hadamard(Parameterization):
-    r"""The entrywise product :math:`w = u_1 \circ \cdots \circ u_N`, params one array of shape (N, *shape).
+    r"""The entrywise product :math:`w = u_1 \circ \cdots \circ u_N`, params one array of shape ``(N, *shape)``.
 
     Differences :math:`u_{j,i}^2 - u_{k,i}^2` are conserved along the flow. Where they are zero (balanced),
     :math:`\dot w_i = -N |w_i|^{2 - 2/N}\, \partial_i \ell(w)`: the path of ``Power`` of depth N, which is N times as

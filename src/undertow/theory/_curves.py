@@ -38,7 +38,8 @@ class VectorMap(eqx.Module):
 
     def vector(self, dtype: Any) -> Float[Array, " k"]:
         """The parameters as a vector."""
-        return ravel_pytree(self.params)[0].astype(dtype)
+        # Leaf by leaf: to find a common type of float64 leaves, JAX warns where 64 bits are off.
+        return ravel_pytree(jax.tree.map(lambda x: x.astype(dtype), self.params))[0]
 
 
 def pulled_back(phi: VectorMap, p: Float[Array, " k"], c: Float[Array, " d"]) -> Float[Array, " k"]:

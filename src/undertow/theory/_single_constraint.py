@@ -14,7 +14,7 @@ from ._scalar_modes import _check_depth
 def single_constraint_path(
     depth: float, start: Numbers, normal: Numbers, offset: float, *, points: int = 400
 ) -> Float[np.ndarray, "n d"]:
-    r"""The path of gradient flow for ``w = u^depth`` from ``start`` to the hyperplane ``normal . w = offset``.
+    r"""The path of gradient flow for ``w = u^depth`` from ``start`` to the hyperplane ``normal @ w = offset``.
 
     The loss is any function of the residual a.w - c alone, such as `LineTarget`. The flow is a mirror flow whose dual
     variable moves along a, so that with p = 2 / N - 1
