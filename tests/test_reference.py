@@ -42,7 +42,6 @@ def documented():
     for module, entries in reference.entries().items():
         text = reference.page(module, entries)
         found |= set(re.findall(r"^\.\. auto\w+:: (\S+)$", text, re.MULTILINE))
-        found |= {f"{module}.{name}" for name in re.findall(r"^\.\. py:data:: (\S+)$", text, re.MULTILINE)}
     return found
 
 

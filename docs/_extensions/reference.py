@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import undertow
-from undertow.studies import Study
 
 FOLDER = Path(__file__).parents[1] / "generated" / "reference"
 
@@ -26,9 +25,6 @@ class Entry:
         """The directive that documents it; nothing where that stands at another name."""
         if self.home != self.name:
             return ""
-        if isinstance(self.value, Study):
-            said = f"{self.value.title}: {self.value.claim}".replace("`", "``").replace("*", r"\*")
-            return f".. py:data:: {self.name.rpartition('.')[2]}\n\n   The study ``{self.value.id}``. {said}\n"
         if inspect.isclass(self.value):
             kind = "exception" if issubclass(self.value, BaseException) else "class"
             return f".. auto{kind}:: {self.name}\n   :members:\n   :show-inheritance:\n"
@@ -57,7 +53,7 @@ def page(module: str, listed: list[Entry]) -> str:
     """The page of a module, in reStructuredText: a table of what there is, then each of it."""
     parts = [f"``{module}``", "=" * (len(module) + 4), "", f".. py:module:: {module}", ""]
     parts += [inspect.getdoc(importlib.import_module(module)) or "", ""]
-    own = [entry for entry in listed if entry.home == entry.name and not isinstance(entry.value, Study)]
+    own = [entry for entry in listed if entry.home == entry.name]
     if called := [entry.name.rpartition(".")[2] for entry in own if callable(entry.value)]:
         parts += [".. autosummary::", "   :nosignatures:", "", *(f"   {name}" for name in called), ""]
     for entry in listed:
