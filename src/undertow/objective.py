@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from . import penalties
 from ._description import describe
+from ._repr import shown
 from ._validation import as_numpy
 from .parameterizations import Parameterization
 from .parameterizations._base import Params
@@ -44,6 +45,9 @@ class Objective(eqx.Module):
     parameterization: Parameterization
     penalty: Penalty | None = eqx.field(converter=_as_penalty, default=None)
     key: Array | None = None
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     def __check_init__(self) -> None:
         if not isinstance(self.problem, Problem):

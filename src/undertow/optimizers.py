@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from ._repr import called
 from ._validation import check_number, nearest
 
 __all__ = ["Optimizer", "group_rmsprop", "make", "names"]
@@ -104,6 +105,9 @@ class Optimizer(eqx.Module):
     name: str = eqx.field(static=True)
     learning_rate: Any
     options: tuple[tuple[str, Any], ...] = eqx.field(static=True)
+
+    def __repr__(self) -> str:
+        return called("Optimizer", {"name": self.name, "learning_rate": self.learning_rate, **dict(self.options)})
 
     def _transformation(self) -> optax.GradientTransformationExtraArgs:
         factory = _OURS.get(self.name) or getattr(optax, self.name)

@@ -10,6 +10,7 @@ import xarray as xr
 
 from ._validation import check_integer, has_masked
 from .training import Trajectory
+from .training._origin import common_origin
 from .training._pending import Pending, sweeping
 from .training._plan import Plan
 from .training._progress import Report, reporter
@@ -59,6 +60,8 @@ def sweep(
         with early stopping), and "status", "gradient_evaluations" and "samples" tell the rest. A run that cannot start
         (its loss is not finite) is "diverged", and the others go on. After Ctrl-C: what was reached by then, with "not
         run" as the status of what had not begun, and the attribute "interrupted" 1; press it twice to end at once.
+        Further attributes say where the numbers come from: versions, dynamics, solver and tolerances, precision, device
+        and date (UTC); where runs differ in one, its values are listed.
 
     Raises
     ------
@@ -104,7 +107,8 @@ def sweep(
                 break
     interrupted = int(any(trajectory.interrupted for trajectory in results.values()))
     dataset = _dataset(axes, [results.get(i) for i in range(len(points))])
-    return dataset.assign_attrs(run_seconds_total=seconds, interrupted=interrupted)
+    origin = common_origin(results[i].origin for i in sorted(results))
+    return dataset.assign_attrs(origin, run_seconds_total=seconds, interrupted=interrupted)
 
 
 def _check_axes(over: Any) -> dict[str, list[Any]]:

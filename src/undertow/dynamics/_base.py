@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from .._repr import called, number, shown
 from .._validation import check_integer, check_number, is_traced
 from ..objective import Objective
 from ..parameterizations._base import Params
@@ -102,6 +103,21 @@ class Stop(eqx.Module):
         self.steps = jnp.asarray(steps, dtype=jnp.int32)
         self.gradient = bound("gradient", gradient, -np.inf)
 
+    def __repr__(self) -> str:
+        limits = {
+            "loss": self.loss,
+            "log_loss": self.log_loss,
+            "steps": self.steps,
+            "time": self.time,
+            "log_time": self.log_time,
+            "gradient": self.gradient,
+        }
+        # A logarithm says the same as its number, unless that is beyond the range of numbers.
+        for name in ("loss", "time"):
+            within = number(limits[name]) not in (0.0, np.inf, -np.inf)
+            del limits[f"log_{name}" if within else name]
+        return called("Stop", {name: x for name, x in limits.items() if number(x) not in (np.inf, -np.inf)})
+
 
 class State(eqx.Module):
     """Where a run stands; every dynamics adds what it needs to go on. All of it is arrays, and is saved in checkpoints.
@@ -160,6 +176,9 @@ class Snapshots(eqx.Module):
 
 class Dynamics(eqx.Module):
     """How the parameters move. Law: ``advance`` in chunks of any length gives the same states, bit for bit."""
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     @property
     @abc.abstractmethod

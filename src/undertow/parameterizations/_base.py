@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
+from .._repr import shown
 from .._validation import Numbers, check_array, check_number, is_traced
 from ..linalg import EntryPattern, axes_of
 
@@ -36,6 +37,9 @@ class Parameterization(eqx.Module):
     """
 
     shape: eqx.AbstractVar[tuple[int, ...]]
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     @abc.abstractmethod
     def init(self, key: Array, scale: ArrayLike) -> Params:

@@ -11,6 +11,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
+from .._repr import shown
 from ..parameterizations import Parameterization
 from ..parameterizations._base import Params
 
@@ -20,6 +21,9 @@ class Penalty(eqx.Module):
 
     Numbers such as a weight are arrays of the module, not static: runs of a sweep that differ in them share a program.
     """
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     @abc.abstractmethod
     def __call__(self, w: Float[Array, "..."]) -> Float[Array, ""]:
@@ -57,6 +61,9 @@ class Sum(Penalty):
 
     first: Penalty
     second: Penalty
+
+    def __repr__(self) -> str:
+        return f"{self.first!r} + {self.second!r}"
 
     def __call__(self, w: Float[Array, "..."]) -> Float[Array, ""]:
         return self.first(w) + self.second(w)

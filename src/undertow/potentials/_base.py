@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from .._repr import shown
 from .._validation import Numbers, check_array, is_traced
 
 
@@ -25,6 +26,9 @@ class Potential(eqx.Module):
     Laws, tested for every one: ``inverse_gradient(gradient(w)) == w`` inside the domain, and the other way round on
     every dual that is a gradient; ``divergence`` is positive but where its arguments are equal.
     """
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     @property
     @abc.abstractmethod

@@ -5,6 +5,7 @@ import abc
 import equinox as eqx
 from jaxtyping import Array
 
+from .._repr import shown
 from ..objective import Objective
 from ..parameterizations import Parameterization
 from ..parameterizations._base import Params
@@ -13,6 +14,9 @@ from ..problems import Problem
 
 class Probe(eqx.Module):
     """A measurement of a run. ``name`` is what it is called in the trajectory; the value is an array of fixed shape."""
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     @property
     @abc.abstractmethod

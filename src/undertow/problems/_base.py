@@ -11,6 +11,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from .._repr import shown
 from .._validation import check_choice
 from ..linalg import EntryPattern, axes_of
 from ._equations import Equations
@@ -24,6 +25,9 @@ class Problem(eqx.Module):
     shape: eqx.AbstractVar[tuple[int, ...]]
     attained: ClassVar[bool] = True
     """Whether the smallest loss is that of some ``w``; where it is approached at infinity only, no run "converged"."""
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     @abc.abstractmethod
     def loss(self, w: Float[Array, "..."]) -> Float[Array, ""]:

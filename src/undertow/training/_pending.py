@@ -21,8 +21,9 @@ class Pending(Trajectory):
         object.__setattr__(self, "plan", plan)
 
     def __getattr__(self, name: str) -> Any:
-        # Asked for what is not there yet; with dunders Python itself asks, as copying does.
-        if name.startswith("__") or "params" in vars(self):
+        # Asked for what is not there yet; with underscores Python itself asks, as copying does,
+        # or a notebook that looks for a way to show it.
+        if name.startswith("_") or "params" in vars(self):
             raise AttributeError(name)
         (found,) = execute([self.plan], lambda fraction, message: None)
         if found.interrupted:

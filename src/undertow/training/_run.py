@@ -23,6 +23,7 @@ import numpy as np
 from ..dynamics._base import CONVERGED, RUNNING, STATUSES, STOPPED
 from . import _checkpoint
 from ._batch import Batch
+from ._origin import origin_of
 from ._plan import Plan
 from ._progress import Report
 from ._samples import Grid, Records
@@ -202,6 +203,7 @@ class Run:
             seconds=time.perf_counter() - self.began,
             chosen=record.best if early else len(record.times) - 1,
             interrupted=self.interrupted,
+            origin=origin_of(plan.setup.dynamics, state.params),
         )
 
     def save(self, path: Path) -> None:

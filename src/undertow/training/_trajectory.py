@@ -11,6 +11,8 @@ from jaxtyping import Array
 from .._description import describe
 from ..parameterizations import Parameterization
 from ..parameterizations._base import Params
+from . import _showing
+from ._origin import Origin
 
 KEPT = 10_000_000
 """Most entries of a w that is kept."""
@@ -51,6 +53,8 @@ class Trajectory:
         Whether Ctrl-C ended the run.
     made_by
         The digest of the map, where it is code of the user's own; what it reads may change after the run.
+    origin
+        Versions, dynamics, tolerances, precision, device and date (UTC), as they go to the attributes of datasets.
     """
 
     params: Params
@@ -65,6 +69,10 @@ class Trajectory:
     chosen: int
     interrupted: bool
     made_by: bytes | None = None
+    origin: Origin = dataclasses.field(default_factory=dict)
+
+    __repr__ = _showing.line
+    _repr_html_ = _showing.page
 
     def keep_w(self) -> None:
         """Form w now where its map is code of the user, which may do something else when it is asked for later."""
@@ -107,7 +115,8 @@ class Trajectory:
 
         With "log_time" too where "log_loss" is watched, as it always is in log time.
 
-        Further dimensions of a probe are called after it: "singular_values_0", ...
+        Further dimensions of a probe are called after it: "singular_values_0", ... The attributes say how
+        the run ended, and where it comes from: versions, dynamics, solver and tolerances, precision, device and date.
         """
         variables: dict[str, Any] = {}
         for name, values in self.records.items():
@@ -117,6 +126,7 @@ class Trajectory:
             variables,
             coords={name: ("sample", values) for name, values in self.sampled().items()},
             attrs={
+                **self.origin,
                 "status": self.status,
                 "gradient_evaluations": self.gradient_evaluations,
                 "seconds": self.seconds,

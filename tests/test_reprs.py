@@ -1,0 +1,147 @@
+"""What parts and runs look like at a prompt and in a notebook: short, whole, without a computation."""
+
+import xml.etree.ElementTree as ET
+
+import contract
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import undertow as ut
+from undertow.training import _trajectory
+
+CASES = [*contract.PARAMETERIZATIONS, *contract.PROBLEMS, *contract.PROBES, *contract.DYNAMICS]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{i}-{case.id}" for i, case in enumerate(CASES)])
+def test_a_part_is_one_short_line_that_compiles_nothing(case):
+    with contract.compilations() as count:
+        text = repr(case.instance)
+    assert count.programs == 0
+    assert text.startswith(f"{type(case.instance).__name__}(")
+    assert "\n" not in text
+    assert len(text) < 120
+    assert "Array(" not in text
+    assert "array(" not in text
+
+
+@pytest.mark.parametrize(
+    ("part", "text"),
+    [
+        (ut.parameterizations.Power(2, 3), "Power(shape=(2,), depth=3)"),
+        (ut.parameterizations.Gram(3, 5), "Gram(shape=(3, 3), width=5)"),
+        (ut.penalties.L1(0.1) + ut.penalties.L2(2.0), "L1(weight=0.1) + L2(weight=2)"),
+        (ut.dynamics.GradientFlow(rtol=1e-3), "GradientFlow(rtol=0.001)"),
+        (ut.optimizers.make("sgd", 0.5, momentum=0.9), "Optimizer(name='sgd', learning_rate=0.5, momentum=0.9)"),
+        (ut.Stop(), "Stop(loss=1e-06, steps=1000000)"),
+        (ut.Stop(loss=None, steps=3, time=2.0, gradient=0.25), "Stop(steps=3, time=2, gradient=0.25)"),
+        (ut.Stop(log_loss=-2000.0, log_time=5000.0), "Stop(log_loss=-2000, steps=1000000, log_time=5000)"),
+        (contract.completion(), "MatrixCompletion(shape=(4, 3), values=f64[5], truth=f64[4,3])"),
+        (
+            ut.Objective(ut.problems.PointTarget([1.0, 2.0]), ut.parameterizations.Polar()),
+            "Objective(problem=PointTarget(target=f64[2]), parameterization=Polar())",
+        ),
+    ],
+)
+def test_a_part_reads_as_the_call_that_makes_it(part, text):
+    assert repr(part) == text
+
+
+def test_parts_are_shown_while_they_are_traced():
+    texts = []
+
+    def look(x):
+        texts.append((repr(ut.problems.PointTarget(jnp.stack([x, x]))), repr(ut.penalties.L1(x))))
+        assert "time=f64[]" in repr(ut.Stop(time=x))
+        return x
+
+    jax.vmap(look)(jnp.ones(3))
+    jax.jit(look)(1.0)
+    jax.grad(look)(1.0)
+    assert texts == [("PointTarget(target=f64[2])", "L1(weight=f64[])")] * 3
+
+
+def test_a_part_of_somebody_else_and_one_half_made():
+    class Ring(ut.problems.Problem):
+        shape: tuple[int, ...]
+        radii: list[float]
+
+        def loss(self, w):
+            return jnp.sum(w**2)
+
+    assert repr(Ring((2,), [0.5] * 9)) == "Ring(shape=(2,), radii=[0.5, 0.5, 0.5, 0.5, ...])"
+    assert repr(object.__new__(Ring)) == "Ring()"
+    gone = ut.penalties.L1(jnp.asarray(2.0))
+    eqx.tree_at(lambda p: p.weight, gone, replace_fn=lambda x: x.delete() or x)
+    assert repr(gone) == "L1(weight=f64[])"
+
+
+@pytest.fixture(scope="module")
+def run() -> ut.Trajectory:
+    problem, phi = contract.completion(), ut.parameterizations.DeepMatrix((4, 3), 2)
+    return ut.train(problem, phi, ut.dynamics.GradientFlow(), key=0, scale=0.1, probes=[ut.probes.SingularValues()])
+
+
+def test_a_trajectory_is_one_line(run):
+    text = repr(run)
+    assert text.startswith(f"Trajectory(status='converged', steps={run.steps[-1]}, time={run.times[-1]:.6g}, loss=")
+    assert text.endswith("probes=['loss', 'singular_values'], DeepMatrix(shape=(4, 3), depth=2, width=3))")
+    assert "\n" not in text
+    assert str(run) == text
+
+
+def test_a_trajectory_in_a_notebook(run):
+    page = run._repr_html_()
+    tree = ET.fromstring(page)  # every element is closed
+    assert "".join(tree.itertext()).startswith("Trajectory, converged")
+    assert "script" not in page
+    assert "#" not in page  # no color of its own: light and dark
+    assert len(page) < 8000
+    (curve,) = tree.iter("polyline")
+    points = np.array([point.split(",") for point in curve.attrib["points"].split()], float)
+    assert len(points) == len(run.times) - 1  # the start has no logarithm of its time
+    assert (np.diff(points[:, 0]) >= 0).all()
+    assert points[-1, 1] == points[:, 1].max()  # the loss at the end is the lowest, and y points down
+
+
+def changed(run: ut.Trajectory, **values) -> ut.Trajectory:
+    return _trajectory.Trajectory(**{**{f: getattr(run, f) for f in run.__dataclass_fields__}, **values})
+
+
+def test_a_trajectory_without_a_curve(run):
+    for records in ({}, {"loss": np.full(len(run.times), np.nan)}, {"loss": np.zeros(len(run.times))}):
+        other = changed(run, records=records)
+        assert "<svg" not in other._repr_html_()
+        ET.fromstring(other._repr_html_())
+        assert repr(other).startswith("Trajectory(status=")
+    flat = changed(run, records={"loss": np.ones(len(run.times))})
+    assert "nan" not in flat._repr_html_()
+    assert "&lt;b&gt;" in changed(run, records={"<b>": run.times})._repr_html_()
+
+
+def test_a_trajectory_beyond_all_numbers(run):
+    n = len(run.times)
+    far = changed(
+        run,
+        times=np.full(n, np.inf),
+        log_times=np.linspace(1, 5000, n),
+        records={"loss": np.zeros(n), "log_loss": np.linspace(-1, -5000, n)},
+    )
+    assert "log_time=5000, loss=0," in repr(far)
+    assert "exp(-5000)" in far._repr_html_()
+    assert "<polyline" in far._repr_html_()
+
+
+def test_a_run_that_waits_is_not_run_to_be_shown():
+    texts = []
+
+    def one(scale):
+        t = ut.train(ut.problems.PointTarget([1.0]), ut.parameterizations.Identity(1), ut.dynamics.GradientFlow(),
+                     key=0, scale=scale)  # fmt: skip
+        texts.append((repr(t), t._repr_html_(), hasattr(t, "_repr_png_"), t.waits))
+        return t
+
+    ut.sweep(one, over={"scale": [0.1]})
+    assert texts == [("Trajectory(not run yet)", "<code>Trajectory(not run yet)</code>", False, True)]
