@@ -1,6 +1,6 @@
 """Datasets say where their numbers come from, in attributes that go to disk."""
 
-import datetime
+import datetime as dt
 import importlib.metadata
 import json
 
@@ -28,8 +28,8 @@ def test_a_trajectory_knows_its_origin():
     assert (attrs["solver"], attrs["rtol"], attrs["precision"]) == ("explicit", 1e-4, "float64")
     assert "atol" not in attrs  # left to the size of the initial parameters
     assert attrs["device"] == jax.devices()[0].device_kind
-    age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(attrs["date"])
-    assert datetime.timedelta(0) <= age < datetime.timedelta(minutes=5)
+    age = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(attrs["date"])
+    assert dt.timedelta(0) <= age < dt.timedelta(minutes=5)
 
 
 def test_a_sweep_lists_what_its_runs_differ_in():

@@ -12,6 +12,8 @@ import importlib
 import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
+from ._public import public_names as _public_names
+
 if TYPE_CHECKING:
     from . import datasets as datasets
     from . import dynamics as dynamics
@@ -78,5 +80,4 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__dir__ = _public_names(__name__)

@@ -10,12 +10,16 @@ from jaxtyping import Array, Float, Int
 
 from . import penalties
 from ._description import describe
+from ._public import public_names as _public_names
 from ._repr import shown
 from ._validation import as_numpy
 from .parameterizations import Parameterization
 from .parameterizations._base import Params
 from .penalties import Penalty
 from .problems import ObservedEntries, Problem
+
+__all__ = ["Objective", "velocity"]
+__dir__ = _public_names(__name__)
 
 
 def _as_penalty(penalty: Any) -> Penalty | None:

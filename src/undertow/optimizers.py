@@ -11,10 +11,12 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from ._public import public_names as _public_names
 from ._repr import called
 from ._validation import check_number, nearest
 
 __all__ = ["Optimizer", "group_rmsprop", "make", "names"]
+__dir__ = _public_names(__name__)
 
 
 class GroupRMSPropState(NamedTuple):

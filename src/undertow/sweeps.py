@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import xarray as xr
 
+from ._public import public_names as _public_names
 from ._validation import check_integer, has_masked
 from .training import Trajectory
 from .training._origin import common_origin
@@ -16,6 +17,9 @@ from .training._plan import Plan
 from .training._progress import Report, reporter
 from .training._run import execute
 from .training._trajectory import SAMPLED
+
+__all__ = ["sweep"]
+__dir__ = _public_names(__name__)
 
 LARGE = 20_000
 """Parameters from which runs with steps of their own go one after the other on a CPU.

@@ -8,6 +8,8 @@ from undertow.datasets._table_types import Matrix, Ratings, Source
 from undertow.datasets._tables import read_pairs, read_table
 from undertow.datasets._writing import check_output, write_completed_ratings, write_matrix, write_pairs
 
+from .._public import public_names as _public_names
+
 __all__ = [
     "DataNotFound",
     "Matrix",
@@ -27,3 +29,5 @@ __all__ = [
     "write_matrix",
     "write_pairs",
 ]
+
+__dir__ = _public_names(__name__)

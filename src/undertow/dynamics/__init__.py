@@ -1,5 +1,6 @@
 """How the parameters move; and what it takes to write a dynamics of one's own."""
 
+from .._public import public_names as _public_names
 from ._base import CONVERGED as CONVERGED
 from ._base import DIVERGED as DIVERGED
 from ._base import RUNNING as RUNNING
@@ -37,3 +38,5 @@ __all__ = [
     "by_steps",
     "ended",
 ]
+
+__dir__ = _public_names(__name__)

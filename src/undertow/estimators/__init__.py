@@ -1,5 +1,6 @@
 """Estimators for data of one's own: regularized by how they are trained, not by a tuned penalty."""
 
+from .._public import public_names as _public_names
 from ._completion import Completion as Completion
 from ._completion import Effects as Effects
 from ._completion import Settings as Settings
@@ -25,3 +26,5 @@ __all__ = [
     "fit_effects",
     "held_out_errors",
 ]
+
+__dir__ = _public_names(__name__)

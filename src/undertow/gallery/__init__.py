@@ -10,6 +10,8 @@ from undertow.gallery._reproduce import Report, reproduce
 from undertow.gallery._run import run
 from undertow.gallery._seeds import seeds_table
 
+from .._public import public_names as _public_names
+
 __all__ = [
     "Bars",
     "Display",
@@ -26,3 +28,5 @@ __all__ = [
     "run",
     "seeds_table",
 ]
+
+__dir__ = _public_names(__name__)

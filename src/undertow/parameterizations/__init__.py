@@ -1,5 +1,6 @@
 """How the fitted object is written in terms of what is trained: ``w = phi(params)``."""
 
+from .._public import public_names as _public_names
 from ._base import Parameterization as Parameterization
 from ._base import Params as Params
 from ._deep_matrix import DeepMatrix as DeepMatrix
@@ -25,3 +26,5 @@ __all__ = [
     "Power",
     "SignedPower",
 ]
+
+__dir__ = _public_names(__name__)

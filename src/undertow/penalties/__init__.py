@@ -1,5 +1,6 @@
 """Explicit penalties: what is minimized beside the loss, as a function of w or of the parameters."""
 
+from .._public import public_names as _public_names
 from ._base import OnParameters as OnParameters
 from ._base import Penalty as Penalty
 from ._base import Sum as Sum
@@ -8,3 +9,5 @@ from ._norms import L1 as L1
 from ._norms import L2 as L2
 
 __all__ = ["L1", "L2", "Function", "OnParameters", "Penalty", "Sum"]
+
+__dir__ = _public_names(__name__)

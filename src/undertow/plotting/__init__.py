@@ -11,6 +11,8 @@ from undertow.plotting._figure import figure, save
 from undertow.plotting._labels import label_lines, spread
 from undertow.plotting._theme import Theme, current_theme, style, theme
 
+from .._public import public_names as _public_names
+
 __all__ = [
     "Theme",
     "color_of",
@@ -24,3 +26,5 @@ __all__ = [
     "style",
     "theme",
 ]
+
+__dir__ = _public_names(__name__)

@@ -1,5 +1,6 @@
 """Mirror maps: strictly convex potentials on w, their gradients and Bregman divergences."""
 
+from .._public import public_names as _public_names
 from ._base import Entrywise as Entrywise
 from ._base import Potential as Potential
 from ._base import bregman_divergence as bregman_divergence
@@ -23,3 +24,5 @@ __all__ = [
     "SpectralEntropy",
     "bregman_divergence",
 ]
+
+__dir__ = _public_names(__name__)

@@ -1,5 +1,6 @@
 """What is watched along the way: functions of problem, parameterization and parameters."""
 
+from .._public import public_names as _public_names
 from ._base import Probe as Probe
 from ._entries import Balancedness as Balancedness
 from ._entries import DistanceTo as DistanceTo
@@ -43,3 +44,5 @@ __all__ = [
     "StableRank",
     "TestError",
 ]
+
+__dir__ = _public_names(__name__)

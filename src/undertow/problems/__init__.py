@@ -1,5 +1,6 @@
 """What is fit: shape, loss, observations, and the ground truth where it is known."""
 
+from .._public import public_names as _public_names
 from ._base import ObservedEntries as ObservedEntries
 from ._base import Problem as Problem
 from ._equations import Equations as Equations
@@ -19,3 +20,5 @@ __all__ = [
     "PointTarget",
     "Problem",
 ]
+
+__dir__ = _public_names(__name__)

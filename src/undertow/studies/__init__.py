@@ -3,6 +3,7 @@
 A built-in study is one module, named as its id, that defines ``study``, and one line in its chapter's ``__init__.py``.
 """
 
+from .._public import public_names as _public_names
 from ._base import (
     BUDGETS,
     STANDINGS,
@@ -40,3 +41,5 @@ __all__ = [
     "chapters",
     "find",
 ]
+
+__dir__ = _public_names(__name__)

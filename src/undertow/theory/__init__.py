@@ -3,6 +3,7 @@
 Numbers come back as NumPy arrays in float64, whatever the precision of the problem.
 """
 
+from .._public import public_names as _public_names
 from ._basis_pursuit import basis_pursuit as basis_pursuit
 from ._bregman_projection import bregman_projection as bregman_projection
 from ._errors import Infeasible as Infeasible
@@ -46,3 +47,5 @@ __all__ = [
     "single_constraint_path",
     "singular_value_velocity",
 ]
+
+__dir__ = _public_names(__name__)

@@ -38,7 +38,8 @@ def page(trajectory: Any) -> str:
     loss, last = _final_loss(trajectory), float(trajectory.times[-1])
     rows = {
         "map": repr(trajectory.parameterization),
-        "steps": f"{int(trajectory.steps[-1])}, {trajectory.gradient_evaluations} gradients, {trajectory.seconds:.3g} s",
+        "steps": f"{int(trajectory.steps[-1])}, {trajectory.gradient_evaluations} gradients",
+        "seconds": f"{trajectory.seconds:.3g}",
         "time": f"{last:.6g}" if np.isfinite(last) else f"exp({trajectory.log_times[-1]:.6g})",
         "final loss": "not watched" if loss is None else f"{loss:.6g}",
         "watched": f"{', '.join(trajectory.records)} at {len(trajectory.times)} samples",
