@@ -1,6 +1,7 @@
 """A figure in the house style, made without `matplotlib.pyplot`, and its files."""
 
 import contextlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,16 @@ from matplotlib.figure import Figure
 
 from .._replacing import replacing
 from ._theme import house_style
+
+
+class _Shown(Figure):
+    """A figure that a notebook shows although `pyplot` knows nothing of it, in the colors it was drawn in."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        with house_style():
+            self.savefig(buffer, format="png", dpi=100, facecolor=self.get_facecolor(), metadata=_METADATA[".png"])
+        return buffer.getvalue()
 
 
 @contextlib.contextmanager
@@ -49,7 +60,7 @@ def figure(
     single = rows * columns == 1
     size = (width or (8.0 if single else 4.6 * columns), height or (5.0 if single else 4.4 * rows))
     with house_style():
-        made = Figure(figsize=size)
+        made = _Shown(figsize=size)
         made.set_label(caption)
         yield made, made.subplots(rows, columns, **options)
 
