@@ -6,6 +6,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from undertow import gallery
 from undertow.training import _progress
 
 
@@ -83,3 +84,27 @@ def test_a_terminal_shows_a_bar(monkeypatch) -> None:
     monkeypatch.setattr(sys, "stderr", Terminal())
     report_all()
     assert "loss 1.0" in sys.stderr.getvalue()
+
+
+def test_the_gallery_shows_one_line_that_changes_in_a_notebook(notebook: Handle, monkeypatch, capsys) -> None:
+    ticks = iter(range(100))
+    monkeypatch.setattr(_progress, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    one, other = (SimpleNamespace(id=name) for name in ("one", "other"))
+    ended = SimpleNamespace(study=one, checks=(), reused=True, seconds=1.0)
+    monkeypatch.setattr("undertow.gallery._progress.outcome", lambda record: "holds")
+    with gallery.display_on(total=2) as shown:
+        assert isinstance(shown, gallery.Notebook)
+        shown.begin(one)
+        shown.move(one, 0.5, "half")
+        shown.end(ended)
+        shown.begin(other)
+    assert [text.split("  ")[0] for text in notebook.texts] == [
+        "training",
+        "one: started",
+        "one: half",
+        "one: holds",
+        "other: started",
+    ]
+    assert "25 %" in notebook.texts[2]
+    assert "50 %" in notebook.texts[3]
+    assert capsys.readouterr().out == "one: holds, reused from an earlier run\n"

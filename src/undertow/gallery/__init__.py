@@ -2,7 +2,7 @@
 
 from undertow.gallery._chapters import by_chapter
 from undertow.gallery._interrupt import Interrupted
-from undertow.gallery._progress import Bars, Display, Lines, display_on
+from undertow.gallery._progress import Bars, Display, Lines, Notebook, display_on
 from undertow.gallery._provenance import key_for
 from undertow.gallery._record import Picture, Record
 from undertow.gallery._refutation import Refutation
@@ -17,6 +17,7 @@ __all__ = [
     "Display",
     "Interrupted",
     "Lines",
+    "Notebook",
     "Picture",
     "Record",
     "Refutation",

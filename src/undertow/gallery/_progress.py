@@ -1,5 +1,6 @@
-"""What a gallery run shows on the terminal: bars with time left, or one plain line per event."""
+"""What a gallery run shows: bars with time left on a terminal, a line in a notebook, elsewhere one line per event."""
 
+import contextlib
 import sys
 from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
@@ -7,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from undertow.gallery._record import Record
 from undertow.gallery._words import duration, outcome
 from undertow.studies import Study
+from undertow.training._progress import Report, in_notebook, reporter
 
 
 @runtime_checkable
@@ -28,7 +30,9 @@ class Display(Protocol):
 
 
 def display_on(stream: Any = None, *, total: int) -> Display:
-    """Bars where the stream (standard error by default) is a terminal, else plain lines."""
+    """Bars where the stream (standard error by default) is a terminal, a line in a notebook, else plain lines."""
+    if stream is None and in_notebook():
+        return Notebook(total)
     chosen = stream or sys.stderr
     return Bars(chosen, total) if chosen.isatty() else Lines(chosen)
 
@@ -59,6 +63,38 @@ class Lines:
     def _say(self, line: str) -> None:
         self.stream.write(line + "\n")
         self.stream.flush()
+
+
+class Notebook:
+    """In a notebook: one line that changes with what is under way, and a plain line where a study ends."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.shares: dict[str, float] = {}
+        self.lines = Lines(sys.stdout)
+        self.shown = contextlib.ExitStack()
+        self.report: Report = lambda fraction, message: None
+
+    def __enter__(self) -> "Notebook":
+        self.report = self.shown.enter_context(reporter(progress=True))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.shown.close()
+
+    def begin(self, study: Study) -> None:
+        self.move(study, 0.0, "started")
+
+    def move(self, study: Study, fraction: float, message: str) -> None:
+        self.shares[study.id] = max(fraction, self.shares.get(study.id, 0.0))
+        self.report(sum(self.shares.values()) / self.total, f"{study.id}: {message}")
+
+    def end(self, record: Record) -> None:
+        self.shares[record.study.id] = 1.0
+        self.lines.end(record)
+        self.report(sum(self.shares.values()) / self.total, f"{record.study.id}: {outcome(record)}")
 
 
 class Bars:

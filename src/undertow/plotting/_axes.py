@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ._colors import color_of
 from ._figure import figure
 from ._theme import house_style, style
 
@@ -27,6 +28,14 @@ def axes_or_figure(ax: Axes | None, caption: str, **options: Any) -> Iterator[tu
         raise ValueError("ax: expected axes of a figure, found removed ones")
     with house_style():
         yield made, ax
+
+
+def style_of(name: str, number: int) -> dict[str, Any]:
+    """The color that the name has in every figure (a depth, a dynamics); else that of the line of this number."""
+    try:
+        return {"color": color_of(name)}
+    except ValueError:
+        return line_styles(number)
 
 
 def line_styles(number: int) -> dict[str, Any]:

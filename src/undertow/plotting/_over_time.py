@@ -125,7 +125,8 @@ def singular_values(
     vectors = [str(key) for key, values in data.data_vars.items() if values.ndim == 2 and values.dims[0] == "sample"]
     if name not in vectors:
         raise ValueError(
-            f"name: no probe {name!r} with a vector a sample{nearest(name, vectors)}; watch undertow.probes.SingularValues()"
+            f"name: no probe {name!r} with a vector a sample{nearest(name, vectors)}; "
+            "watch undertow.probes.SingularValues()"
         )
     if yscale not in ("linear", "log"):
         raise ValueError(f"yscale: expected 'linear' or 'log', found {yscale!r}")

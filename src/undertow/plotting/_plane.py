@@ -16,7 +16,7 @@ from ..objective import velocity
 from ..parameterizations import Function, Parameterization
 from ..problems import Problem
 from ..training import Trajectory
-from ._axes import axes_or_figure, line_styles
+from ._axes import axes_or_figure, style_of
 from ._colors import color_of
 from ._fields import path, stream
 from ._labels import label_lines
@@ -104,7 +104,7 @@ def field(
         stream(one, x, y, moved, color=color_of("muted"), density=density)
         drawn = []
         for number, (name, at) in enumerate(named.items()):
-            color = line_styles(number)["color"]
+            color = style_of(name, number)["color"]
             drawn.append(path(one, at, color=color, label=name, zorder=4))
             one.plot(*at[0], "o", color=color, markersize=6, label=f"_start of {name}", zorder=4.5)
         one.set(xlim=across, ylim=up, xlabel="$w_1$", ylabel="$w_2$")

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .._validation import nearest
-from ._axes import axes_or_figure, line_styles
+from ._axes import axes_or_figure, style_of
 from ._labels import label_lines
 
 LOW, HIGH = 0.16, 0.84
@@ -71,7 +71,7 @@ def sweep(
         for number, part in enumerate(values):
             middle, low, high = _summary(part)
             label = f"{lines} {_text(data[lines].values[number])}" if several else "_values"
-            look = line_styles(number)
+            look = style_of(label, number)
             (line,) = one.plot(x, middle, marker="o", markersize=7, label=label, **look)
             if part.shape[1] > 1:
                 bars = np.stack([middle - low, high - middle])
