@@ -26,7 +26,8 @@ def test_a_trajectory_knows_its_origin():
     assert attrs["jax"] == importlib.metadata.version("jax")
     assert attrs["dynamics"] == "GradientFlow(solver='explicit', rtol=0.0001)"
     assert (attrs["solver"], attrs["rtol"], attrs["precision"]) == ("explicit", 1e-4, "float64")
-    assert "atol" not in attrs  # left to the size of the initial parameters
+    start = ut.parameterizations.Power(2, 2).init(jax.random.key(0), 0.1)
+    assert attrs["atol"] == pytest.approx(1e-4 / 1000 * np.sqrt(np.mean(start**2)), rel=1e-12)
     assert attrs["device"] == jax.devices()[0].device_kind
     age = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(attrs["date"])
     assert dt.timedelta(0) <= age < dt.timedelta(minutes=5)
@@ -37,13 +38,14 @@ def test_a_sweep_lists_what_its_runs_differ_in():
     assert data.attrs["rtol"] == "0.0001; 0.001"
     assert data.attrs["solver"] == "explicit"
     assert data.attrs["dynamics"].count("GradientFlow") == 2
+    assert data.attrs["atol"].count("; ") == 3  # it follows the scale
     alone = ut.sweep(run, over={"scale": [0.1, 0.2]})
     assert alone.attrs["rtol"] == 1e-4
 
 
 def test_long_lists_end_and_the_last_date_counts():
     origins = [{"date": f"2026-01-0{9 - i}", "rtol": float(i)} for i in range(7)]
-    assert _origin.common_origin(origins) == {"date": "2026-01-09", "rtol": "0.0; 1.0; 2.0; 3.0; 4.0; and 2 more"}
+    assert _origin.common_origin(origins) == {"date": "2026-01-09", "rtol": "0; 1; 2; 3; 4; and 2 more"}
     assert _origin.common_origin([]) == {}
 
 
@@ -71,3 +73,14 @@ def test_the_precision_is_that_of_the_run():
     assert low.origin["precision"] == "float32"
     assert low.origin["dynamics"] == "GradientDescent(optimizer=Optimizer(name='sgd', learning_rate=0.1))"
     assert "solver" not in low.origin
+
+
+def test_tolerances_are_those_that_were_asked_for():
+    problem, phi = ut.problems.PointTarget([1.0, 2.0]), ut.parameterizations.Identity(2)
+    flow = ut.dynamics.GradientFlow(rtol=1e-3, atol=1e-7)
+    origin = ut.train(problem, phi, flow, params=np.ones(2, np.float32), samples=4).origin
+    assert (origin["rtol"], origin["atol"], origin["precision"]) == (
+        1e-3,
+        1e-7,
+        "float32",
+    )  # not as float32 rounds them

@@ -1,5 +1,6 @@
 """What parts and runs look like at a prompt and in a notebook: short, whole, without a computation."""
 
+import dataclasses
 import xml.etree.ElementTree as ET
 
 import contract
@@ -76,6 +77,56 @@ def test_a_part_of_somebody_else_and_one_half_made():
     gone = ut.penalties.L1(jnp.asarray(2.0))
     eqx.tree_at(lambda p: p.weight, gone, replace_fn=lambda x: x.delete() or x)
     assert repr(gone) == "L1(weight=f64[])"
+
+
+def ids(*names):
+    return np.array(names, dtype=object)
+
+
+@pytest.mark.parametrize(
+    ("result", "text"),
+    [
+        (
+            ut.datasets.Ratings(np.array([0, 1]), np.array([1, 0]), np.array([4.0, 2.5]), ids("a", "b"), ids("x", "y")),
+            (
+                "Ratings(users=i64[2](numpy), items=i64[2](numpy), ratings=f64[2](numpy), user_ids=object[2](numpy), "
+                "item_ids=object[2](numpy))"
+            ),
+        ),
+        (ut.datasets.Matrix(np.ones((3, 2))), "Matrix(values=f64[3,2](numpy))"),
+        (
+            ut.estimators.Effects(3.5, np.ones(4), np.ones(3)),
+            "Effects(mean=3.5, rows=f64[4](numpy), columns=f64[3](numpy))",
+        ),
+        (
+            ut.problems.LineTarget(-1.0, -2.0, 15.0).equations(),
+            "Equations(matrix=f64[1,2](numpy), b=f64[1](numpy), weight=0.2)",
+        ),
+        (ut.linalg.EntryPattern([0, 1], [2, 0], (2, 3)), "EntryPattern(rows=i32[2], columns=i32[2], shape=(2, 3))"),
+        (
+            ut.theory.saddle_to_saddle(ut.problems.LeastSquares(np.eye(2), np.ones(2))),
+            "SaddlePath(times=f64[2](numpy), points=f64[2,2](numpy))",
+        ),
+        (
+            ut.theory.greedy_low_rank_learning(ut.problems.PointTarget(np.diag([2.0, 1.0])), max_rank=1),
+            "GreedyPath(points=f64[2,2,2](numpy), losses=f64[2](numpy), rates=f64[2](numpy), ended='max_rank')",
+        ),
+    ],
+)
+def test_what_is_read_or_found_is_one_line(result, text):
+    assert repr(result) == text
+
+
+def test_no_public_result_prints_its_arrays():
+    """Of all rooms: a data class with an array among its fields shows itself as above."""
+    found = []
+    for room in (getattr(ut, name) for name in dir(ut)):
+        for cls in (getattr(room, name) for name in getattr(room, "__all__", ())):
+            if isinstance(cls, type) and dataclasses.is_dataclass(cls) and not issubclass(cls, eqx.Module):
+                arrays = [field.name for field in dataclasses.fields(cls) if "ndarray" in str(field.type)]
+                found += [cls.__name__] if arrays else []
+                assert not arrays or "<locals>" not in cls.__repr__.__qualname__, cls  # as the decorator writes it
+    assert {"Ratings", "Matrix", "Effects", "Completion", "Trajectory"} <= set(found)
 
 
 @pytest.fixture(scope="module")

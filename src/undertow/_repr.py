@@ -20,7 +20,7 @@ MISSING = object()
 
 
 def shown(part: Any) -> str:
-    """A module as the call that makes it: ``Power(shape=(2,), depth=3)``.
+    """A module, data class or named tuple as the call that makes it: ``Power(shape=(2,), depth=3)``.
 
     Arguments that have their defaults are left out; so are those that are kept in another form, unless all are: then
     it is the fields that stand there. Nothing is computed, and of arrays only single numbers are read.
@@ -47,7 +47,7 @@ def value_text(x: Any) -> str:
         return f"{known:.6g}" if isinstance(known, float) else repr(known)
     if isinstance(x, jax.Array | np.ndarray | np.generic):
         return eqx.tree_pformat(x)
-    if isinstance(x, tuple | list):
+    if isinstance(x, tuple | list) and type(x).__repr__ in (tuple.__repr__, list.__repr__):
         inside = [value_text(item) for item in x[:_MOST]] + ["..."] * (len(x) > _MOST)
         comma = "," if isinstance(x, tuple) and len(x) == 1 else ""
         return f"({', '.join(inside)}{comma})" if isinstance(x, tuple) else f"[{', '.join(inside)}]"
@@ -64,6 +64,8 @@ def value_text(x: Any) -> str:
 
 def _fields(part: Any) -> dict[str, Any]:
     """What is there already: an error of a constructor may show a part that is half made."""
+    if isinstance(part, tuple):
+        return dict(zip(part._fields, part, strict=True))  # pyright: ignore[reportAttributeAccessIssue] (named)
     found = {field.name: getattr(part, field.name, MISSING) for field in dataclasses.fields(part) if field.repr}
     return {name: value for name, value in found.items() if value is not MISSING}
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Integer, Shaped
 
+from undertow._repr import shown
 from undertow._validation import has_masked
 
 NAMES = ("user", "item", "rating")
@@ -89,6 +90,9 @@ class Ratings:
     names: tuple[str, str, str] = NAMES
     source: Source | None = None
 
+    def __repr__(self) -> str:
+        return shown(self)
+
     def __post_init__(self) -> None:
         if not len(self.users) == len(self.items) == len(self.ratings):
             raise ValueError(
@@ -143,6 +147,9 @@ class Matrix:
     column_labels: Shaped[np.ndarray, " columns"] | None = None
     corner: str = ""
     source: Source | None = None
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     def __post_init__(self) -> None:
         if has_masked(self.values):

@@ -16,6 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.linalg import norm, svds
 
 from .._numpy_errors import usual_errors
+from .._repr import shown
 from .._validation import as_numpy, check_indices
 from ..dynamics import GradientDescent, Stop
 from ..optimizers import make
@@ -63,6 +64,9 @@ class Effects:
     rows: np.ndarray
     columns: np.ndarray
 
+    def __repr__(self) -> str:
+        return shown(self)
+
     def at(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         """The baseline at pairs (i, j); -1 stands for a row or column that is not in the table, with effect 0."""
         return self.mean + np.where(i < 0, 0, self.rows[i]) + np.where(j < 0, 0, self.columns[j])
@@ -80,6 +84,9 @@ class Completion:
     n_iter: int
     stopping_point: StoppingPoint
     validation: Trajectory | None
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     def at(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         """The completed entries at pairs (i, j); with -1 for an unknown row or column, the baseline."""

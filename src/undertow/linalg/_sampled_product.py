@@ -9,6 +9,8 @@ import numpy as np
 from jax.experimental import sparse
 from jaxtyping import Array, Float, Int
 
+from .._repr import shown
+
 CHUNK = 2048
 """Entries gathered at once: the factor rows of a chunk stay in cache, ten times faster than all at once."""
 
@@ -42,6 +44,9 @@ class EntryPattern(eqx.Module):
     rows_by_column: Int[Array, " m"]
     column_ends: Int[Array, " columns+1"]
     shape: tuple[int, int] = eqx.field(static=True)
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     def __init__(self, rows: Any, columns: Any, shape: tuple[int, int]):
         i, j = (np.asarray(x, np.int32) for x in (rows, columns))

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import scipy.sparse
 
+from .._repr import shown
 from .._validation import Numbers
 
 
@@ -34,6 +35,9 @@ class Equations:
     matrix: Numbers | scipy.sparse.sparray
     b: Numbers
     weight: float | None = None
+
+    def __repr__(self) -> str:
+        return shown(self)
 
 
 def entries(where: np.ndarray, values: Numbers, size: int, weight: float | None = None) -> Equations:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from .._repr import shown
 from .._validation import Numbers, check_array
 from ._base import Problem, check_normalization, normalized
 from ._equations import Equations, weight_of
@@ -17,6 +18,9 @@ class RankOne(NamedTuple):
 
     left: Float[Array, "m rows"]
     right: Float[Array, "m columns"]
+
+    def __repr__(self) -> str:
+        return shown(self)
 
 
 class MatrixSensing(Problem):

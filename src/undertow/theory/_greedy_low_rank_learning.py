@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.integrate import solve_ivp
 
+from .._repr import shown
 from .._validation import check_integer, check_number
 from ..problems import Problem
 from ._errors import NotUnique
@@ -40,6 +41,9 @@ class GreedyPath(NamedTuple):
     losses: Float[np.ndarray, " ranks"]
     rates: Float[np.ndarray, " ranks"]
     ended: str
+
+    def __repr__(self) -> str:
+        return shown(self)
 
 
 def greedy_low_rank_learning(

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import nnls
 
+from .._repr import shown
 from ..problems import Problem
 from ._affine_set import affine_set
 from ._basis_pursuit import other_point
@@ -31,6 +32,9 @@ class SaddlePath(NamedTuple):
 
     times: Float[np.ndarray, " jumps+1"]
     points: Float[np.ndarray, "jumps+1 ..."]
+
+    def __repr__(self) -> str:
+        return shown(self)
 
 
 def saddle_to_saddle(problem: Problem) -> SaddlePath:

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from .._repr import number
+from .._repr import number, value_text
 from ..dynamics import Dynamics
 
 SETTINGS = ("solver", "rtol", "atol")
@@ -18,12 +18,17 @@ _MOST = 5
 Origin = Mapping[str, str | float]
 
 
-def origin_of(dynamics: Dynamics, params: Any) -> dict[str, str | float]:
-    """The origin of a run that ends now, at ``params``; text and numbers only, which netCDF and Zarr keep."""
+def origin_of(dynamics: Dynamics, params: Any, atol: float | None = None) -> dict[str, str | float]:
+    """The origin of a run that ends now, at ``params``; text and numbers only, which netCDF and Zarr keep.
+
+    ``atol`` is the absolute tolerance that a flow took where it was told none.
+    """
     leaf = jax.tree.leaves(params)[0]
     settings = {name: number(getattr(dynamics, name, None)) for name in SETTINGS if hasattr(dynamics, name)}
     if isinstance(solver := getattr(dynamics, "solver", None), str):
         settings["solver"] = solver
+    if atol is not None and not isinstance(settings.get("atol"), float):
+        settings["atol"] = atol
     kept = {name: value for name, value in settings.items() if isinstance(value, str | int | float)}
     return {
         "undertow": version("undertow"),
@@ -48,5 +53,5 @@ def common_origin(origins: Iterable[Origin]) -> dict[str, str | float]:
             found[name] = values[0]
         else:
             more = [f"and {len(values) - _MOST} more"] if len(values) > _MOST else []
-            found[name] = "; ".join([*map(str, values[:_MOST]), *more])
+            found[name] = "; ".join([*(v if isinstance(v, str) else value_text(v) for v in values[:_MOST]), *more])
     return found

@@ -191,6 +191,8 @@ class Run:
             logarithms = self.batch.samples_by == "log_time"
             times, log_times = (np.exp(counted), counted) if logarithms else (counted, np.log(counted))
         status = int(self.batch.numbers(state.status)[run])
+        found = getattr(state, "atol", None)  # of a flow, where it may hang on the start
+        atol = None if found is None else float(self.batch.numbers(found)[run])
         return Trajectory(
             params=record.best_params if early else self.batch.params(run),
             parameterization=plan.setup.objective.parameterization,
@@ -203,7 +205,7 @@ class Run:
             seconds=time.perf_counter() - self.began,
             chosen=record.best if early else len(record.times) - 1,
             interrupted=self.interrupted,
-            origin=origin_of(plan.setup.dynamics, state.params),
+            origin=origin_of(plan.setup.dynamics, state.params, atol),
         )
 
     def save(self, path: Path) -> None:
