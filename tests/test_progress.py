@@ -5,8 +5,11 @@ import sys
 from types import ModuleType, SimpleNamespace
 
 import pytest
+import xarray as xr
+from matplotlib.figure import Figure
 
 from undertow import gallery
+from undertow.studies import AtMost, Study
 from undertow.training import _progress
 
 
@@ -86,25 +89,38 @@ def test_a_terminal_shows_a_bar(monkeypatch) -> None:
     assert "loss 1.0" in sys.stderr.getvalue()
 
 
-def test_the_gallery_shows_one_line_that_changes_in_a_notebook(notebook: Handle, monkeypatch, capsys) -> None:
-    ticks = iter(range(100))
-    monkeypatch.setattr(_progress, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
-    one, other = (SimpleNamespace(id=name) for name in ("one", "other"))
-    ended = SimpleNamespace(study=one, checks=(), reused=True, seconds=1.0)
-    monkeypatch.setattr("undertow.gallery._progress.outcome", lambda record: "holds")
+def test_a_gallery_run_in_a_notebook(notebook: Handle, monkeypatch, capsys) -> None:
+    times = iter([100.0, 100.0, 110.0, 120.0, 130.0])  # when it begins, and at each line
+    monkeypatch.setattr(_progress, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    check = AtMost("size", lambda data: 1.0, 2.0)
+    verdict = check.judge(xr.Dataset())
+
+    def study(name: str) -> Study:
+        about = {"title": name, "source": "A paper, 2020", "claim": "A value is small.", "chapter": "primer"}
+        return Study(name, run=lambda *_: xr.Dataset(), checks=(check,), plot=lambda _: Figure(), **about)
+
+    one, other = study("one"), study("other")
+
+    def record(study: Study, reused: bool) -> gallery.Record:
+        return gallery.Record(study, "finished", 12.0, (verdict,), {}, reused=reused)
+
     with gallery.display_on(total=2) as shown:
         assert isinstance(shown, gallery.Notebook)
         shown.begin(one)
-        shown.move(one, 0.5, "half")
-        shown.end(ended)
-        shown.begin(other)
-    assert [text.split("  ")[0] for text in notebook.texts] == [
+        shown.move(one, 0.5, "loss 1e-3")
+        shown.end(record(one, reused=False))
+        shown.end(record(other, reused=True))  # found finished: it never began
+    assert notebook.texts == [
         "training",
-        "one: started",
-        "one: half",
-        "one: holds",
-        "other: started",
+        "one: started  0 %, 0:00:00",
+        "one: loss 1e-3  25 %, 0:00:10, 0:00:30 left",
+        "one: holds (1 of 1 checks)  50 %, 0:00:20, 0:00:20 left",
+        "other: holds (1 of 1 checks)  100 %, 0:00:30, 0:00:00 left",
     ]
-    assert "25 %" in notebook.texts[2]
-    assert "50 %" in notebook.texts[3]
-    assert capsys.readouterr().out == "one: holds, reused from an earlier run\n"
+    out, error = capsys.readouterr()
+    assert out.splitlines() == [
+        "one: holds (1 of 1 checks), 12 s",
+        "other: holds (1 of 1 checks), reused from an earlier run",
+    ]
+    assert error == ""
+    assert isinstance(gallery.display_on(io.StringIO(), total=2), gallery.Lines)  # a stream of one's own

@@ -9,8 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 
 import undertow as ut
+from undertow.studies import AtMost, Study
 from undertow.training import _trajectory
 
 CASES = [*contract.PARAMETERIZATIONS, *contract.PROBLEMS, *contract.PROBES, *contract.DYNAMICS]
@@ -117,16 +119,34 @@ def test_what_is_read_or_found_is_one_line(result, text):
     assert repr(result) == text
 
 
-def test_no_public_result_prints_its_arrays():
-    """Of all rooms: a data class with an array among its fields shows itself as above."""
-    found = []
-    for room in (getattr(ut, name) for name in dir(ut)):
-        for cls in (getattr(room, name) for name in getattr(room, "__all__", ())):
-            if isinstance(cls, type) and dataclasses.is_dataclass(cls) and not issubclass(cls, eqx.Module):
-                arrays = [field.name for field in dataclasses.fields(cls) if "ndarray" in str(field.type)]
-                found += [cls.__name__] if arrays else []
-                assert not arrays or "<locals>" not in cls.__repr__.__qualname__, cls  # as the decorator writes it
-    assert {"Ratings", "Matrix", "Effects", "Completion", "Trajectory"} <= set(found)
+def test_a_study_and_what_came_out_of_a_gallery_run_are_one_line(tmp_path):
+    check = AtMost("size", lambda data: 1.0, 2.0)
+    about = {"title": "Small", "source": "A paper, 2020", "claim": "A value is small.", "chapter": "primer"}
+    study = Study("small", run=lambda *_: xr.Dataset(), checks=(check,), plot=lambda _: {}, **about)
+    assert repr(study) == "Study('small', chapter='primer', standing='as published')"
+    verdicts = (check.judge(xr.Dataset()), check.not_run("no data"))
+    record = ut.gallery.Record(study, "finished", 1.0, verdicts, {})
+    report = ut.gallery.Report((record,), tmp_path / "index.html")
+    assert repr(report) == f"Report(studies=1, holds=1, fails=0, not_run=1, page='{tmp_path / 'index.html'}')"
+
+
+SHORT = (ut.dynamics.State, ut.dynamics.Snapshots)
+"""Parts of a run under way, which equinox shows: kinds and shapes of their arrays, a line each."""
+
+
+def test_nothing_public_prints_its_arrays():
+    """Of all rooms: modules, and data classes with an array among their fields, are shown as above."""
+    rooms = [ut, *(getattr(ut, name) for name in dir(ut))]
+    public = [getattr(room, name) for room in rooms for name in getattr(room, "__all__", ())]
+    seen = set()
+    for cls in (cls for cls in public if isinstance(cls, type) and dataclasses.is_dataclass(cls)):
+        if issubclass(cls, eqx.Module):
+            assert cls.__repr__ is not eqx.Module.__repr__ or issubclass(cls, SHORT), cls
+            seen.add(cls.__name__)
+        elif any("ndarray" in str(field.type) for field in dataclasses.fields(cls)):
+            assert "<locals>" not in cls.__repr__.__qualname__, cls  # where the decorator wrote it
+            seen.add(cls.__name__)
+    assert {"Ratings", "Matrix", "Effects", "Completion", "Trajectory", "Entropy", "L1", "Stop"} <= seen
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +169,7 @@ def test_a_trajectory_in_a_notebook(run):
     assert "".join(tree.itertext()).startswith("Trajectory, converged")
     assert "script" not in page
     assert "#" not in page  # no color of its own: light and dark
+    assert "color:inherit" in page  # which tables do not do by themselves in every notebook
     assert len(page) < 8000
     (curve,) = tree.iter("polyline")
     points = np.array([point.split(",") for point in curve.attrib["points"].split()], float)

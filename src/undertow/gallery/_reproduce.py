@@ -50,6 +50,11 @@ class Report:
     page: Path
     interrupted: bool = False
 
+    def __repr__(self) -> str:
+        kinds = [check.verdict for record in self.records for check in record.checks]
+        counts = ", ".join(f"{kind.replace(' ', '_')}={kinds.count(kind)}" for kind in ("holds", "fails", "not run"))
+        return f"Report(studies={len(self.records)}, {counts}, page={str(self.page)!r})"
+
     @property
     def exit_status(self) -> int:
         """130 when interrupted, 1 when a check fails or a published sentence is not refuted, else 0."""

@@ -305,6 +305,9 @@ class Study:
     example: str = ""
     note: str = ""
 
+    def __repr__(self) -> str:
+        return f"Study({self.id!r}, chapter={self.chapter!r}, standing={self.standing!r})"
+
     def __post_init__(self) -> None:
         if not is_slug(self.id):
             raise ValueError(f"id: expected lower-case words joined by hyphens, found {self.id!r}")

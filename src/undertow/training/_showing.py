@@ -51,7 +51,7 @@ def page(trajectory: Any) -> str:
     )
     return (
         f"<div><div><b>Trajectory</b>, {html.escape(trajectory.status)}</div>"
-        f'<table style="border:none">{table}</table>{_curve(trajectory)}</div>'
+        f'<table style="border:none;color:inherit;font:inherit">{table}</table>{_curve(trajectory)}</div>'
     )
 
 
