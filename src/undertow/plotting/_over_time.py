@@ -215,7 +215,7 @@ def _draw_lines(ax: Axes, data: xr.Dataset, names: Sequence[str]) -> None:
     x, label = _time_axis(data)
     free = 0
     for name in names:
-        look = line_styles(free) if name not in _ROLES else {"color": color_of(_ROLES[name])}
+        look: dict[str, Any] = line_styles(free) if name not in _ROLES else {"color": color_of(_ROLES[name])}
         free += name not in _ROLES
         ax.plot(x, data[name].values[1:], label=name, **look)
     drawn = np.concatenate([data[name].values[1:] for name in names])

@@ -21,7 +21,7 @@ from ._colors import color_of
 from ._fields import path, stream
 from ._labels import label_lines
 
-Map = Parameterization | Callable[[Any], Any]
+Map = Parameterization | Callable[[Any], Array]
 Loss = Problem | Callable[[Any], Any]
 
 
@@ -126,7 +126,8 @@ def _parts(problem: Any, parameterization: Any) -> tuple[Problem, Parameterizati
             raise TypeError(
                 f"parameterization: expected a Parameterization or a function of parameters, found {parameterization!r}"
             )
-        parameterization = Function(parameterization, shape=shape)
+        phi: Callable[[Any], Array] = parameterization  # pyright: ignore[reportAssignmentType] (seen to be callable)
+        parameterization = Function(phi, shape=shape)
     for name, part in (("problem", problem), ("parameterization", parameterization)):
         if np.prod(part.shape) != 2:
             raise ValueError(f"{name}: expected w with two entries, found shape {part.shape}")

@@ -71,8 +71,11 @@ class Trajectory:
     made_by: bytes | None = None
     origin: Origin = dataclasses.field(default_factory=dict)
 
-    __repr__ = _showing.line
-    _repr_html_ = _showing.page
+    def __repr__(self) -> str:
+        return _showing.line(self)
+
+    def _repr_html_(self) -> str:
+        return _showing.page(self)
 
     def keep_w(self) -> None:
         """Form w now where its map is code of the user, which may do something else when it is asked for later."""
