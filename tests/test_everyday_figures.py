@@ -98,7 +98,7 @@ def test_a_field_of_ones_own_map_and_loss():
     np.testing.assert_allclose(ax.get_xlim(), (0.275, 2.225), rtol=1e-12)
     assert texts(ax) == {"inward"}
     for curve in ax.collections[-1].get_segments():  # dw/dt = -4 w: straight to the origin
-        assert abs(np.cross(curve[0], curve[-1])) < 1e-3
+        assert abs(np.linalg.det([curve[0], curve[-1]])) < 1e-3
         assert np.linalg.norm(curve[-1]) <= np.linalg.norm(curve[0])
 
 

@@ -135,7 +135,7 @@ def _across(data: xr.Dataset, axis: str) -> tuple[np.ndarray, list[str] | None]:
 
 def _spans(x: np.ndarray, factor: float) -> bool:
     there = x[np.isfinite(x)]
-    return there.size > 1 and there.min() > 0 and there.max() >= factor * there.min()
+    return bool(there.size > 1 and there.min() > 0 and there.max() >= factor * there.min())
 
 
 def _text(value: Any) -> str:
