@@ -1,6 +1,8 @@
 """The everyday figures draw what they are given, in the style, wherever they are asked to; bad input is named."""
 
+import inspect
 import itertools
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import matplotlib as mpl
@@ -131,42 +133,44 @@ def test_figures_are_drawn_where_they_are_asked_for_and_touch_nothing_else(theme
     assert mpl.get_backend(auto_select=False) == backend
 
 
+# As users have them: here, shapes and types of all signatures are checked before.
+PLAIN = SimpleNamespace(**{name: inspect.unwrap(getattr(plotting, name)) for name in plotting.__all__})
 TARGET, PHI = ut.problems.PointTarget([1.0, 2.0]), ut.parameterizations.Power(2, 2)
 
 
 @pytest.mark.parametrize(
     ("draw", "error", "message"),
     [
-        (lambda: plotting.trajectory(3), TypeError, "run: expected a Trajectory or the Dataset"),
-        (lambda: plotting.trajectory(sweep()), ValueError, "run: expected the dataset of one run"),
-        (lambda: plotting.trajectory(run().isel(sample=[0, 1])), ValueError, "two samples after the start, found 1"),
-        (lambda: plotting.trajectory(run(), "loss"), TypeError, r"write \['loss'\]"),
-        (lambda: plotting.trajectory(run(), []), ValueError, "names: expected at least one"),
-        (lambda: plotting.trajectory(run(), ["los"]), ValueError, "did you mean 'loss'"),
-        (lambda: plotting.trajectory(run(), ax=3), TypeError, "ax: expected matplotlib axes, found int"),
-        (lambda: plotting.singular_values(run(), name="sv"), ValueError, "name: no probe 'sv'"),
-        (lambda: plotting.singular_values(run(), yscale="x"), ValueError, "yscale: expected 'linear' or 'log'"),
-        (lambda: plotting.singular_values(run(), truth=[[1.0]]), ValueError, "truth: expected a vector"),
-        (lambda: plotting.singular_values(run(), labeled=-1), ValueError, "labeled: expected"),
-        (lambda: plotting.sweep(3, "a", "b"), TypeError, "data: expected the Dataset of a sweep"),
-        (lambda: plotting.sweep(sweep(), "final_los", "scale"), ValueError, "did you mean 'final_loss'"),
-        (lambda: plotting.sweep(sweep(), "status", "scale"), ValueError, "variable: expected numbers"),
-        (lambda: plotting.sweep(sweep(), "final_loss", "rate"), ValueError, "axis: 'final_loss' has no axis 'rate'"),
-        (lambda: plotting.sweep(sweep(), "final_loss", "scale"), ValueError, "has further axes, depth"),
-        (lambda: plotting.sweep(sweep(), "final_loss", "key"), ValueError, "axis: expected different axes"),
-        (lambda: plotting.field(TARGET, PHI), ValueError, "xlim: expected the limits"),
-        (lambda: plotting.field(TARGET, PHI, xlim=(2, 1), ylim=(0, 1)), ValueError, "the lower one first"),
-        (lambda: plotting.field(TARGET, PHI, xlim=(-1, 1), ylim=(0, 1)), ValueError, "field is not finite at"),
-        (lambda: plotting.field(TARGET, lambda u: u, xlim=(0, 1), ylim=(0, 1)), ValueError, "lift: Function knows no"),
-        (lambda: plotting.field(TARGET, 3, xlim=(0, 1), ylim=(0, 1)), TypeError, "parameterization: expected a Param"),
-        (lambda: plotting.field("x", PHI, xlim=(0, 1), ylim=(0, 1)), TypeError, "problem: expected a Problem"),
+        (lambda: PLAIN.trajectory(3), TypeError, "run: expected a Trajectory or the Dataset"),
+        (lambda: PLAIN.trajectory(sweep()), ValueError, "run: expected the dataset of one run"),
+        (lambda: PLAIN.trajectory(run().isel(sample=[0, 1])), ValueError, "two samples after the start, found 1"),
+        (lambda: PLAIN.trajectory(run(), "loss"), TypeError, r"write \['loss'\]"),
+        (lambda: PLAIN.trajectory(run(), []), ValueError, "names: expected at least one"),
+        (lambda: PLAIN.trajectory(run(), ["los"]), ValueError, "did you mean 'loss'"),
+        (lambda: PLAIN.trajectory(run(), ax=3), TypeError, "ax: expected matplotlib axes, found int"),
+        (lambda: PLAIN.singular_values(run(), name="sv"), ValueError, "name: no probe 'sv'"),
+        (lambda: PLAIN.singular_values(run(), yscale="x"), ValueError, "yscale: expected 'linear' or 'log'"),
+        (lambda: PLAIN.singular_values(run(), truth=[[1.0]]), ValueError, "truth: expected a vector"),
+        (lambda: PLAIN.singular_values(run(), labeled=-1), ValueError, "labeled: expected"),
+        (lambda: PLAIN.sweep(3, "a", "b"), TypeError, "data: expected the Dataset of a sweep"),
+        (lambda: PLAIN.sweep(sweep(), "final_los", "scale"), ValueError, "did you mean 'final_loss'"),
+        (lambda: PLAIN.sweep(sweep(), "status", "scale"), ValueError, "variable: expected numbers"),
+        (lambda: PLAIN.sweep(sweep(), "final_loss", "rate"), ValueError, "axis: 'final_loss' has no axis 'rate'"),
+        (lambda: PLAIN.sweep(sweep(), "final_loss", "scale"), ValueError, "has further axes, depth"),
+        (lambda: PLAIN.sweep(sweep(), "final_loss", "key"), ValueError, "axis: expected different axes"),
+        (lambda: PLAIN.field(TARGET, PHI), ValueError, "xlim: expected the limits"),
+        (lambda: PLAIN.field(TARGET, PHI, xlim=(2, 1), ylim=(0, 1)), ValueError, "the lower one first"),
+        (lambda: PLAIN.field(TARGET, PHI, xlim=(-1, 1), ylim=(0, 1)), ValueError, "there is no field at"),
+        (lambda: PLAIN.field(TARGET, lambda u: u, xlim=(0, 1), ylim=(0, 1)), ValueError, "lift: Function knows no"),
+        (lambda: PLAIN.field(TARGET, 3, xlim=(0, 1), ylim=(0, 1)), TypeError, "parameterization: expected a Param"),
+        (lambda: PLAIN.field("x", PHI, xlim=(0, 1), ylim=(0, 1)), TypeError, "problem: expected a Problem"),
         (
-            lambda: plotting.field(ut.problems.PointTarget([1.0]), ut.parameterizations.Power(1, 2)),
+            lambda: PLAIN.field(ut.problems.PointTarget([1.0]), ut.parameterizations.Power(1, 2)),
             ValueError,
             "problem: expected w with two entries",
         ),
-        (lambda: plotting.field(TARGET, PHI, [np.ones(3)]), ValueError, r"paths: expected arrays of shape \(n, 2\)"),
-        (lambda: plotting.field(TARGET, PHI, np.ones((3, 2))), TypeError, r"paths: .*write \[path\]"),
+        (lambda: PLAIN.field(TARGET, PHI, [np.ones(3)]), ValueError, r"paths: expected arrays of shape \(n, 2\)"),
+        (lambda: PLAIN.field(TARGET, PHI, np.ones((3, 2))), TypeError, r"paths: .*write \[path\]"),
     ],
 )
 def test_wrong_input_is_named(draw, error, message):

@@ -15,7 +15,7 @@ _DASHES = ("-", "--", ":", "-.")
 
 
 @contextlib.contextmanager
-def axes_or_figure(ax: Axes | None, caption: str, **options: Any) -> Iterator[tuple[Figure, Axes]]:
+def axes_or_figure(ax: Any, caption: str, **options: Any) -> Iterator[tuple[Figure, Axes]]:
     """``ax`` and its figure, or new ones, in the house style for the length of a block."""
     if ax is None:
         with figure(caption=caption, **options) as (made, one):

@@ -79,7 +79,7 @@ def field(
     ------
     TypeError, ValueError
         If a part is of the wrong kind or has not two entries, limits are missing or are no interval, no lift is known,
-        or the field is not finite everywhere within the limits.
+        or the map does not reach every w within the limits.
 
     Examples
     --------
@@ -191,20 +191,25 @@ def _velocities(
     """The field on the grid, shape (len(y), len(x), 2)."""
     grid = jnp.asarray(np.stack(np.meshgrid(x, y), axis=-1))
 
-    def at(w: Array) -> Array:
-        return velocity(problem, parameterization, lift(w.reshape(shape))).reshape(2)
+    def at(w: Array) -> tuple[Array, Array]:
+        params = lift(w.reshape(shape))
+        moved = velocity(problem, parameterization, params)
+        return moved.reshape(2), parameterization(params).reshape(2)
 
     try:
-        found = np.asarray(jax.jit(jax.vmap(jax.vmap(at)))(grid), float)
+        found, reached = (np.asarray(x, float) for x in jax.jit(jax.vmap(jax.vmap(at)))(grid))
     except NotImplementedError as error:
         raise ValueError(
             f"lift: {type(parameterization).__name__} knows no parameters that give w; give a function w -> params"
         ) from error
-    bad = ~np.isfinite(found).all(axis=-1)
+    # A lift may give numbers where there are no parameters: what they give is another w.
+    slack = np.sqrt(np.finfo(grid.dtype).eps) * max(np.ptp(x), np.ptp(y), np.abs(x).max(), np.abs(y).max())
+    missed = ~(np.abs(reached - np.asarray(grid, float)) <= slack).all(axis=-1)
+    bad = missed | ~np.isfinite(found).all(axis=-1)
     if bad.any():
         i, j = np.argwhere(bad)[0]
         raise ValueError(
-            f"xlim, ylim: expected limits within which the map reaches every w; the field is not finite at "
+            f"xlim, ylim: expected limits within which the map reaches every w; there is no field at "
             f"({x[j]:.6g}, {y[i]:.6g})"
         )
     return found
