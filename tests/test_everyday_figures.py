@@ -1,8 +1,4 @@
-"""The everyday figures draw what they are given, in the style, wherever they are asked to; bad input is named."""
-
-import inspect
-import itertools
-from types import SimpleNamespace
+"""A run, its singular values, a field with paths, a sweep: what is drawn, in both themes, and what is refused."""
 
 import jax.numpy as jnp
 import matplotlib as mpl
@@ -15,164 +11,197 @@ from matplotlib.figure import Figure
 import undertow as ut
 from undertow import plotting
 
-TIMES = np.array([0.0, 0.1, 1.0, 10.0, 100.0])
-VALUES = np.array([[9.0, 9.0], [1.0, 0.5], [1.5, 0.4], [2.0, 0.3], [2.5, 0.2]])
+LINE = ut.problems.LineTarget(-1.0, -2.0, 15.0)
+POINT = ut.problems.PointTarget([3.0, 6.0])
+DEEP = ut.parameterizations.Power(2, depth=2)
+FLOW = ut.dynamics.GradientFlow()
+W = ut.probes.Function("w", lambda w: w)
 
 
-def run(**more) -> xr.Dataset:
-    records = {"loss": TIMES[::-1] + 1, "entry_0": TIMES - 5, **more}
-    variables = {name: ("sample", values) for name, values in records.items()}
-    variables["singular_values"] = (("sample", "singular_values_0"), VALUES)
-    return xr.Dataset(variables, coords={"time": ("sample", TIMES), "step": ("sample", np.arange(5))})
+@pytest.fixture(scope="module")
+def run():
+    return ut.train(LINE, DEEP, FLOW, params=jnp.array([0.5, 0.7]), probes=[W])
 
 
-def sweep() -> xr.Dataset:
-    values = np.arange(2 * 3 * 5.0).reshape(2, 3, 5) + 1
-    values[0, 0, 0] = np.nan
-    return xr.Dataset(
-        {"final_loss": (("depth", "scale", "key"), values), "status": (("depth", "scale", "key"), values.astype(str))},
-        coords={"depth": [1, 2], "scale": [0.01, 0.1, 1.0]},
+def made_run(status="converged", times=(0.0, 1.0, 10.0, 100.0), chosen=None, **records):
+    """A trajectory with these records, as a run would leave it."""
+    n = len(times)
+    times = np.asarray(times)
+    with np.errstate(divide="ignore"):
+        logs = np.log(times)
+    records = {name: np.asarray(values, float) for name, values in records.items()}
+    return ut.Trajectory(
+        params=jnp.ones(2), parameterization=DEEP, times=times, log_times=logs, steps=np.arange(n), records=records,
+        status=status, gradient_evaluations=n, seconds=0.0, chosen=n - 1 if chosen is None else chosen,
+        interrupted=False,
+    )  # fmt: skip
+
+
+def texts(ax) -> list[str]:
+    return [text.get_text() for text in ax.texts]
+
+
+def test_a_run_is_its_probes_over_time(run):
+    made = plotting.trajectory(run)
+    assert isinstance(made, Figure)
+    assert [ax.get_ylabel() for ax in made.axes] == ["loss", "w"]
+    loss, w = made.axes
+    np.testing.assert_array_equal(loss.get_lines()[0].get_xydata(), np.stack([run.times, run["loss"]], axis=1))
+    for i in range(2):
+        np.testing.assert_array_equal(w.get_lines()[i].get_ydata(), run["w"][:, i])
+    assert (loss.get_xscale(), loss.get_yscale(), w.get_yscale()) == ("log", "log", "linear")
+    assert texts(w) == ["[0]", "[1]"]
+    assert texts(loss) == []
+    assert loss.get_title(loc="left") == f"converged after {run.steps[-1]} steps"
+    assert w.get_xlabel() == "time"
+
+
+def test_a_stored_run_is_drawn_as_the_run_itself(run, tmp_path):
+    run.to_xarray().to_netcdf(tmp_path / "run.nc")
+    stored = xr.load_dataset(tmp_path / "run.nc")
+    one, other = plotting.trajectory(run, "w", x="step"), plotting.trajectory(stored, "w", x="step")
+    for mine, theirs in zip(one.axes[0].get_lines(), other.axes[0].get_lines(), strict=True):
+        np.testing.assert_array_equal(mine.get_xydata(), theirs.get_xydata())
+    assert one.axes[0].get_title(loc="left") == other.axes[0].get_title(loc="left")
+    assert one.axes[0].get_xlabel() == "steps"
+
+
+def test_runs_side_by_side_have_their_own_colors_and_labels():
+    runs = {"depth 2": made_run(loss=[1, 0.5, 0.1, 0.01]), "mine": made_run(loss=[1, 0.9, 0.2, 0.1])}
+    (ax,) = plotting.trajectory(runs).axes
+    assert texts(ax) == ["depth 2", "mine"]
+    assert ax.get_lines()[0].get_color() == plotting.color_of("depth 2")
+    assert ax.get_title(loc="left") == ""
+
+
+def test_how_a_run_ended_is_seen():
+    (ax,) = plotting.trajectory(made_run("diverged", loss=[1, 2, 3, np.nan], chosen=1)).axes
+    assert ax.get_title(loc="left") == "diverged after 3 steps, sample 1 chosen"
+    cross = next(line for line in ax.get_lines() if line.get_marker() == "x")
+    np.testing.assert_array_equal(cross.get_xydata(), [[10.0, 3.0]])
+    assert any(list(line.get_xdata()) == [1.0, 1.0] for line in ax.get_lines())
+
+
+def test_times_beyond_all_numbers_are_drawn_by_their_logarithms():
+    run = made_run(times=[0.0, 1.0, 1e300, np.inf], loss=[1, 1e-2, 0, 0], log_loss=[0.0, -4.6, -800.0, -1200.0])
+    (ax,) = plotting.trajectory(run).axes
+    assert (ax.get_ylabel(), ax.get_xlabel()) == ("log loss", "natural logarithm of time")
+    assert (ax.get_xscale(), ax.get_yscale()) == ("linear", "linear")
+    np.testing.assert_array_equal(ax.get_lines()[0].get_ydata(), run["log_loss"])
+
+
+def test_a_run_in_log_time_is_drawn():
+    class Exponential(ut.problems.Problem):
+        shape: tuple[int, ...] = (1,)
+
+        def loss(self, w):
+            return jnp.exp(-w[0])
+
+        def log_loss(self, w):
+            return -w[0]
+
+    run = ut.train(
+        Exponential(),
+        ut.parameterizations.Identity(1),
+        FLOW,
+        params=jnp.zeros(1),
+        stop=ut.Stop(loss=None, log_time=2000.0),
     )
+    (ax,) = plotting.trajectory(run).axes
+    assert ax.get_xlabel() == "natural logarithm of time"
+    x, y = ax.get_lines()[0].get_xydata()[-1]
+    assert x == pytest.approx(2000)
+    assert y == pytest.approx(-2000, rel=1e-2)  # d w / dt = exp(-w), so w = log(1 + t)
 
 
-def line(ax, label):
-    (found,) = (line for line in ax.get_lines() if line.get_label() == label)
-    return found
-
-
-def texts(ax):
-    return {text.get_text() for text in ax.texts}
-
-
-def test_loss_and_probes_over_time():
-    loss, probes = plotting.trajectory(run()).axes
-    np.testing.assert_array_equal(line(loss, "loss").get_xydata(), np.stack([TIMES, TIMES[::-1] + 1], axis=1)[1:])
-    np.testing.assert_array_equal(line(probes, "entry_0").get_ydata(), TIMES[1:] - 5)
-    assert (loss.get_xscale(), loss.get_yscale(), probes.get_yscale()) == ("log", "log", "linear")
-    assert (probes.get_xlabel(), loss.get_ylabel(), probes.get_ylabel()) == ("time", "loss", "probes")
-    assert (texts(loss), texts(probes)) == ({"loss"}, {"entry_0"})
-    (only,) = plotting.trajectory(run(), ["entry_0"]).axes
-    assert texts(only) == {"entry_0"}
-
-
-def test_times_beyond_all_numbers_are_shown_by_their_logarithms():
-    logs = np.array([-np.inf, 10.0, 100.0, 1000.0, 5000.0])
-    far = run(loss=np.zeros(5), log_loss=-logs).assign_coords(
-        time=("sample", np.array([0, 1, 10, np.inf, np.inf])), log_time=("sample", logs)
+def test_a_point_of_a_sweep_is_a_run():
+    data = ut.sweep(
+        lambda scale: ut.train(LINE, DEEP, FLOW, key=0, scale=scale, stop=ut.Stop(time=0.1)), {"scale": [0.01, 3.0]}
     )
-    top = plotting.trajectory(far).axes[0]
-    np.testing.assert_allclose(line(top, "log_loss").get_xdata(), logs[1:] / np.log(10), rtol=1e-15)
-    assert top.get_yscale() == "linear"
+    for i in range(2):
+        (ax,) = plotting.trajectory(data.isel(scale=i)).axes
+        assert len(ax.get_lines()[0].get_xdata()) == int(data["samples"][i])
+        assert ax.get_title(loc="left").startswith("stopped after")
+    with pytest.raises(ValueError, match=r"run: expected one run, found runs over 'scale'; choose one with \.sel"):
+        plotting.trajectory(data)
 
 
-def test_singular_values_over_time():
-    (ax,) = plotting.singular_values(run(), truth=[2.5, 0.2], labeled=1).axes
-    np.testing.assert_array_equal(line(ax, r"$\sigma_{1}$").get_ydata(), VALUES[1:, 0])
-    np.testing.assert_array_equal(line(ax, "_2").get_ydata(), VALUES[1:, 1])
-    assert texts(ax) == {r"$\sigma_{1}$"}
-    assert len(ax.get_lines()) == 4
-    assert plotting.singular_values(run(), yscale="log").axes[0].get_yscale() == "log"
-
-
-def test_a_sweep_with_its_spread():
-    data = sweep()
-    (ax,) = plotting.sweep(data, "final_loss", "scale", lines="depth").axes
-    expected = np.nanmedian(data.final_loss.values, axis=-1)
-    for depth, middle in zip((1, 2), expected, strict=True):
-        drawn = line(ax, f"depth {depth}")
-        np.testing.assert_array_equal(drawn.get_xydata(), np.stack([data.scale, middle], axis=1))
-    bars = ax.containers[1].lines[2][0].get_segments()
-    np.testing.assert_allclose(bars[0][:, 1], np.quantile(data.final_loss.values[1, 0], [0.16, 0.84]), rtol=1e-12)
-    assert (ax.get_xscale(), ax.get_yscale(), ax.get_xlabel()) == ("log", "log", "scale")
-    named = data.isel(depth=0, key=0).assign_coords(scale=["a", "b", "c"])
-    (ax,) = plotting.sweep(named, "final_loss", "scale").axes
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["a", "b", "c"]
-    assert not ax.containers
-
-
-def test_a_field_of_ones_own_map_and_loss():
-    at = np.array([[0.5, 1.0], [1.0, 1.5], [2.0, 2.0]])
-    made = plotting.field(
-        lambda w: jnp.sum(w**2) / 2, lambda u: 2 * u, {"inward": at}, lift=lambda w: w / 2, points=12, density=0.5
-    )
-    (ax,) = made.axes
-    np.testing.assert_array_equal(line(ax, "inward").get_xydata(), at)
-    np.testing.assert_allclose(ax.get_xlim(), (0.275, 2.225), rtol=1e-12)
-    assert texts(ax) == {"inward"}
-    for curve in ax.collections[-1].get_segments():  # dw/dt = -4 w: straight to the origin
-        assert abs(np.linalg.det([curve[0], curve[-1]])) < 1e-3
-        assert np.linalg.norm(curve[-1]) <= np.linalg.norm(curve[0])
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_figures_are_drawn_where_they_are_asked_for_and_touch_nothing_else(theme):
-    before, backend = dict(mpl.rcParams), mpl.get_backend(auto_select=False)
-    at = np.array([[1.0, 1.0], [2.0, 2.0]])
-    target, phi = ut.problems.PointTarget([1.0, 2.0]), ut.parameterizations.Identity(2)
-    with plotting.theme(theme):
-        paper = to_hex(plotting.style()["figure.facecolor"])
-    calls = (
-        lambda ax: plotting.trajectory(run(), ax=ax),
-        lambda ax: plotting.singular_values(run(), ax=ax),
-        lambda ax: plotting.field(target, phi, [at], points=6, density=0.3, ax=ax),
-        lambda ax: plotting.sweep(sweep(), "final_loss", "scale", lines="depth", ax=ax),
-    )
-    for draw, own in itertools.product(calls, (False, True)):
-        mine = Figure().subplots() if own else None
-        with plotting.theme(theme):
-            made = draw(mine)
-            assert isinstance(made, Figure)
-            if mine is None:
-                assert to_hex(made.get_facecolor()) == paper
-                assert made._repr_png_().startswith(b"\x89PNG")
-            else:
-                assert made is mine.figure
-                assert made.axes == [mine]
-                assert mine.get_lines()
-    assert dict(mpl.rcParams) == before
-    assert mpl.get_backend(auto_select=False) == backend
-
-
-# As users have them: here, shapes and types of all signatures are checked before.
-PLAIN = SimpleNamespace(**{name: inspect.unwrap(getattr(plotting, name)) for name in plotting.__all__})
-TARGET, PHI = ut.problems.PointTarget([1.0, 2.0]), ut.parameterizations.Power(2, 2)
+def test_axes_of_ones_own_are_drawn_into(run):
+    with plotting.figure(2, 2) as (made, axes):
+        assert plotting.trajectory(run, ["w", "loss"], ax=axes[0]) is made
+        assert plotting.trajectory(run, "loss", ax=axes[1, 0]) is made
+    assert [ax.get_ylabel() for ax in made.axes] == ["w", "loss", "loss", ""]
+    with pytest.raises(ValueError, match="ax: expected 2 of one figure, one a panel, found 1 of 1"):
+        plotting.trajectory(run, ax=axes[0, 0])
+    with pytest.raises(TypeError, match="ax: expected matplotlib axes, found 'here'"):
+        plotting.trajectory(run, "loss", ax="here")
 
 
 @pytest.mark.parametrize(
-    ("draw", "error", "message"),
+    ("arguments", "message"),
     [
-        (lambda: PLAIN.trajectory(3), TypeError, "run: expected a Trajectory or the Dataset"),
-        (lambda: PLAIN.trajectory(sweep()), ValueError, "run: expected the dataset of one run"),
-        (lambda: PLAIN.trajectory(run().isel(sample=[0, 1])), ValueError, "two samples after the start, found 1"),
-        (lambda: PLAIN.trajectory(run(), "loss"), TypeError, r"write \['loss'\]"),
-        (lambda: PLAIN.trajectory(run(), []), ValueError, "names: expected at least one"),
-        (lambda: PLAIN.trajectory(run(), ["los"]), ValueError, "did you mean 'loss'"),
-        (lambda: PLAIN.trajectory(run(), ax=3), TypeError, "ax: expected matplotlib axes, found int"),
-        (lambda: PLAIN.singular_values(run(), name="sv"), ValueError, "name: no probe 'sv'"),
-        (lambda: PLAIN.singular_values(run(), yscale="x"), ValueError, "yscale: expected 'linear' or 'log'"),
-        (lambda: PLAIN.singular_values(run(), truth=[[1.0]]), ValueError, "truth: expected a vector"),
-        (lambda: PLAIN.singular_values(run(), labeled=-1), ValueError, "labeled: expected"),
-        (lambda: PLAIN.sweep(3, "a", "b"), TypeError, "data: expected the Dataset of a sweep"),
-        (lambda: PLAIN.sweep(sweep(), "final_los", "scale"), ValueError, "did you mean 'final_loss'"),
-        (lambda: PLAIN.sweep(sweep(), "status", "scale"), ValueError, "variable: expected numbers"),
-        (lambda: PLAIN.sweep(sweep(), "final_loss", "rate"), ValueError, "axis: 'final_loss' has no axis 'rate'"),
-        (lambda: PLAIN.sweep(sweep(), "final_loss", "scale"), ValueError, "has further axes, depth"),
-        (lambda: PLAIN.sweep(sweep(), "final_loss", "key"), ValueError, "axis: expected different axes"),
-        (lambda: PLAIN.field(TARGET, PHI), ValueError, "xlim: expected the limits"),
-        (lambda: PLAIN.field(TARGET, PHI, xlim=(2, 1), ylim=(0, 1)), ValueError, "the lower one first"),
-        (lambda: PLAIN.field(TARGET, PHI, xlim=(-1, 1), ylim=(0, 1)), ValueError, "there is no field at"),
-        (lambda: PLAIN.field(TARGET, lambda u: u, xlim=(0, 1), ylim=(0, 1)), ValueError, "lift: Function knows no"),
-        (lambda: PLAIN.field(TARGET, 3, xlim=(0, 1), ylim=(0, 1)), TypeError, "parameterization: expected a Param"),
-        (lambda: PLAIN.field("x", PHI, xlim=(0, 1), ylim=(0, 1)), TypeError, "problem: expected a Problem"),
-        (
-            lambda: PLAIN.field(ut.problems.PointTarget([1.0]), ut.parameterizations.Power(1, 2)),
-            ValueError,
-            "problem: expected w with two entries",
-        ),
-        (lambda: PLAIN.field(TARGET, PHI, [np.ones(3)]), ValueError, r"paths: expected arrays of shape \(n, 2\)"),
-        (lambda: PLAIN.field(TARGET, PHI, np.ones((3, 2))), TypeError, r"paths: .*write \[path\]"),
+        ((None,), "run: expected a Trajectory, or the dataset of one, found NoneType"),
+        (({},), "run: expected at least one run, found an empty mapping"),
+        (({"a": 3},), r"run\['a'\]: expected a Trajectory, or the dataset of one, found int"),
+        ((xr.Dataset(),), "run: expected what Trajectory.to_xarray gives, found no 'time'"),
+        ((made_run(loss=np.ones(4)), "los"), r"probes: no 'los' was watched \(did you mean 'loss'\?\); there are loss"),
+        ((made_run(loss=np.ones(4)), []), "probes: expected at least one name, found none"),
+        ((made_run(W=np.ones((4, 9, 9))), "W"), "probes: expected at most 64 entries a sample, found 81 of 'W'"),
+        ((made_run(W=np.ones((4, 9, 9))),), "probes: expected one that every run watched, found none"),
     ],
 )
-def test_wrong_input_is_named(draw, error, message):
-    with pytest.raises(error, match=message):
-        draw()
+def test_what_is_no_run_is_refused(arguments, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        plotting.trajectory(*arguments)
+    with pytest.raises(ValueError, match="x: unknown choice 'times'"):
+        plotting.trajectory(made_run(loss=np.ones(4)), x="times")
+
+
+def test_singular_values_with_the_largest_named_and_the_truth():
+    values = np.geomspace(1e-3, 1, 4)[:, None] * np.array([3.0, 1.0, 0.1])
+    run = made_run(loss=np.ones(4), singular_values=values)
+    (ax,) = plotting.singular_values(run, truth=np.diag([3.0, 2.0, 0.0]), labels=2).axes
+    drawn = [line for line in ax.get_lines() if len(line.get_xdata()) == 4]
+    for line, wanted in zip(drawn, values.T, strict=True):
+        np.testing.assert_array_equal(line.get_ydata(), wanted)
+    assert to_hex(drawn[2].get_color()) == plotting.color_of("muted")
+    levels = [line.get_ydata()[0] for line in ax.get_lines() if line.get_linestyle() == "--"]
+    assert levels == pytest.approx([3.0, 2.0])  # the third is no singular value but zero
+    assert texts(ax) == ["truth: dashed", r"$\sigma_{1}$", r"$\sigma_{2}$"]
+    assert ax.get_yscale() == "log"
+
+
+@pytest.mark.parametrize(
+    ("run", "options", "message"),
+    [
+        (made_run(loss=np.ones(4)), {}, r"run: expected one that watched .*SingularValues\(\)\], found loss only"),
+        (made_run(singular_values=np.ones((4, 2))), {"truth": np.ones((2, 2, 2))}, "truth: expected a matrix"),
+        (made_run(singular_values=np.ones((4, 2))), {"truth": [np.inf]}, "truth: expected finite numbers"),
+        (made_run(singular_values=np.ones((4, 2))), {"labels": -1}, "labels: expected an integer of at least 0"),
+    ],
+)
+def test_singular_values_refuse(run, options, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        plotting.singular_values(run, **options)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_figures_follow_the_theme_and_change_nothing_outside(run, theme):
+    before = dict(mpl.rcParams)
+    with plotting.theme(theme):
+        made = plotting.trajectory(run, "loss")
+        background = plotting.style()["figure.facecolor"]
+        ink = plotting.color_of("ink")
+    assert dict(mpl.rcParams) == before
+    assert to_hex(made.get_facecolor()) == to_hex(background)
+    assert made.axes[0].get_lines()[0].get_color() == ink
+
+
+def test_a_notebook_shows_a_figure_in_the_theme_it_was_drawn_in(tmp_path):
+    with plotting.theme("dark"), plotting.figure() as (made, _):
+        pass
+    data, size = made._repr_png_()
+    (tmp_path / "shown.png").write_bytes(data)
+    corner = mpl.image.imread(tmp_path / "shown.png")[0, 0, :3]
+    assert to_hex(corner) == to_hex(made.get_facecolor()) == "#14181d"
+    assert size == {"width": 640}

@@ -17,5 +17,5 @@ def test_the_code_of_the_page_runs():
         exec(compile(ast.Module(before, []), "<page>", "exec"), names)
         assert isinstance(last, ast.Expr)
         made.append(eval(compile(ast.Expression(last.value), "<page>", "eval"), names))
-    assert len(made) == 5
+    assert len(made) == len(cells) >= 4
     assert all(isinstance(figure, Figure) for figure in made)

@@ -11,10 +11,11 @@ from undertow.plotting._colors import color_of
 from undertow.plotting._fields import path, stream
 from undertow.plotting._figure import figure, save
 from undertow.plotting._labels import label_lines, spread
-from undertow.plotting._over_time import singular_values, trajectory
 from undertow.plotting._plane import field
+from undertow.plotting._singular_values import singular_values
 from undertow.plotting._sweep import sweep
 from undertow.plotting._theme import Theme, current_theme, style, theme
+from undertow.plotting._trajectory import trajectory
 
 from .._public import public_names as _public_names
 

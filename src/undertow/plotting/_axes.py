@@ -1,45 +1,63 @@
-"""Where an everyday figure is drawn: axes of the user's, or a figure of its own."""
+"""What the everyday figures share: axes of their own or the caller's, scales, colors and words."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from ._colors import color_of
 from ._figure import figure
-from ._theme import house_style, style
+from ._theme import current_theme, house_style, style
 
-_DASHES = ("-", "--", ":", "-.")
+DECADES = 1.5
+"""Numbers above 0 that span more powers of ten than this are drawn on a logarithmic axis."""
 
 
 @contextlib.contextmanager
-def axes_or_figure(ax: Any, caption: str, **options: Any) -> Iterator[tuple[Figure, Axes]]:
-    """``ax`` and its figure, or new ones, in the house style for the length of a block."""
+def axes_for(ax: Any, count: int = 1, **options: Any) -> Iterator[tuple[Figure, list[Axes]]]:
+    """The caller's axes, checked, or a new figure with ``count`` of them, one above the other; in the house style.
+
+    ``options`` are those of `figure`, for a new one.
+    """
     if ax is None:
-        with figure(caption=caption, **options) as (made, one):
-            yield made, one
+        with figure(count, 1, **options) as (made, axes):
+            yield made, list(np.ravel(axes))
         return
-    if not isinstance(ax, Axes):
-        raise TypeError(f"ax: expected matplotlib axes, found {type(ax).__name__}")
-    made = ax.get_figure(root=True)
-    if made is None:
-        raise ValueError("ax: expected axes of a figure, found removed ones")
+    given = list(np.ravel(np.asarray(ax, dtype=object))) if isinstance(ax, Iterable) else [ax]
+    if not all(isinstance(each, Axes) for each in given):
+        raise TypeError(f"ax: expected matplotlib axes, found {ax!r}")
+    roots = {each.get_figure(root=True) for each in given}
+    made = next(iter(roots), None)
+    if len(given) != count or len(roots) != 1 or made is None:
+        raise ValueError(f"ax: expected {count} of one figure, one a panel, found {len(given)} of {len(roots)}")
     with house_style():
-        yield made, ax
+        yield made, given
 
 
-def style_of(name: str, number: int) -> dict[str, Any]:
-    """The color that the name has in every figure (a depth, a dynamics); else that of the line of this number."""
-    try:
-        return {"color": color_of(name)}
-    except ValueError:
-        return line_styles(number)
+def spans_decades(values: Any) -> bool:
+    """Whether these numbers are better told apart on a logarithmic axis: none below 0, and far apart."""
+    values = np.asarray(values, float)
+    values = values[np.isfinite(values)]
+    positive = values[values > 0]
+    return bool(
+        positive.size > 1 and (values >= 0).all() and np.log10(positive.max()) - np.log10(positive.min()) > DECADES
+    )
 
 
-def line_styles(number: int) -> dict[str, Any]:
-    """Color and dashes of the line of this number: the colors of the style in turn, then again, dashed."""
-    colors = style()["axes.prop_cycle"].by_key()["color"]
-    again, place = divmod(number, len(colors))
-    return {"color": f"#{colors[place].lstrip('#')}", "linestyle": _DASHES[again % len(_DASHES)]}
+def palette(count: int) -> list[str]:
+    """So many colors that stand out from the background: those of the style, or a ramp where they do not suffice."""
+    cycle = [entry["color"] for entry in style()["axes.prop_cycle"]]
+    if count <= len(cycle):
+        return cycle[:count]
+    # The bright end of the ramp is lost on white, the dark end on black.
+    low, high = (0.0, 0.7) if current_theme() == "light" else (0.35, 1.0)
+    return [to_hex(color) for color in mpl.colormaps["cividis"](np.linspace(low, high, count))]
+
+
+def words(name: str) -> str:
+    """The name of a variable, to be read."""
+    return name.replace("_", " ")

@@ -45,6 +45,13 @@ def stream(ax: Axes, x: Any, y: Any, velocity: Any, *, color: str, density: floa
         raise ValueError(f"velocity: expected shape {(y.size, x.size, 2)}, found {field.shape}")
     if not np.isfinite(field).all():
         raise ValueError("velocity: expected finite numbers, found NaN or infinity")
+    return draw_stream(ax, x, y, field, color, density)
+
+
+def draw_stream(
+    ax: Axes, x: np.ndarray, y: np.ndarray, field: np.ndarray, color: str, density: float
+) -> LineCollection:
+    """Streamlines with their arrows; none where the field is NaN."""
     lines = _streamlines(x.tobytes(), y.tobytes(), field.tobytes(), float(density))
     size = 0.011 * float(np.ptp(x))
     arrows = [arrow for line in lines if (arrow := _arrow(line, size)) is not None]

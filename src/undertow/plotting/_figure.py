@@ -13,13 +13,14 @@ from ._theme import house_style
 
 
 class _Shown(Figure):
-    """A figure that a notebook shows although `pyplot` knows nothing of it, in the colors it was drawn in."""
+    """A figure that shows itself as the last line of a notebook's cell, which one made without pyplot does not."""
 
-    def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        file = io.BytesIO()
         with house_style():
-            self.savefig(buffer, format="png", dpi=100, facecolor=self.get_facecolor(), metadata=_METADATA[".png"])
-        return buffer.getvalue()
+            # In the theme that it was drawn in, not in the one in force.
+            self.savefig(file, format="png", facecolor=self.get_facecolor(), metadata=_METADATA[".png"])
+        return file.getvalue(), {"width": round(80 * self.get_figwidth())}
 
 
 @contextlib.contextmanager

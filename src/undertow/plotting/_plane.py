@@ -1,75 +1,67 @@
-"""The field in the plane that a map and a problem make together, with paths through it."""
+"""The field that a map of two weights makes of a loss, with the paths that training takes on it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from .._validation import check_integer
-from ..objective import velocity
-from ..parameterizations import Function, Parameterization
+from .._validation import as_numpy, check_integer, check_number
+from ..parameterizations import Parameterization
 from ..problems import Problem
 from ..training import Trajectory
-from ._axes import axes_or_figure, style_of
+from ._axes import axes_for
 from ._colors import color_of
-from ._fields import path, stream
-from ._labels import label_lines
+from ._fields import draw_stream, path
+from ._plane_field import as_map, as_problem, field_at, lift, trained_path
+from ._theme import style
 
-Map = Parameterization | Callable[[Any], Array]
-Loss = Problem | Callable[[Any], Any]
-
-
-class _Plain(Problem):
-    """A function of two weights as a problem."""
-
-    shape: tuple[int, ...] = eqx.field(static=True)
-    f: Callable[[Any], Any] = eqx.field(static=True)
-
-    def loss(self, w: Float[Array, "..."]) -> Float[Array, ""]:
-        return self.f(w)
+Limits = Sequence[Sequence[float]]
 
 
 def field(
-    problem: Loss,
-    parameterization: Map,
-    paths: Sequence[Any] | Mapping[str, Any] = (),
+    problem: Problem | Callable[..., Any],
+    parameterization: Parameterization | Callable[..., Any],
     *,
-    xlim: tuple[float, float] | None = None,
-    ylim: tuple[float, float] | None = None,
-    lift: Callable[[Any], Any] | None = None,
-    points: int = 40,
+    starts: Any = (),
+    paths: Iterable[Any] = (),
+    limits: Any = None,
+    params: Any = None,
+    cells: int = 60,
     density: float = 1.5,
-    ax: Axes | None = None,
+    color: str | None = None,
+    ax: Any = None,
 ) -> Figure:
-    r"""The field :math:`\dot w = -J J^T \nabla \ell(w)` of gradient flow in the plane of two weights, with paths on it.
+    r"""The induced field :math:`\dot w = -J J^T \nabla \ell(w)` of two weights, with paths of training on it.
+
+    Where the points of zero error are known, a line or a point, they are red; and so is where else a path ended.
 
     Parameters
     ----------
     problem
-        What is fit: an ``undertow.problems.Problem`` of two entries, or a function of an array of shape (2,), written
-        with jax.numpy.
+        What is fit, of shape (2,); or a loss of one's own, ``loss(w) -> scalar``, written with jax.numpy.
     parameterization
-        How w is written: an ``undertow.parameterizations.Parameterization``, or a function of the parameters.
+        How w is written, of shape (2,); or a map of one's own, ``phi(u) -> w`` from two parameters.
+    starts
+        Points w, shape (n, 2), from which gradient flow is run and drawn.
     paths
-        Paths of w: arrays of shape (n, 2), or trajectories that watched w, by a probe
-        ``undertow.probes.Function("w", lambda w: w)`` or one ``Entry`` for each of its entries. With names as keys,
-        they stand at their ends; a circle marks the start.
-    xlim, ylim
-        What is shown of the first and the second weight. Left out: what the paths take, and some more.
-    lift
-        Parameters that give w, where the parameterization does not know them.
-    points
-        Of the grid, a side.
+        Paths to draw besides: arrays of shape (n, 2), or trajectories with a probe of two entries, as
+        ``probes.Function("w", lambda w: w)``.
+    limits
+        ``((left, right), (bottom, top))``. Where left out: what holds the starts and the paths.
+    params
+        For a map with no ``lift``: parameters, two numbers in all. From there the parameters of other w are found by
+        following the map's inverse (Newton's method along a line to w). No field is drawn where it cannot be followed.
+    cells
+        The field is computed at the centers of cells x cells.
     density
-        Of the streamlines.
+        Of the streamlines; 1 is about 30 across.
+    color
+        Of the streamlines; by default that of the parameterization.
     ax
-        Where to draw; left out: a figure of its own.
+        Axes to draw into; by default those of a new figure.
 
     Returns
     -------
@@ -78,138 +70,137 @@ def field(
     Raises
     ------
     TypeError, ValueError
-        If a part is of the wrong kind or has not two entries, limits are missing or are no interval, no lift is known,
-        or the map does not reach every w within the limits.
+        If problem or parameterization is neither, or not of shape (2,); if a map has no ``lift`` and ``params`` is left
+        out, or is not two numbers; if ``starts``, ``paths`` or ``limits`` are not as above, or a start has no
+        parameters; if the field is finite nowhere, or ``ax`` is not one pair of axes.
+
+    References
+    ----------
+    Gissin. A Primer on Implicit Regularization. 2020 (the fields).
 
     Examples
     --------
     >>> import jax.numpy as jnp
-    >>> import undertow as ut
-    >>> made = ut.plotting.field(
-    ...     lambda w: (w[0] * w[1] - 1) ** 2, lambda u: u**3, lift=jnp.cbrt, xlim=(0.1, 3), ylim=(0.1, 3)
-    ... )
-    >>> made.axes[0].get_xlim()
-    (0.1, 3.0)
+    >>> def loss(w):
+    ...     return (w[0] * w[1] - 1) ** 2
+    >>> made = field(loss, jnp.sinh, starts=[(0.5, 0.1)], params=[1.0, 1.0], limits=((0, 2), (0, 2)))
+    >>> made.axes[0].get_xlabel()
+    '$w_1$'
     """
-    problem, parameterization, shape = _parts(problem, parameterization)
-    lift = parameterization.lift if lift is None else lift
-    if not callable(lift):
-        raise TypeError(f"lift: expected a function w -> params, found {type(lift).__name__}")
-    named = _named_paths(paths)
-    across, up = _limits("xlim", xlim, named, 0), _limits("ylim", ylim, named, 1)
-    points = check_integer("points", points, 2)
-    x, y = np.linspace(*across, points), np.linspace(*up, points)
-    moved = _velocities(problem, parameterization, lift, shape, x, y)
-    with axes_or_figure(ax, "Gradient flow in the plane of two weights.", width=7.2, height=6.0) as (made, one):
-        stream(one, x, y, moved, color=color_of("muted"), density=density)
-        drawn = []
-        for number, (name, at) in enumerate(named.items()):
-            color = style_of(name, number)["color"]
-            drawn.append(path(one, at, color=color, label=name, zorder=4))
-            one.plot(*at[0], "o", color=color, markersize=6, label=f"_start of {name}", zorder=4.5)
-        one.set(xlim=across, ylim=up, xlabel="$w_1$", ylabel="$w_2$")
-        one.grid(visible=False)
-        label_lines(one, drawn)
+    fit, phi = as_problem(problem), as_map(parameterization)
+    check_integer("cells", cells, 2)
+    check_number("density", density, 0, exclusive=True)
+    points = _points("starts", starts)
+    given = [_path(i, each) for i, each in enumerate(paths)]
+    flows = [trained_path(fit, phi, lift(phi, point[None], params, f"starts[{i}]")) for i, point in enumerate(points)]
+    drawn = [*given, *(each.points for each in flows)]
+    (left, right), (bottom, top) = _limits(limits, drawn)
+    across, up = (low + (np.arange(cells) + 0.5) * (high - low) / cells for low, high in ((left, right), (bottom, top)))
+    velocity = field_at(fit, phi, np.stack(np.meshgrid(across, up), axis=-1), params)
+    with axes_for(ax, width=9.4, height=6.2) as (made, (panel,)):
+        draw_stream(panel, across, up, velocity, color or _color(phi), density)
+        known = _draw_optimum(panel, fit, (left, right), (bottom, top))
+        for points in drawn:
+            path(panel, points, color=color_of("ink"), linewidth=2.6, zorder=4)
+            panel.plot(*points[0], "o", color=color_of("ink"), markersize=7, zorder=5)
+        ended = [each.points[-1] for each in flows if each.converged and not known]
+        for end in ended:
+            _dot(panel, end)
+        panel.set(xlim=(left, right), ylim=(bottom, top), xlabel="$w_1$", ylabel="$w_2$")
+        panel.grid(False)
+        if 0.4 <= (right - left) / (top - bottom) <= 2.5:
+            panel.set_aspect("equal")
+        _key(panel, bool(drawn), known or ("end of a path" if ended else ""))
     return made
 
 
-def _parts(problem: Any, parameterization: Any) -> tuple[Problem, Parameterization, tuple[int, ...]]:
-    """Both as parts, functions wrapped, if they have two entries and the same shape."""
-    known = [part.shape for part in (problem, parameterization) if isinstance(part, Problem | Parameterization)]
-    shape = known[0] if known else (2,)
-    if not isinstance(problem, Problem):
-        if isinstance(problem, type) or not callable(problem):
-            raise TypeError(f"problem: expected a Problem or a function of w, found {problem!r}")
-        problem = _Plain(shape, problem)
-    if not isinstance(parameterization, Parameterization):
-        if isinstance(parameterization, type) or not callable(parameterization):
-            raise TypeError(
-                f"parameterization: expected a Parameterization or a function of parameters, found {parameterization!r}"
-            )
-        phi: Callable[[Any], Array] = parameterization  # pyright: ignore[reportAssignmentType] (seen to be callable)
-        parameterization = Function(phi, shape=shape)
-    for name, part in (("problem", problem), ("parameterization", parameterization)):
-        if np.prod(part.shape) != 2:
-            raise ValueError(f"{name}: expected w with two entries, found shape {part.shape}")
-    if problem.shape != parameterization.shape:
-        raise ValueError(f"parameterization: expected shape {problem.shape}, found {parameterization.shape}")
-    return problem, parameterization, shape
+def _points(name: str, value: Any) -> np.ndarray:
+    points = as_numpy(name, value)
+    if points.size == 0:
+        return np.empty((0, 2))
+    if points.ndim != 2 or points.shape[1] != 2 or points.dtype.kind not in "fiu":
+        raise ValueError(f"{name}: expected points of two numbers, shape (n, 2), found shape {points.shape}")
+    if not np.isfinite(points).all():
+        raise ValueError(f"{name}: expected finite numbers, found NaN or infinity")
+    return points.astype(float)
 
 
-def _named_paths(paths: Any) -> dict[str, np.ndarray]:
-    if isinstance(paths, Trajectory) or (hasattr(paths, "ndim") and paths.ndim == 2):
-        raise TypeError("paths: expected a sequence of paths, found a single one; write [path]")
-    items = paths.items() if isinstance(paths, Mapping) else ((f"_{i}", at) for i, at in enumerate(paths))
-    return {str(name): _points(at) for name, at in items}
-
-
-def _points(at: Any) -> np.ndarray:
-    if isinstance(at, Trajectory):
-        entries = [name for name in at.records if name.startswith("entry_")]
-        if "w" in at.records:
-            at = at["w"].reshape(len(at.times), -1)
-        elif len(entries) == 2:
-            at = np.stack([at[name] for name in sorted(entries)], axis=1)
-        else:
+def _path(i: int, value: Any) -> np.ndarray:
+    """The points of a path, from an array or from the probe of a trajectory that has two entries."""
+    name = f"paths[{i}]"
+    if isinstance(value, Trajectory):
+        planar = [probe for probe, values in value.records.items() if values.shape[1:] == (2,)]
+        chosen = ["w"] if "w" in planar else planar
+        if len(chosen) != 1:
             raise ValueError(
-                f"paths: the run did not watch w, but {', '.join(at.records)}; add the probe "
-                'undertow.probes.Function("w", lambda w: w)'
+                f"{name}: expected a trajectory with one probe of two entries, as "
+                f"undertow.probes.Function('w', lambda w: w), found {', '.join(planar) or 'none'}"
             )
-    found = np.asarray(at, float)
-    if found.ndim != 2 or found.shape[1] != 2 or len(found) == 0:
-        raise ValueError(f"paths: expected arrays of shape (n, 2), found {found.shape}")
-    if not np.isfinite(found).all():
-        raise ValueError("paths: expected finite numbers, found NaN or infinity")
-    return found
+        value = value[chosen[0]]
+    points = _points(name, value)
+    if not len(points):
+        raise ValueError(f"{name}: expected at least one point, found none")
+    return points
 
 
-def _limits(name: str, given: Any, paths: Mapping[str, np.ndarray], axis: int) -> tuple[float, float]:
-    if given is not None:
-        if np.shape(given) != (2,):
-            raise ValueError(f"{name}: expected two numbers, found {given!r}")
-        low, high = (float(x) for x in given)
-        if not (np.isfinite([low, high]).all() and low < high):
-            raise ValueError(f"{name}: expected two finite numbers, the lower one first, found {given!r}")
-        return low, high
-    if not paths:
-        raise ValueError(f"{name}: expected the limits of the figure, since there are no paths to take them from")
-    taken = np.concatenate([at[:, axis] for at in paths.values()])
-    low, high = float(taken.min()), float(taken.max())
-    margin = 0.15 * (high - low) or max(abs(high), 1.0) / 2
-    # Where all is positive it stays so: many maps reach nothing else.
-    return (max(low - margin, low / 2) if low > 0 else low - margin), high + margin
+def _limits(limits: Any, paths: list[np.ndarray]) -> Any:
+    if limits is None:
+        if not paths:
+            raise ValueError("limits: expected ((left, right), (bottom, top)) where there is no path, found None")
+        points = np.concatenate(paths)
+        middle, half = (points.max(axis=0) + points.min(axis=0)) / 2, (points.max(axis=0) - points.min(axis=0)) / 2
+        half = 1.15 * np.maximum(half, 0.1 * half.max() or 0.5)
+        return np.stack([middle - half, middle + half], axis=1)
+    found = as_numpy("limits", limits)
+    if found.shape != (2, 2) or found.dtype.kind not in "fiu" or not np.isfinite(found).all():
+        raise ValueError(f"limits: expected ((left, right), (bottom, top)), found {limits!r}")
+    if not (found[:, 0] < found[:, 1]).all():
+        raise ValueError(f"limits: expected left < right and bottom < top, found {limits!r}")
+    return found.astype(float)
 
 
-def _velocities(
-    problem: Problem,
-    parameterization: Parameterization,
-    lift: Any,
-    shape: tuple[int, ...],
-    x: np.ndarray,
-    y: np.ndarray,
-) -> np.ndarray:
-    """The field on the grid, shape (len(y), len(x), 2)."""
-    grid = jnp.asarray(np.stack(np.meshgrid(x, y), axis=-1))
+def _color(phi: Parameterization) -> str:
+    """That of the parameterization, by its depth or its name; else one of no meaning."""
+    for name in (getattr(phi, "depth", None), type(phi).__name__):
+        try:
+            return color_of(name)  # pyright: ignore[reportArgumentType] - what is no name is refused
+        except (TypeError, ValueError):
+            continue
+    return color_of("muted")
 
-    def at(w: Array) -> tuple[Array, Array]:
-        params = lift(w.reshape(shape))
-        moved = velocity(problem, parameterization, params)
-        return moved.reshape(2), parameterization(params).reshape(2)
 
-    try:
-        found, reached = (np.asarray(x, float) for x in jax.jit(jax.vmap(jax.vmap(at)))(grid))
-    except NotImplementedError as error:
-        raise ValueError(
-            f"lift: {type(parameterization).__name__} knows no parameters that give w; give a function w -> params"
-        ) from error
-    # A lift may give numbers where there are no parameters: what they give is another w.
-    slack = np.sqrt(np.finfo(grid.dtype).eps) * max(np.ptp(x), np.ptp(y), np.abs(x).max(), np.abs(y).max())
-    missed = ~(np.abs(reached - np.asarray(grid, float)) <= slack).all(axis=-1)
-    bad = missed | ~np.isfinite(found).all(axis=-1)
-    if bad.any():
-        i, j = np.argwhere(bad)[0]
-        raise ValueError(
-            f"xlim, ylim: expected limits within which the map reaches every w; there is no field at "
-            f"({x[j]:.6g}, {y[i]:.6g})"
-        )
-    return found
+def _draw_optimum(ax: Axes, problem: Problem, across: Any, up: Any) -> str:
+    """The points of zero error where the problem knows them; what they are called, or nothing."""
+    equations = problem.equations()
+    if equations is None:
+        return ""
+    matrix: Any = equations.matrix
+    A = np.asarray(matrix.toarray() if hasattr(matrix, "toarray") else matrix, float)
+    b = np.asarray(equations.b, float)
+    point, _, rank, _ = np.linalg.lstsq(A, b)
+    if rank == 2:
+        _dot(ax, point)
+    elif rank == 1:
+        along = np.linalg.svd(A)[2][-1]  # the null space
+        reach = np.hypot(*np.ptp([across, up], axis=1)) + np.abs([across, up]).max() + np.abs(point).max()
+        line = point + np.array([[-reach], [reach]]) * along
+        path(ax, line, color=color_of("optimum"), linewidth=3.2, zorder=3.5)
+    else:
+        return ""
+    return "zero error"
+
+
+def _dot(ax: Axes, point: np.ndarray) -> None:
+    rim = style()["axes.facecolor"]
+    ax.plot(*point, "o", color=color_of("optimum"), markersize=12, markeredgecolor=rim, markeredgewidth=2, zorder=6)
+
+
+def _key(ax: Axes, paths: bool, optimum: str) -> None:
+    """What the marks are, beside the axes."""
+    marks = []
+    if paths:
+        marks.append(Line2D([], [], color=color_of("ink"), marker="o", markevery=[0], label="path, from its start"))
+    if optimum:
+        marks.append(Line2D([], [], color=color_of("optimum"), marker="o", label=optimum))
+    if marks:
+        ax.legend(handles=marks, loc="upper left", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.5)
