@@ -24,3 +24,7 @@ def test_a_study_holds_and_its_checks_fail_without_a_result(study: Study, tmp_pa
     dataset = xr.load_dataset(tmp_path / study.id / "data.nc", engine="scipy")
     passed = [check.name for check in study.checks if check.judge(poisoned(dataset)).verdict == "holds"]
     assert passed == []
+    if study.refutation is not None:
+        # Refuted by a number that was measured, and not for want of one.
+        judged = study.refutation.judge(dataset)
+        assert (judged.verdict, judged.measured is not None) == ("fails", True), judged.reason

@@ -105,6 +105,7 @@ study = Study(
     "depth 2 from small initialization prefers low rank (shown there on synthetic matrices)",
     claim="Early-stopped gradient descent on an over-parameterized factorization, without any penalty, fills in "
     "removed pixels far better than row and column means do.",
+    standing="our own",
     run=_run,
     checks=(
         AtLeast(

@@ -143,6 +143,12 @@ study = Study(
     source=f"{SOURCE} (Figure 3, MovieLens panel); data: F. M. Harper, J. A. Konstan, ACM TiiS 5(4), 2015",
     claim="On MovieLens-100K the singular values of deep factorizations rise one after the other, and they predict "
     "ratings that they have not seen; without depth nothing is learned of what is not observed.",
+    standing="amended",
+    published="In substance: with depth the test error falls, from 13.7 at depth 1 to 1.45 at depth 2 and 1.40 at "
+    "depth 3.",
+    refutation=AtMost(
+        "least test error of depth 3 over that of depth 2", lambda data: _least(data, 3) / _least(data, 2), bound=1.0
+    ),
     run=_run,
     checks=(
         AtLeast("every run reached the loss", lambda data: float(data["converged"].min(skipna=False)), bound=1.0),

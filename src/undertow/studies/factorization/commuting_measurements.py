@@ -242,6 +242,7 @@ study = Study(
     claim="Where the measurements commute, gradient flow on U Uᵀ, and on deeper products in the common eigenvectors, "
     "ends at the positive semidefinite solution of least nuclear norm as its start vanishes; under restricted "
     "isometry a small orthonormal start recovers a matrix of low rank.",
+    standing="as published",
     run=_run,
     checks=(
         AtMost("trained end points against predicted ones, largest relative distance", _prediction_gap, bound=1e-6),

@@ -204,6 +204,7 @@ study = Study(
     claim="From few observations, deep factorizations recover a matrix of low rank more accurately than depth 2, and "
     "from few entries also than least nuclear norm, at a larger nuclear norm and a smaller effective rank; depth 2 "
     "comes closer as the start shrinks; from many observations all agree.",
+    standing="as published",
     run=_run,
     checks=(
         AtLeast(

@@ -156,6 +156,7 @@ study = Study(
     "NeurIPS 2019 (Section 3), where small-step descent stands for the flow",
     claim="An adaptive solver reaches the end point of gradient flow on deep matrix completion, nearer than descent "
     "with small steps and with at most a hundredth of its gradients.",
+    standing="our own",
     run=_run,
     checks=(
         AtLeast(

@@ -220,6 +220,7 @@ study = Study(
     "Greedy Low-Rank Learning, ICLR 2021 (Section 6, Algorithm 1, Theorems 5.4 and 5.6)",
     claim="As its start vanishes, gradient flow on U Uᵀ follows greedy low-rank learning: on a completion problem "
     "whose solution of least trace has rank two it ends at the solution of rank one instead.",
+    standing="as published",
     run=_run,
     checks=(
         AtMost(

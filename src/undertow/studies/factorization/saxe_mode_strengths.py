@@ -188,6 +188,7 @@ study = Study(
     "Neural Networks, ICLR 2014 (equations 6 to 12, Figure 3)",
     claim="From a balanced start in the target's singular vectors, each mode of a deep linear network follows its own "
     "closed form, strong modes first; small random starts follow it nearly.",
+    standing="as published",
     run=_run,
     checks=(
         AtMost(

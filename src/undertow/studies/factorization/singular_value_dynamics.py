@@ -199,6 +199,7 @@ study = Study(
     source=f"{SOURCE} (Theorem 3, Lemma 2, Figure 3)",
     claim="Along the flow of a balanced deep matrix every singular value moves at -N σ^(2-2/N) ⟨∇ℓ(W), u vᵀ⟩, so that "
     "with depth the large ones run ahead and few are learned, one after the other.",
+    standing="as published",
     run=_run,
     checks=(
         AtLeast("every run reached the loss", lambda data: float(data["converged"].min(skipna=False)), bound=1.0),

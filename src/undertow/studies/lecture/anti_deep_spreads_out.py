@@ -98,6 +98,13 @@ study = Study(
     "Characterizing Implicit Bias in Terms of Optimization Geometry, ICML 2018",
     claim="For fractional powers w = uᴺ, N below 1, the end point has a small largest entry, the smaller N, the "
     "nearer to the least ℓ∞ norm.",
+    standing="amended",
+    published="In substance: fractional powers find the perfect fit of low ℓ∞ norm.",
+    refutation=AtMost(
+        "N below 1: excess of the largest entry over the least possible, largest",
+        lambda data: float((_largest(data).where(data["depth"] < 1, drop=True) - 1).max(skipna=False)),
+        bound=1e-3,
+    ),
     run=_run,
     checks=(
         AtMost(

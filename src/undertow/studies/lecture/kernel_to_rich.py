@@ -110,6 +110,7 @@ study = Study(
     claim="For w = uᴰ - vᴰ from u = v = alpha, the end point goes from the least ℓ₂ norm (large alpha) to the "
     "least ℓ₁ norm (small alpha) along one known potential; for D > 2 the passage is polynomial in alpha, for D = 2 "
     "logarithmic.",
+    standing="as published",
     run=_run,
     checks=(
         AtMost(

@@ -117,6 +117,7 @@ study = Study(
     "Geometry, ICML 2018 (Section 2); the opening of every lecture on implicit regularization",
     claim="On underdetermined least squares, gradient flow and gradient descent from zero stay in the row space of A "
     "and end at the solution of minimum ℓ₂ norm; from elsewhere, at the solution nearest to the start.",
+    standing="as published",
     run=_run,
     checks=(
         AtMost(

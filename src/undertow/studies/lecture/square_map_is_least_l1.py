@@ -151,6 +151,7 @@ study = Study(
     "Models, COLT 2020",
     claim="As the start vanishes, gradient flow on w = u² ends at the nonnegative solution of least ℓ₁ norm, and on "
     "w = u² - v² at the solution of basis pursuit.",
+    standing="as published",
     run=_run,
     checks=(
         AtMost(

@@ -184,6 +184,7 @@ study = Study(
     "Descent, NeurIPS 2020",
     claim="Any entrywise map implies a potential; minimizing it over the perfect fits, without any training, gives "
     "the point where gradient flow ends, for maps nobody has worked out too.",
+    standing="as published",
     run=_run,
     checks=(
         AtMost(

@@ -166,6 +166,7 @@ study = Study(
     claim="In d x d matrices with one entry hidden, wherever it is, the hidden entry and with it every norm goes to "
     "infinity as the loss goes to zero, while the effective rank falls and the distance from the least rank that fits "
     "goes to zero.",
+    standing="as published",
     run=_run,
     checks=(
         AtLeast("all runs arrived", lambda data: data["arrived"].min(skipna=False), bound=1.0),

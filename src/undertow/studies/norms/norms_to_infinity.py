@@ -224,6 +224,7 @@ study = Study(
     claim="Completing a 2 x 2 matrix from balanced factors with positive determinant, gradient flow drives every norm "
     "and quasi-norm to infinity as the loss goes to zero, while effective rank and distance from rank one fall to "
     "their infima; with negative determinant the hidden entry stays bounded.",
+    standing="as published",
     run=_run,
     checks=(
         AtLeast(

@@ -18,7 +18,7 @@ from ...probes import Determinant, Entry
 from ...sweeps import sweep
 from ...training import train
 from .._base import AtLeast, AtMost, Budget, Study
-from ._shared import SOURCE
+from ._shared import SOURCE, entry_bound
 
 # Draws of each cell, the loss that runs stop at, and the standard deviations of the entries of W(0) by depth.
 BUDGETS: dict[str, tuple[int, float, dict[int, tuple[float, ...]]]] = {
@@ -105,6 +105,11 @@ def _least_gain(data: xr.Dataset) -> float:
     return min(after / before for before, after in itertools.pairwise(medians))
 
 
+def _share_of_bound(data: xr.Dataset) -> float:
+    """The least |W11| at the end, over what it has to exceed at that loss while the sign is kept."""
+    return float(data["end"].min(skipna=False)) / float(entry_bound(float(data.attrs["last"])))
+
+
 def _growth(data: xr.Dataset, depth: int, scale: float) -> float:
     """The median growth of |W11| as the loss halves to its end; on the way of balanced starts it is 1.41."""
     chosen, last = _cell(data, depth, scale), float(data.attrs["last"])
@@ -163,6 +168,12 @@ study = Study(
     source=f"{SOURCE}, Theorem 1; the poster on it states the theorem without balanced factors",
     claim="From unbalanced (independent normal) factors with positive determinant, gradient flow loses the sign: "
     "depth 2 at once, deeper ones later, the later the smaller the start; the hidden entry then stays bounded.",
+    standing="amended",
+    published="In substance, as the poster has it: from standard starts with positive determinant, which are half of "
+    "them, gradient flow drives every norm to infinity as the loss goes to zero.",
+    refutation=AtLeast(
+        "|W11| at the end over what the theorem asks for at that loss, least over draws", _share_of_bound, bound=1.0
+    ),
     run=_run,
     checks=(
         AtLeast("all runs arrived", lambda data: data["arrived"].min(skipna=False), bound=1.0),

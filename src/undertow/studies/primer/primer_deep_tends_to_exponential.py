@@ -137,6 +137,7 @@ study = Study(
     source=f"{SOURCE}: the exponential as the limit of deep models",
     claim="As the depth N grows, the field of w = uᴺ divided by N² tends to that of w = exp(u), and so does the "
     "end point on the line.",
+    standing="as published",
     run=_run,
     checks=(
         AtMost(

@@ -111,7 +111,8 @@ def _limit(depth: float) -> np.ndarray:
 
 def _least_norm(p: float) -> float:
     """The least l_p norm of a point of the line: the offset over the dual norm of the normal (Hoelder)."""
-    return LINE[2] / float(np.linalg.norm(LINE[:2], np.inf if p == 1 else p / (p - 1)))
+    dual = {1: np.inf, np.inf: 1}.get(p) or p / (p - 1)
+    return LINE[2] / float(np.linalg.norm(LINE[:2], dual))
 
 
 def _polar_end(start: np.ndarray) -> np.ndarray:
@@ -132,6 +133,12 @@ def _order(data: xr.Dataset, name: str) -> float:
 
 def _excess(data: xr.Dataset) -> xr.DataArray:
     return data["norm"] / data["least_norm"] - 1
+
+
+def _excess_over_least_largest(data: xr.Dataset) -> float:
+    """Largest excess of an anti-deep end point over the least largest entry of a point of the line."""
+    ends = data["end"].sel(model=["anti-deep 0.2", "anti-deep 0.25", "anti-deep 0.5"], alpha=SHOWN)
+    return float(abs(ends).max("coordinate", skipna=False).max(skipna=False) / _least_norm(np.inf) - 1)
 
 
 def _own_norm(data: xr.Dataset) -> float:
@@ -238,8 +245,16 @@ study = Study(
     title="One line of perfect fits, eight end points",
     source=f"{SOURCE}: the line loss; S. Gunasekar, J. Lee, D. Soudry, N. Srebro, Characterizing Implicit Bias in "
     "Terms of Optimization Geometry, ICML 2018",
-    claim="From the same small start, different parameterizations end at different points of the line: fractional "
-    "powers at low ℓ∞ norm, the identity at least ℓ₂ norm, deep ones at least ℓ₁ norm, a sparse point.",
+    claim="From the same small start, different parameterizations end at different points of the line: a fractional "
+    "power w = uᴺ at least ℓ(2/N) norm, the identity at least ℓ₂ norm, deep ones near least ℓ₁ norm, a sparse point.",
+    standing="amended",
+    published="In substance: fractional powers find the point of the line of low ℓ∞ norm, the identity that of least "
+    "ℓ₂ norm, deep models one of low ℓ₁ norm.",
+    refutation=AtMost(
+        "fractional powers: excess of the end point over the least ℓ∞ norm, largest, alpha 0.01",
+        _excess_over_least_largest,
+        bound=1e-5,
+    ),
     run=_run,
     checks=(
         AtMost(

@@ -218,6 +218,7 @@ study = Study(
     "Learning Drives Generalization, ICLR 2020 (Section 2: Definition 1, Theorems 2 and 3)",
     claim="From a small start, deep models learn their coordinates one after the other, the largest first; depth 2 "
     "needs an exponentially small start for it, depth 3 and more only a polynomially small one.",
+    standing="as published",
     run=_run,
     checks=(
         AtMost(

@@ -174,6 +174,7 @@ study = Study(
     source=f"{SOURCE}: the discussion of the deep fields",
     claim="In a deep model larger weights move faster: below the target the larger of two weights pulls away, above "
     "it the larger one is pulled back faster and the two become equal.",
+    standing="as published",
     run=_run,
     checks=(
         AtMost(
