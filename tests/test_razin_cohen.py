@@ -1,4 +1,4 @@
-"""The problem of the hidden entry, its bounds, and the exact flow that the studies of it rest on."""
+"""The problem of the hidden entry, and the starts and the descent that the studies of it rest on."""
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +10,7 @@ from hypothesis import strategies as st
 import undertow as ut
 from undertow.datasets import one_hidden_entry, sign_of_solutions
 from undertow.parameterizations import DeepMatrix
-from undertow.studies.norms._shared import (
-    entry_bound,
-    exact_flow,
-    rank_bound,
-    start,
-)
+from undertow.studies.norms._shared import start
 from undertow.studies.norms.depth_two_plateau import descent_in_digits
 
 sizes = st.integers(2, 6)
@@ -74,60 +69,6 @@ def test_starts_have_the_sign_asked_for(sign, size):
     w = jax.vmap(lambda key: start(key, 1e-6, sign, size))(jax.random.split(jax.random.key(0), 100))
     assert (np.sign(np.linalg.det(np.asarray(w) * 1e6)) == sign).all()
     np.testing.assert_allclose(np.std(w), 1e-6, rtol=0.2)
-
-
-@given(sizes, entries, entries, st.integers(0, 2**31), st.floats(1e-4, 0.4), st.floats(1.0, 4.0))
-def test_the_bounds_hold_on_the_edge_of_the_other_sign(size, z, other, seed, epsilon, beyond):
-    """Random residuals of a given norm, the hidden entry just large enough to turn the sign of the determinant."""
-    rng = np.random.default_rng(seed)
-    residuals = rng.standard_normal((size, size))
-    residuals[0, 0] = 0
-    residuals *= epsilon / np.linalg.norm(residuals)
-    problem = one_hidden_entry(size, (z, other, 0.0))
-    w = solution(problem, (0, 0), 0.0) + residuals
-    minor, rest = np.linalg.det(w[1:, 1:]), np.linalg.det(w)
-    w[0, 0] = -beyond * rest / minor  # det w = (1 - beyond) * rest
-    loss = epsilon**2 / 2
-    bound = entry_bound(loss, size, (z, other))
-    assert np.isnan(bound) or abs(w[0, 0]) >= bound * (1 - 1e-9)
-    # Rounding of the smallest singular value is relative to the largest.
-    smallest = np.linalg.svd(w, compute_uv=False)[-1]
-    if epsilon < min(abs(z), abs(other), 1):
-        assert smallest <= rank_bound(loss) * (1 + 1e-9) + 1e-14 * abs(w[0, 0])
-
-
-def test_the_entry_bound_in_the_smallest_case():
-    loss = np.array([1e-8, 1e-3, 0.4])
-    root = np.sqrt(2 * loss)
-    np.testing.assert_allclose(entry_bound(loss), 1 / root - 2 + root, rtol=1e-12)
-    assert np.isnan(entry_bound(0.6))
-
-
-@pytest.mark.parametrize("depth", [2, 3])
-@pytest.mark.parametrize("sign", [1, -1])
-def test_exact_flow_is_the_flow_of_balanced_factors(depth, sign):
-    w0 = np.asarray(start(jax.random.key(5), 0.05, sign))
-    phi = DeepMatrix((2, 2), depth)
-    trajectory = ut.train(
-        one_hidden_entry(2, (-2.0, 0.5, 0.1)),
-        phi,
-        ut.dynamics.GradientFlow("explicit", rtol=1e-10),
-        params=phi.lift(w0),
-        stop=ut.Stop(loss=None, time=4.0),
-        samples=16,
-        probes=[ut.probes.Function("w", lambda w: w)],
-    )
-    found = exact_flow(w0, depth, corner=(-2.0, 0.5, 0.1), times=np.asarray(trajectory.times), rtol=1e-11)
-    np.testing.assert_allclose(found.w, trajectory["w"], atol=1e-7)
-    np.testing.assert_allclose(found.loss, trajectory["loss"], atol=1e-7)
-
-
-def test_exact_flow_lands_on_the_loss_with_the_sign_it_had():
-    found = exact_flow(np.asarray(start(jax.random.key(0), 1e-3, 1)), 2, loss=1e-3)
-    np.testing.assert_allclose(found.loss[-1], 1e-3, rtol=1e-6)
-    logs = found.log_singular_values
-    assert logs[-1, 1] < -200  # far below what the factors could hold beside the larger one
-    np.testing.assert_allclose(np.exp(logs[-1, 0]), np.linalg.norm(found.w[-1], 2), rtol=1e-9)
 
 
 def test_descent_in_digits_is_descent():

@@ -12,6 +12,10 @@ from ._errors import NotUnique as NotUnique
 from ._errors import Unsolved as Unsolved
 from ._greedy_low_rank_learning import GreedyPath as GreedyPath
 from ._greedy_low_rank_learning import greedy_low_rank_learning as greedy_low_rank_learning
+from ._hidden_entry import hidden_entry_bound as hidden_entry_bound
+from ._hidden_entry import hidden_entry_rank_bound as hidden_entry_rank_bound
+from ._hidden_entry_flow import HiddenEntryFlow as HiddenEntryFlow
+from ._hidden_entry_flow import hidden_entry_flow as hidden_entry_flow
 from ._implied_potential import implied_potential as implied_potential
 from ._limit import limit as limit
 from ._minimum_norm import minimum_norm as minimum_norm
@@ -27,6 +31,7 @@ from ._singular_value_velocity import singular_value_velocity as singular_value_
 
 __all__ = [
     "GreedyPath",
+    "HiddenEntryFlow",
     "Infeasible",
     "NotAMirrorFlow",
     "NotUnique",
@@ -36,6 +41,9 @@ __all__ = [
     "bregman_projection",
     "end_to_end_velocity",
     "greedy_low_rank_learning",
+    "hidden_entry_bound",
+    "hidden_entry_flow",
+    "hidden_entry_rank_bound",
     "implied_potential",
     "incremental_threshold",
     "limit",

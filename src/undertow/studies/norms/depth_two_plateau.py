@@ -16,9 +16,10 @@ from ...optimizers import make
 from ...parameterizations import DeepMatrix
 from ...probes import Entry
 from ...sweeps import sweep
+from ...theory import hidden_entry_bound, hidden_entry_flow
 from ...training import train
 from .._base import AtLeast, AtMost, Between, Budget, Study
-from ._shared import PUBLISHED, SOURCE, entry_bound, exact_flow, start
+from ._shared import PUBLISHED, SOURCE, start
 
 # Draws; published settings; iterations; shares of the learning rate that descent in 40 digits is run with.
 BUDGETS = {
@@ -59,7 +60,7 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
         for i, share in enumerate(shares):
             entry, loss = descent_in_digits(w0, rate * share, round(iterations / share), SAVED)
             digits[:, setting, draw, i] = entry, loss
-        found = exact_flow(w0, 2, loss=LEVEL / 10)
+        found = hidden_entry_flow(w0, 2, loss=LEVEL / 10)
         kept = np.searchsorted(-found.loss, -np.geomspace(found.loss[0], found.loss[-1], SAVED))
         kept = kept.clip(0, found.loss.size - 1)
         flow[:, setting, draw] = found.w[kept, 0, 0], found.loss[kept]
@@ -188,7 +189,7 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
             shown = x >= LEVEL
             ax.loglog(x[shown], y[shown], style, color=color, linewidth=width, label=label)
         grid = np.geomspace(0.49, LEVEL, 200)
-        ax.loglog(grid, entry_bound(grid), "--", color=plotting.color_of("muted"), linewidth=1.6, label="bound")
+        ax.loglog(grid, hidden_entry_bound(grid), "--", color=plotting.color_of("muted"), linewidth=1.6, label="bound")
         ax.set(xlabel="loss", ylabel="$|W_{11}|$, never seen", xlim=(1.2, LEVEL), ylim=(0.1, 150))
         plotting.label_lines(ax)
     figures = {"arithmetics": made}

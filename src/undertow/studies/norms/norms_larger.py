@@ -13,9 +13,10 @@ from ...dynamics import GradientFlow, Stop
 from ...parameterizations import DeepMatrix
 from ...probes import EffectiveRank, Entry, NuclearNorm, SchattenNorm, SingularValues
 from ...sweeps import sweep
+from ...theory import hidden_entry_bound, hidden_entry_rank_bound
 from ...training import train
 from .._base import AtLeast, AtMost, Budget, Study
-from ._shared import SOURCE, entry_bound, rank_bound, start
+from ._shared import SOURCE, start
 
 DEPTH, SCALE = 3, 1e-3
 # Sizes with the hidden entry in the corner; (size, hidden entry) of other patterns; draws; loss to stop at.
@@ -89,14 +90,14 @@ def _slack(data: xr.Dataset) -> float:
     least = []
     for size, part in zip(data["size"].values.tolist(), data["loss"].sel(keeps=1).values, strict=True):
         entry = abs(data["entry"].sel(keeps=1).values[len(least)])
-        gap = entry - entry_bound(part, size)
+        gap = entry - hidden_entry_bound(part, size)
         least.append(gap[np.isfinite(gap)].min())
     return float(np.min(least))
 
 
 def _rank_share(data: xr.Dataset) -> float:
     chosen = data.sel(keeps=1)
-    share = chosen["smallest"].values / rank_bound(chosen["loss"].values)
+    share = chosen["smallest"].values / hidden_entry_rank_bound(chosen["loss"].values)
     below = chosen["loss"].values < 0.5
     return float(share[below].max())
 
@@ -147,8 +148,8 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
                 left.loglog(one["loss"], abs(one["entry"]), style, color=color, linewidth=1.4, label=label)
                 middle.semilogx(one["loss"], one["effective_rank"], style, color=color, linewidth=1.4, label=label)
                 right.loglog(one["loss"], one["smallest"], style, color=color, linewidth=1.4)
-        left.loglog(grid, entry_bound(grid, max(sizes)), "--", color=plotting.color_of("theory"))
-        right.loglog(grid, rank_bound(grid), "--", color=plotting.color_of("theory"))
+        left.loglog(grid, hidden_entry_bound(grid, max(sizes)), "--", color=plotting.color_of("theory"))
+        right.loglog(grid, hidden_entry_rank_bound(grid), "--", color=plotting.color_of("theory"))
         left.set(xlabel="loss", title="hidden entry, in size", ylim=(1e-2, 2 / np.sqrt(2 * last)))
         middle.set(xlabel="loss", title="effective rank")
         right.set(xlabel="loss", title="distance from rank d - 1")

@@ -13,9 +13,10 @@ from ...dynamics import GradientFlow, Stop
 from ...parameterizations import DeepMatrix
 from ...probes import Entry
 from ...sweeps import sweep
+from ...theory import hidden_entry_bound
 from ...training import train
 from .._base import AtLeast, AtMost, Budget, Study
-from ._shared import SOURCE, entry_bound, start
+from ._shared import SOURCE, start
 
 Z, OTHER_Z = (-2.0, 0.5), ((1.0, 1.0), (3.0, 0.5), (-1.0, 2.0))
 LOSS, TIME, SCALE = {False: 1e-5, True: 1e-8}, 1e6, 1e-6
@@ -105,7 +106,7 @@ def _slack(data: xr.Dataset) -> float:
     for corner in range(chosen.sizes["corner"]):
         here = chosen.isel(corner=corner)
         seen = np.isfinite(here["loss"].values)
-        bound = entry_bound(here["loss"].values[seen], 2, (float(here["z"]), float(here["other"])))
+        bound = hidden_entry_bound(here["loss"].values[seen], 2, (float(here["z"]), float(here["other"])))
         gap = (abs(here["entry"].values[seen]) - bound)[np.isfinite(bound)]
         least.append(gap.min())
     return float(np.min(least))

@@ -13,9 +13,10 @@ from ...dynamics import GradientFlow, Stop
 from ...parameterizations import DeepMatrix
 from ...probes import Determinant, Entry
 from ...sweeps import sweep
+from ...theory import hidden_entry_bound, hidden_entry_flow, hidden_entry_rank_bound
 from ...training import train
 from .._base import AtLeast, AtMost, Budget, Study
-from ._shared import PUBLISHED, SOURCE, entry_bound, exact_flow, rank_bound, start
+from ._shared import PUBLISHED, SOURCE, start
 
 SIGNS = (1, -1)
 LAST = 1e-8
@@ -60,13 +61,13 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
             progress(0.6 + 0.4 * number / np.prod(shape), "exact flow")
             depth, sign = depths[index[0]], SIGNS[index[2]]
             begin = np.asarray(w0(depth, index[1], sign, index[3]))
-            flow = exact_flow(begin, depth, loss=LAST)
+            flow = hidden_entry_flow(begin, depth, loss=LAST)
             # Of the solver's own steps, those next to even steps of the logarithm of the loss.
             grid = np.geomspace(flow.loss[0], flow.loss[-1], SAVED)
             kept = np.searchsorted(-flow.loss, -grid).clip(0, flow.loss.size - 1)
             w[index], logs[index], loss[index] = flow.w[kept], flow.log_singular_values[kept], flow.loss[kept]
             seen = np.isfinite(time[index])
-            exact[(*index, seen)] = exact_flow(begin, depth, times=time[index][seen]).w[:, 0, 0]
+            exact[(*index, seen)] = hidden_entry_flow(begin, depth, times=time[index][seen]).w[:, 0, 0]
     dims = ("depth", "setting", "sign", "draw")
     return xr.Dataset(
         {
@@ -101,14 +102,14 @@ def _size(data: xr.Dataset) -> xr.DataArray:
 def _slack(entry: xr.DataArray, loss: xr.DataArray) -> float:
     """The least that the entry exceeds its bound by, where loss < 1/2, with positive determinants."""
     below = loss.sel(sign=1).values < 0.5
-    gap = abs(entry.sel(sign=1).values) - entry_bound(loss.sel(sign=1).values)
+    gap = abs(entry.sel(sign=1).values) - hidden_entry_bound(loss.sel(sign=1).values)
     return float(np.min(gap[below]))
 
 
 def _rank_share(data: xr.Dataset) -> float:
     """The largest distance from rank one over its bound, where loss < 1/2, with positive determinants."""
     chosen = data.sel(sign=1)
-    share = np.exp(chosen["log_singular_value"].values[..., 1]) / rank_bound(chosen["loss"].values)
+    share = np.exp(chosen["log_singular_value"].values[..., 1]) / hidden_entry_rank_bound(chosen["loss"].values)
     return float(np.max(share[chosen["loss"].values < 0.5]))
 
 
@@ -185,7 +186,7 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
                     ax.loglog(x[index], y[index], color=color, label=label if i == 0 else None, linewidth=width)
             if sign > 0:
                 grid = np.geomspace(0.49, float(data["loss"].min()), 200)
-                ax.loglog(grid, entry_bound(grid), "--", color=plotting.color_of("theory"), label="bound")
+                ax.loglog(grid, hidden_entry_bound(grid), "--", color=plotting.color_of("theory"), label="bound")
             name = "positive" if sign > 0 else "negative"
             ax.set(xlabel="loss", title=f"determinant {name} at the start", xlim=(1.2, float(data["loss"].min())))
             ax.set_ylim(1e-2, 2e4)
@@ -210,7 +211,7 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
         right.loglog(x, _excess_rank(chosen).ravel(), color=plotting.color_of(3), label="effective rank - 1")
         distance = np.exp(chosen["log_singular_value"].values[..., 1]).ravel()
         right.loglog(x, distance, ":", color=plotting.color_of("gradient flow"), label="distance from rank 1")
-        right.loglog(x, rank_bound(x), "--", color=plotting.color_of("theory"), label="its bound")
+        right.loglog(x, hidden_entry_rank_bound(x), "--", color=plotting.color_of("theory"), label="its bound")
         right.set(xlabel="loss", title="rank of W", xlim=(1.2, x.min()))
         right.legend(loc="lower left")
     return {"hidden-entry": entry, "norms-and-rank": norms}

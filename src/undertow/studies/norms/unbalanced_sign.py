@@ -16,9 +16,10 @@ from ...dynamics import GradientFlow, Stop
 from ...parameterizations import DeepMatrix
 from ...probes import Determinant, Entry
 from ...sweeps import sweep
+from ...theory import hidden_entry_bound
 from ...training import train
 from .._base import AtLeast, AtMost, Budget, Study
-from ._shared import SOURCE, entry_bound
+from ._shared import SOURCE
 
 # Draws of each cell, the loss that runs stop at, and the standard deviations of the entries of W(0) by depth.
 BUDGETS: dict[str, tuple[int, float, dict[int, tuple[float, ...]]]] = {
@@ -107,7 +108,7 @@ def _least_gain(data: xr.Dataset) -> float:
 
 def _share_of_bound(data: xr.Dataset) -> float:
     """The least |W11| at the end, over what it has to exceed at that loss while the sign is kept."""
-    return float(data["end"].min(skipna=False)) / float(entry_bound(float(data.attrs["last"])))
+    return float(data["end"].min(skipna=False)) / float(hidden_entry_bound(float(data.attrs["last"])))
 
 
 def _growth(data: xr.Dataset, depth: int, scale: float) -> float:
