@@ -67,6 +67,7 @@ def study(**changes):
         "source": "A paper, 2020",
         "claim": "A value is small.",
         "chapter": "primer",
+        "standing": "as published",
         "example": "print(1)",
     }
     fields |= {"run": compute, "checks": SMALL, "plot": draw}

@@ -30,17 +30,18 @@ def draw(dataset):
 def study(name, run, bound=1.0, **changes):
     long = "a_name_without_a_single_place_to_break_it_" * 4
     checks = (AtMost("value", lambda data: data["x"], bound), AtMost(long, lambda data: data["x"], 10.0))
-    return Study(
-        id=name,
-        title=name.title(),
-        source="A. Author, A Paper, 2020",
-        claim=f"The claim of {name}.",
-        run=run,
-        checks=checks,
-        plot=draw,
-        example="import undertow as ut\n\n" + "print(" + "1 + " * 60 + "1)\n# 61",
-        **changes,
-    )
+    fields = {
+        "id": name,
+        "title": name.title(),
+        "source": "A. Author, A Paper, 2020",
+        "claim": f"The claim of {name}.",
+        "standing": "as published",
+        "run": run,
+        "checks": checks,
+        "plot": draw,
+        "example": "import undertow as ut\n\n" + "print(" + "1 + " * 60 + "1)\n# 61",
+    }
+    return Study(**(fields | changes))
 
 
 def value(budget, key, progress):

@@ -29,6 +29,7 @@ def study(**changes):
     fields = {
         "id": "a-study",
         "chapter": "primer",
+        "standing": "as published",
         "title": "One",
         "source": "A paper",
         "claim": "It is so.",
@@ -183,7 +184,7 @@ CODE = """
 import xarray
 from undertow.studies import AtMost, Chapter, Study
 def make(id, chapter="theirs"):
-    return Study(id=id, title="T", source="S", claim="C", chapter=chapter,
+    return Study(id=id, title="T", source="S", claim="C", chapter=chapter, standing="our own",
                  run=lambda b, k, p: xarray.Dataset({"x": 1.0}), checks=(AtMost("x", lambda d: d["x"], 2.0),),
                  plot=lambda d: {})
 alone, several, number = make("theirs"), (make("theirs-a"), make("theirs-b")), 3
@@ -290,6 +291,14 @@ def test_a_file_that_is_called_otherwise_is_refused(tmp_path, monkeypatch):
 def test_what_a_claim_stands_for_is_whole(changes, message):
     with pytest.raises(ValueError, match=message):
         study(**changes)
+
+
+def test_what_a_claim_stands_for_is_said():
+    """No claim is "as published" by default."""
+    (field,) = (field for field in dataclasses.fields(Study) if field.name == "standing")
+    assert field.default is dataclasses.MISSING
+    with pytest.raises(ValueError, match="standing: expected one of as published, amended, our own, found ''"):
+        study(standing="")
 
 
 def test_unknown_ids_are_refused_with_the_nearest():

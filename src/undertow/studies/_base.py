@@ -273,7 +273,8 @@ class Study:
     chapter : str
         The id of the `Chapter` it belongs to.
     standing : "as published", "amended" or "our own"
-        What the claim stands for: the source's sentence, one that was changed because that did not hold, or ours.
+        What the claim stands for: the source's sentence, one that was changed because that did not hold, or ours. There
+        is no default: no claim is "as published" without saying so.
     published : str
         For an amended claim, and only there: the sentence as it was published.
     refutation : AbstractCheck
@@ -299,7 +300,7 @@ class Study:
     checks: tuple[AbstractCheck, ...]
     plot: Callable[[xr.Dataset], dict[str, Figure]]
     chapter: str
-    standing: Standing = "as published"
+    standing: Standing
     published: str = ""
     refutation: AbstractCheck | None = None
     example: str = ""
