@@ -220,7 +220,8 @@ study = Study(
         AtLeast("other sign: all runs fit", lambda data: data["arrived"].sel(keeps=-1).min(skipna=False), bound=1.0),
     ),
     plot=_plot,
-    note="A positive determinant bounds the hidden entry on the side of -1/e only. In the full budget, at depth 4 and "
+    note="Few draws go on to infinity, and at the smallest e only, so one start that does is run beside them. A "
+    "positive determinant bounds the hidden entry on the side of -1/e only. In the full budget, at depth 4 and "
     "e = 0.01, 2 of 20 starts first follow the other branch, with a loss above e²/2, and fit to loss 1e-8 at "
     "527 and 614. A check that |W11| never exceeds 1/e failed in those, and was replaced by one of the side of -1/e.",
 )
