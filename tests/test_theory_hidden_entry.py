@@ -90,16 +90,6 @@ def test_nan_and_zero_pass_the_bounds():
     np.testing.assert_array_equal(hidden_entry_rank_bound([np.nan, 0.0, 0.125]), [np.nan, 0.0, 0.5])
 
 
-def test_the_flow_from_far_above_and_at_depth_one():
-    """At depth 1 the entries that are seen decay by themselves, and the hidden one stays."""
-    w0, times = np.array([[2.0, 3.0], [-1.0, 1.0]]), [0.0, 0.5, 2.0]
-    found = hidden_entry_flow(w0, 1, times=times)
-    target = np.array([[2.0, 1.0], [1.0, 0.0]])
-    expected = target + np.exp(-np.array(times))[:, None, None] * (w0 - target)
-    np.testing.assert_allclose(found.w, expected, atol=1e-7)
-    np.testing.assert_array_equal(found.times, times)
-
-
 def test_the_flow_of_the_other_sign_fits():
     found = hidden_entry_flow([[0.1, 0.0], [0.0, -0.01]], 3, loss=1e-10)
     assert found.loss[-1] < 1.01e-10
@@ -119,7 +109,7 @@ def test_the_flow_of_the_other_sign_fits():
         (lambda: hidden_entry_flow(np.eye(2), 2), "start: expected two different singular values above 0"),
         (lambda: hidden_entry_flow(np.ones((2, 2)), 2), "start: expected two different singular values above 0"),
         (lambda: hidden_entry_flow([[1.0, np.nan], [0.0, 2.0]], 2), "start: expected finite numbers"),
-        (lambda: hidden_entry_flow(np.diag([1.0, 2.0]), 0), "depth"),
+        (lambda: hidden_entry_flow(np.diag([1.0, 2.0]), 1), "depth"),
         (lambda: hidden_entry_flow(np.diag([1.0, 2.0]), 2, corner=(1.0, 1.0)), "corner: expected 3 numbers"),
         (lambda: hidden_entry_flow(np.diag([1.0, 2.0]), 2, loss=0.0), "loss"),
         (lambda: hidden_entry_flow(np.diag([1.0, 2.0]), 2, times=[1.0, 0.5]), "times: expected a vector of rising"),

@@ -108,4 +108,4 @@ def _residual_norm(loss: Numbers) -> Float[np.ndarray, "..."]:
     numbers = numbers.astype(np.float64)
     if np.any(numbers < 0):
         raise ValueError(f"loss: expected numbers of at least 0, found {np.nanmin(numbers):g}")
-    return np.sqrt(2 * numbers)
+    return np.asarray(np.sqrt(2 * numbers))

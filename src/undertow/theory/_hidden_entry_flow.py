@@ -53,7 +53,7 @@ def hidden_entry_flow(
     start
         W(0), 2 x 2, of rank two, its singular values different.
     depth
-        N, the number of factors, at least 1.
+        N, the number of factors, at least 2: with one the sign is not kept.
     corner
         The values of W_12, W_21 and W_22.
     loss
@@ -88,7 +88,7 @@ def hidden_entry_flow(
     True
     """
     w = _check_start(start)
-    depth = check_integer("depth", depth, 1)
+    depth = check_integer("depth", depth, 2)
     if not isinstance(corner, Sequence) or len(corner) != 3:
         raise ValueError(f"corner: expected 3 numbers, found {corner!r}")
     z12, z21, z22 = (float(check_number(f"corner[{i}]", value)) for i, value in enumerate(corner))
@@ -155,8 +155,10 @@ def _check_start(start: Numbers) -> Float[np.ndarray, "2 2"]:
     if w.shape != (2, 2):
         raise ValueError(f"start: expected a 2 x 2 matrix, found shape {w.shape}")
     s = np.linalg.svd(w, compute_uv=False)
-    # The angles of the singular vectors are none where the values are equal, and the logarithm of 0 is none.
-    if not s[0] > s[1] > 0:
+    # The angles of the singular vectors are none where the values are equal, and the logarithm of 0 is none; below its
+    # rounding a value is 0.
+    rounding = np.finfo(np.float64).eps * s[0]
+    if not (s[1] > rounding and s[0] - s[1] > rounding):
         raise ValueError(f"start: expected two different singular values above 0, found {s[0]:g} and {s[1]:g}")
     return w
 
