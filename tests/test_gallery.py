@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from undertow import gallery, plotting
+from undertow import _programs, gallery, plotting
 from undertow.datasets import DataNotFound
 from undertow.gallery import _files, _memory, _pages, _run
 from undertow.gallery._words import duration
@@ -320,7 +320,7 @@ def test_what_a_study_compiled_serves_the_next_one(tmp_path):
 
 
 def test_nobody_knows_how_much_is_compiled(tmp_path, monkeypatch):
-    monkeypatch.setattr(_memory, "_MAPS", tmp_path / "none")
+    monkeypatch.setattr(_programs, "MAPS", tmp_path / "none")
     jax.jit(lambda x: x + 20)(1.0)
     reproduce([study()], tmp_path)
     assert len(jax.devices()[0].client.live_executables()) < 5

@@ -58,13 +58,20 @@ def make_room(program: Key) -> None:
     if program.digest in _seen:
         return
     _seen.add(program.digest)
-    if len(_seen) % 16 or not (MAPS.exists() and LIMIT.exists()):
-        return
-    with MAPS.open("rb") as file:
-        maps = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(2**20), b""))
-    if maps > int(LIMIT.read_text()) // 2:
-        jax.clear_caches()
-        _seen.clear()
+    if len(_seen) % 16 == 0 and LIMIT.exists():
+        maps = memory_maps()
+        if maps is not None and maps > int(LIMIT.read_text()) // 2:
+            jax.clear_caches()
+            _seen.clear()
+
+
+def memory_maps() -> int | None:
+    """How many memory maps this process holds; None where the system does not tell."""
+    try:
+        with MAPS.open("rb") as file:
+            return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(2**20), b""))
+    except OSError:
+        return None
 
 
 def filter_jit(function: Callable[..., Any]) -> Callable[..., Any]:
