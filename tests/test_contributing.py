@@ -6,6 +6,7 @@ import re
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from study_examples import printed_beside, run, same
 
 import undertow as ut
 
@@ -77,3 +78,5 @@ def test_study_runs_and_its_check_holds(getkey):
     data = study.run("smoke", getkey(), lambda fraction, message: None)
     assert [verdict.verdict for verdict in study.judge(data)] == ["holds"]
     assert study.plot(data).keys() == {"loss"}
+    (found,), (expected,) = run(study.example, study.id), printed_beside(study.example)
+    assert same(found, expected)

@@ -36,6 +36,7 @@ def study(**changes):
         "run": lambda _budget, _key, _progress: DATA,
         "checks": (Close("x", x, 2.0, 0.1),),
         "plot": lambda _dataset: {},
+        "example": "print(2)  # 2",
     }
     return Study(**(fields | changes))
 
@@ -186,7 +187,7 @@ from undertow.studies import AtMost, Chapter, Study
 def make(id, chapter="theirs"):
     return Study(id=id, title="T", source="S", claim="C", chapter=chapter, standing="our own",
                  run=lambda b, k, p: xarray.Dataset({"x": 1.0}), checks=(AtMost("x", lambda d: d["x"], 2.0),),
-                 plot=lambda d: {})
+                 plot=lambda d: {}, example="print(2)  # 2")
 alone, several, number = make("theirs"), (make("theirs-a"), make("theirs-b")), 3
 taken = make("flow-versus-descent")
 added = make("theirs-c", "norms")

@@ -1,8 +1,9 @@
 """The colors, ordered as the subject is; the same color for the same thing in every figure.
 
-Identity (depth 1) is neutral ink; deeper parameterizations run from amber to violet, each step further from the
-background than the one before, up to the infinitely deep exponential; the anti-deep ones run through blues on the
-other side. Neighbors therefore differ in lightness too, and stay apart for color-blind readers and in a gray print.
+Identity (depth 1) is neutral ink; deeper parameterizations run through amber, pink, violet and plum, each step further
+from the background than the one before, up to the infinitely deep exponential; the anti-deep ones run through blues on
+the other side. Neighbors therefore differ in lightness too, and stay apart for color-blind readers and in a gray print;
+depths 2, 3 and 4, which stand side by side most, differ in hue as well, as color-blind readers see it too.
 Every color has a contrast of 3:1 at least with the background of its theme (WCAG 2.2, success criterion 1.4.11); a
 test measures it.
 """
@@ -23,7 +24,7 @@ _COLORS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         # parameterizations
         "identity": ("#566270", "#b4becb"),
-        "exponential": ("#4a1a78", "#eee2ff"),
+        "exponential": ("#33104f", "#f1e6ff"),
         "polar": ("#0b7f5c", "#4fd1a5"),
         # dynamics
         "gradient flow": ("#0064a6", "#6cb8f2"),
@@ -49,11 +50,11 @@ _LADDER: Mapping[float, tuple[str, str]] = MappingProxyType(
         0.25: ("#1a5296", "#8cc6fb"),
         0.5: ("#2f82c0", "#559fd6"),
         1.0: _COLORS["identity"],
-        2.0: ("#c77c02", "#ba7d17"),
-        3.0: ("#c9540f", "#ea843f"),
-        4.0: ("#b02a37", "#ff938f"),
-        6.0: ("#861a5c", "#fcb2da"),
-        16.0: ("#5e1d78", "#e6c9fc"),
+        2.0: ("#c77c02", "#b07a12"),
+        3.0: ("#c7247a", "#f0629c"),
+        4.0: ("#5b3fd0", "#b3a0ff"),
+        6.0: ("#7d1457", "#fcb2da"),
+        16.0: ("#541a72", "#e6c9fc"),
         math.inf: _COLORS["exponential"],
     }
 )

@@ -282,7 +282,10 @@ class Study:
         where it fails on the record of the run; where it holds after all, the amendment has no ground, and that counts
         as a check that fails.
     example : str
-        A dozen lines of public API that give the heart of the result and print it: "do it yourself".
+        "Do it yourself": 5 to 20 lines of public API that give the heart of the result and print it, in seconds and
+        without figures. What a ``print`` prints stands as a comment at its end or on the lines after it, and a test
+        compares the two: words as they are, numbers to one unit in the last digit that stands there. Comments
+        anywhere else explain.
     note : str
         What was amended and why, one paragraph, where the claim did not hold as published.
 
@@ -301,9 +304,9 @@ class Study:
     plot: Callable[[xr.Dataset], dict[str, Figure]]
     chapter: str
     standing: Standing
+    example: str = ""
     published: str = ""
     refutation: AbstractCheck | None = None
-    example: str = ""
     note: str = ""
 
     def __repr__(self) -> str:
@@ -312,7 +315,7 @@ class Study:
     def __post_init__(self) -> None:
         if not is_slug(self.id):
             raise ValueError(f"id: expected lower-case words joined by hyphens, found {self.id!r}")
-        for field in ("title", "source", "claim"):
+        for field in ("title", "source", "claim", "example"):
             if not getattr(self, field).strip():
                 raise ValueError(f"{field}: expected text, found {getattr(self, field)!r} (study {self.id})")
         for field in ("run", "plot"):
