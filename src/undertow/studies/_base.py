@@ -315,7 +315,7 @@ class Study:
     def __post_init__(self) -> None:
         if not is_slug(self.id):
             raise ValueError(f"id: expected lower-case words joined by hyphens, found {self.id!r}")
-        for field in ("title", "source", "claim", "example"):
+        for field in ("title", "source", "claim"):
             if not getattr(self, field).strip():
                 raise ValueError(f"{field}: expected text, found {getattr(self, field)!r} (study {self.id})")
         for field in ("run", "plot"):
