@@ -97,6 +97,21 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
     return {"before-after-truth": made}
 
 
+EXAMPLE = """
+import numpy as np
+import undertow as ut
+
+truth = ut.datasets.load_photograph("china", (60, 90))
+given = np.random.default_rng(0).random(truth.shape) < 0.5  # half of the pixels
+imputer = ut.estimators.LowRankImputer(clip=True, random_state=0)
+completed = imputer.fit_transform(np.where(given, truth, np.nan))
+means = ut.estimators.fit_effects(*np.nonzero(given), truth[given], truth.shape, ridge=5.0).at(*np.nonzero(~given))
+for name, guess in (("row and column means", np.clip(means, 0, 1)), ("completed", completed[~given])):
+    print(f"{name}: {-10 * np.log10(np.mean((guess - truth[~given]) ** 2)):.1f} dB")
+    # row and column means: 15.3 dB
+    # completed: 21.4 dB
+"""
+
 study = Study(
     id="image-completion",
     chapter="data",
@@ -125,4 +140,5 @@ study = Study(
         ),
     ),
     plot=_plot,
+    example=EXAMPLE,
 )

@@ -190,7 +190,7 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
         for ax in axes:
             ax.invert_xaxis()
         plotting.label_lines(axes[1])
-    nearest = np.median(_nearest(data), axis=1)
+    draws = _nearest(data)
     alphas = data["path_alpha"].values
     with plotting.figure(
         1,
@@ -198,13 +198,15 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
         width=13.8,
         height=5.8,
         caption="A larger completion problem: distance of the flow from each point of the greedy path along one run "
-        "from the smallest start (left), and the nearest that it comes to each point, as the start shrinks (right).",
+        "from the smallest start (left), and the nearest that it comes to each point, as the start shrinks (right). "
+        "Dots: draws; lines: their medians.",
     ) as (path, axes):
         for k, rank in enumerate(data["rank"].values):
             color = plotting.color_of((2, 3, 4, 6, 16)[k % 5])
             chosen = data["distance"][-1, 0, :, k].values
             axes[0].semilogy(data["time"][-1, 0], chosen, color=color, label=f"rank {rank}")
-            axes[1].loglog(alphas, nearest[:, k], "o-", color=color, label=f"rank {rank}")
+            axes[1].loglog(alphas, draws[:, :, k], ".", color=color)
+            axes[1].loglog(alphas, np.median(draws[:, :, k], axis=1), color=color, label=f"rank {rank}")
         axes[1].invert_xaxis()
         axes[0].set(xlabel="time", ylabel="relative distance", title=f"start alpha = {alphas[-1]:g}")
         axes[1].set(xlabel="start alpha", title="nearest approach")

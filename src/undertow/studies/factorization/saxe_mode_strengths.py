@@ -180,6 +180,32 @@ def _modes(ax, clock: xr.DataArray, found: xr.DataArray, expected: xr.DataArray,
     plotting.label_lines(ax)
 
 
+EXAMPLE = """
+import jax
+import numpy as np
+import undertow as ut
+
+jax.config.update("jax_enable_x64", True)
+strengths, start = np.array([4.0, 2.0, 1.0]), np.full(3, 1e-3)
+problem = ut.problems.PointTarget(np.diag(strengths))  # modes are the axes
+times, modes = np.array([1.0, 2.0, 4.0, 8.0]), ut.probes.SingularValues()
+for depth in (2, 3):
+    phi = ut.parameterizations.DeepMatrix((3, 3), depth)
+    flow, stop = ut.dynamics.GradientFlow(rtol=1e-8), ut.Stop(loss=None, time=times[-1])
+    found = ut.train(problem, phi, flow, params=phi.lift(np.diag(start)), samples=times, stop=stop, probes=[modes])
+    expected = ut.theory.saxe_modes(times, strengths, start, depth=depth)
+    for time, trained, closed in zip(times, found["singular_values"][1:], expected, strict=True):
+        print(f"depth {depth}, time {time:g}: trained", trained.round(3), "closed form", closed.round(3))
+        # depth 2, time 1: trained [1.708 0.053 0.007] closed form [1.708 0.053 0.007]
+        # depth 2, time 2: trained [3.998 1.197 0.052] closed form [3.998 1.197 0.052]
+        # depth 2, time 4: trained [4.    2.    0.749] closed form [4.    2.    0.749]
+        # depth 2, time 8: trained [4. 2. 1.] closed form [4. 2. 1.]
+        # depth 3, time 1: trained [0.005 0.002 0.001] closed form [0.005 0.002 0.001]
+        # depth 3, time 2: trained [0.12  0.005 0.002] closed form [0.12  0.005 0.002]
+        # depth 3, time 4: trained [4.    0.115 0.005] closed form [4.    0.115 0.005]
+        # depth 3, time 8: trained [4.    2.    0.106] closed form [4.    2.    0.106]
+"""
+
 study = Study(
     id="saxe-mode-strengths",
     chapter="factorization",
@@ -213,6 +239,7 @@ study = Study(
         ),
     ),
     plot=_plot,
+    example=EXAMPLE,
     note="Time is that of the flow on half the sum of squares; the paper's time constant is 1 there. The paper takes "
     "the start of a mode as given; for random layers it is taken here as the part on which both layers agree, "
     "|(W₁v + W₂ᵀu)/2|², since the part on which they disagree dies out.",

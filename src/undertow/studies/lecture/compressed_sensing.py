@@ -143,10 +143,11 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
     ) as (made, axes):
         k, m = data["nonzero"].values, data["measurements"].values
         dense = np.linspace(0.5, k.max() * 1.05, 60)
+        words = "2 k log(n / k) + 5 k / 4"
         bound = 2 * dense * np.log(unknowns / dense) + 1.25 * dense
         curve = [unknowns * statistical_dimension(x / unknowns) for x in dense]
         lines = (
-            (bound, {"color": plotting.color_of("ink"), "linewidth": 2.4, "linestyle": "--", "label": "bound"}),
+            (bound, {"color": plotting.color_of("ink"), "linewidth": 2.4, "linestyle": "--", "label": words}),
             (curve, {"color": plotting.color_of("optimum"), "linewidth": 3, "label": "statistical dimension"}),
         )
         for ax, solver in zip(axes, SOLVERS, strict=True):

@@ -161,13 +161,15 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
     with plotting.figure(
         width=9.6,
         height=5.8,
-        caption="How far trained end points are from the predicted ones (dots), and how far the predicted ones are "
-        "from where the identity would end (rings): the prediction is right, and it is not the trivial one.",
+        caption="How far trained end points are from the predicted ones (dots: every problem; lines: the largest), and "
+        "how far the predicted ones are from where the identity would end (rings): the prediction is right, and it is "
+        "not the trivial one.",
     ) as (errors, ax):
         for name in data["map"].values:
             color = _color(str(name))
             chosen = data.sel(map=name)
-            ax.loglog(data["scale"], chosen["relative_error"].max("problem"), "o-", color=color, label=str(name))
+            ax.loglog(data["scale"], chosen["relative_error"].max("problem"), color=color, label=str(name))
+            ax.loglog(data["scale"], chosen["relative_error"].T, "o", color=color)
             ax.loglog(data["scale"], chosen["distance_from_nearest"], "o:", color=color, fillstyle="none")
         ax.axhline(1e-4, color=plotting.color_of("optimum"), linewidth=1.4)
         ax.set(xlabel="initial weights", ylabel="relative distance", ylim=(1e-13, 5))

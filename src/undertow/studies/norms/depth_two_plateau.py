@@ -174,20 +174,22 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
         height=6.0,
         caption="Depth 2 from the same balanced start with positive determinant, at the published learning rate: |W11| "
         "as the loss falls. Single precision leaves the curve first; double precision and forty digits leave it "
-        "together, where the finite steps have lost the sign of the determinant. The flow never leaves it.",
+        "together, where the finite steps have lost the sign of the determinant. The flow never leaves it. Faint: further draws.",
     ) as (made, ax):
-        chosen = data.isel(setting=0, draw=0)
+        chosen = data.isel(setting=0, share=0)
         lines = {
             "float32": ("float32", plotting.color_of("gradient descent"), "-", 2.4),
             "float64": ("float64", plotting.color_of("polar"), "-", 5.0),
             "40 digits": ("digits", plotting.color_of("ink"), ":", 2.4),
             "exact flow": ("flow", plotting.color_of("gradient flow"), "-", 2.4),
         }
-        chosen = chosen.isel(share=0)
         for label, (name, color, style, width) in lines.items():
             x, y = chosen[f"loss_{name}"].values, abs(chosen[f"entry_{name}"].values)
-            shown = x >= LEVEL
-            ax.loglog(x[shown], y[shown], style, color=color, linewidth=width, label=label)
+            for draw in range(1, len(x)):
+                shown = x[draw] >= LEVEL
+                ax.loglog(x[draw, shown], y[draw, shown], style, color=color, linewidth=width / 2, alpha=0.5)
+            shown = x[0] >= LEVEL
+            ax.loglog(x[0, shown], y[0, shown], style, color=color, linewidth=width, label=label)
         grid = np.geomspace(0.49, LEVEL, 200)
         ax.loglog(grid, hidden_entry_bound(grid), "--", color=plotting.color_of("muted"), linewidth=1.6, label="bound")
         ax.set(xlabel="loss", ylabel="$|W_{11}|$, never seen", xlim=(1.2, LEVEL), ylim=(0.1, 150))

@@ -167,6 +167,24 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
     return {"gap": curves, "plane": plane}
 
 
+EXAMPLE = """
+import jax
+import numpy as np
+import undertow as ut
+
+jax.config.update("jax_enable_x64", True)
+point = ut.problems.PointTarget([5.0, 5.0])
+gap = ut.probes.Function("gap", lambda w: w[1] - w[0])
+maps = ut.parameterizations
+for phi in (maps.Identity(2), maps.Power(2, 2), maps.Exponential(2)):
+    found = ut.train(point, phi, ut.dynamics.GradientFlow(), params=phi.lift([0.5, 0.5005]), probes=[gap])
+    growth = np.max(found["gap"]) / found["gap"][0]
+    print(type(phi).__name__, f"the gap of two weights grew {growth:.2f} fold")
+    # Identity the gap of two weights grew 1.00 fold
+    # Power the gap of two weights grew 2.78 fold
+    # Exponential the gap of two weights grew 16.44 fold
+"""
+
 study = Study(
     id="primer-rich-get-richer",
     chapter="primer",
@@ -207,6 +225,7 @@ study = Study(
         ),
     ),
     plot=_plot,
+    example=EXAMPLE,
     note="The primer says it in words. In numbers: a small gap between two weights changes in proportion to the "
     "speed w^(2 - 2/N) (S - w), so below the target S it grows until w = S (2 - 2/N) / (3 - 2/N), half of the target "
     "at depth 2 and two thirds for the exponential. In proportion to the weights themselves a lead grows only where "
