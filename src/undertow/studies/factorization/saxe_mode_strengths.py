@@ -196,14 +196,14 @@ for depth in (2, 3):
     expected = ut.theory.saxe_modes(times, strengths, start, depth=depth)
     for time, trained, closed in zip(times, found["singular_values"][1:], expected, strict=True):
         print(f"depth {depth}, time {time:g}: trained", trained.round(3), "closed form", closed.round(3))
-        # depth 2, time 1: trained [1.708 0.053 0.007] closed form [1.708 0.053 0.007]
-        # depth 2, time 2: trained [3.998 1.197 0.052] closed form [3.998 1.197 0.052]
-        # depth 2, time 4: trained [4.    2.    0.749] closed form [4.    2.    0.749]
-        # depth 2, time 8: trained [4. 2. 1.] closed form [4. 2. 1.]
-        # depth 3, time 1: trained [0.005 0.002 0.001] closed form [0.005 0.002 0.001]
-        # depth 3, time 2: trained [0.12  0.005 0.002] closed form [0.12  0.005 0.002]
-        # depth 3, time 4: trained [4.    0.115 0.005] closed form [4.    0.115 0.005]
-        # depth 3, time 8: trained [4.    2.    0.106] closed form [4.    2.    0.106]
+# depth 2, time 1: trained [1.708 0.053 0.007] closed form [1.708 0.053 0.007]
+# depth 2, time 2: trained [3.998 1.197 0.052] closed form [3.998 1.197 0.052]
+# depth 2, time 4: trained [4.    2.    0.749] closed form [4.    2.    0.749]
+# depth 2, time 8: trained [4. 2. 1.] closed form [4. 2. 1.]
+# depth 3, time 1: trained [0.005 0.002 0.001] closed form [0.005 0.002 0.001]
+# depth 3, time 2: trained [0.12  0.005 0.002] closed form [0.12  0.005 0.002]
+# depth 3, time 4: trained [4.    0.115 0.005] closed form [4.    0.115 0.005]
+# depth 3, time 8: trained [4.    2.    0.106] closed form [4.    2.    0.106]
 """
 
 study = Study(

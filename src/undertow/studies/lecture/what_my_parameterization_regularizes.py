@@ -177,6 +177,31 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
     return {"end-points": errors, "potentials": potentials}
 
 
+EXAMPLE = """
+import jax
+import jax.numpy as jnp
+import numpy as np
+import undertow as ut
+
+jax.config.update("jax_enable_x64", True)
+phi = ut.parameterizations.Function(lambda u: jnp.sinh(u) + u**3, shape=2)  # any map of yours
+line, start = ut.problems.LineTarget(-1.0, -2.0, 15.0), jnp.array([0.1, 0.1])
+print("predicted without training:", ut.theory.limit(line, phi, start).round(4))
+# predicted without training: [0.5902 7.2049]
+flow = ut.train(line, phi, ut.dynamics.GradientFlow(), params=start, stop=ut.Stop(loss=1e-14))
+print("trained:", np.round(flow.w, 4))  # trained: [0.5902 7.2049]
+R = ut.theory.implied_potential(phi, start)  # what it keeps small: smallest there on the line
+for shift in (-0.1, 0.0, 0.1):
+    print(f"R, {shift:+.1f} along the line: {R(flow.w + shift * jnp.array([2.0, -1.0])):.4f}")
+# R, -0.1 along the line: 3.5344
+# R, +0.0 along the line: 3.5269
+# R, +0.1 along the line: 3.5325
+try:
+    ut.theory.implied_potential(ut.parameterizations.Polar(), start)
+except ut.theory.NotAMirrorFlow:
+    print("polar coordinates imply no potential")  # polar coordinates imply no potential
+"""
+
 study = Study(
     id="what-my-parameterization-regularizes",
     chapter="lecture",
@@ -208,4 +233,5 @@ study = Study(
         ),
     ),
     plot=_plot,
+    example=EXAMPLE,
 )

@@ -174,7 +174,8 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
         height=6.0,
         caption="Depth 2 from the same balanced start with positive determinant, at the published learning rate: |W11| "
         "as the loss falls. Single precision leaves the curve first; double precision and forty digits leave it "
-        "together, where the finite steps have lost the sign of the determinant. The flow never leaves it. Faint: further draws.",
+        "together, where the finite steps have lost the sign of the determinant. The flow never leaves it. "
+        "Faint: further draws.",
     ) as (made, ax):
         chosen = data.isel(setting=0, share=0)
         lines = {

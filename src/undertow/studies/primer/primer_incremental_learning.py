@@ -210,6 +210,29 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
     return {"one-by-one": curves, "thresholds": thresholds}
 
 
+EXAMPLE = """
+import jax
+import numpy as np
+import undertow as ut
+
+jax.config.update("jax_enable_x64", True)
+targets = np.array([4.0, 3.0, 2.0, 1.0])
+w = ut.probes.Function("w", lambda w: w)
+for depth in (1, 4):
+    phi = ut.parameterizations.Power(4, depth)
+    flow, start = ut.dynamics.GradientFlow(), phi.lift(np.full(4, 1e-3))
+    found = ut.train(ut.problems.PointTarget(targets), phi, flow, params=start, probes=[w], samples=2000)
+    half = np.argmax(found["w"][:, 1] >= 1.5)  # when the second weight is half learned
+    print(f"depth {depth}: share learned", (found["w"][half] / targets).round(2))
+# depth 1: share learned [0.5 0.5 0.5 0.5]
+# depth 4: share learned [1.   0.59 0.   0.  ]
+for depth in (2, 3, 4):
+    print(f"depth {depth}: one by one from a start below", f"{ut.theory.incremental_threshold(depth, 1.5):.0e}")
+# depth 2: one by one from a start below 2e-07
+# depth 3: one by one from a start below 2e-03
+# depth 4: one by one from a start below 5e-03
+"""
+
 study = Study(
     id="primer-incremental-learning",
     chapter="primer",
@@ -248,4 +271,5 @@ study = Study(
         ),
     ),
     plot=_plot,
+    example=EXAMPLE,
 )

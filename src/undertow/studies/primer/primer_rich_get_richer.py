@@ -179,10 +179,10 @@ maps = ut.parameterizations
 for phi in (maps.Identity(2), maps.Power(2, 2), maps.Exponential(2)):
     found = ut.train(point, phi, ut.dynamics.GradientFlow(), params=phi.lift([0.5, 0.5005]), probes=[gap])
     growth = np.max(found["gap"]) / found["gap"][0]
-    print(type(phi).__name__, f"the gap of two weights grew {growth:.2f} fold")
-    # Identity the gap of two weights grew 1.00 fold
-    # Power the gap of two weights grew 2.78 fold
-    # Exponential the gap of two weights grew 16.44 fold
+    print(f"{type(phi).__name__}: the gap of two weights grew {growth:.2f} fold")
+# Identity: the gap of two weights grew 1.00 fold
+# Power: the gap of two weights grew 2.78 fold
+# Exponential: the gap of two weights grew 16.44 fold
 """
 
 study = Study(
