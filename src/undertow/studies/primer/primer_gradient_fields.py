@@ -192,6 +192,27 @@ def _panel(ax, data: xr.Dataset, model: Model, kind: str) -> None:
     set_axes(ax)
 
 
+EXAMPLE = """
+import jax
+import jax.numpy as jnp
+import numpy as np
+import undertow as ut
+
+jax.config.update("jax_enable_x64", True)
+w, target = jnp.array([1.0, 8.0]), jnp.array([3.0, 6.0])
+point, maps = ut.problems.PointTarget(target), ut.parameterizations  # half the squared distance from the target
+models = {"u": maps.Identity(2), "u^4": maps.Power(2, 4), "e^u": maps.Exponential(2), "polar": maps.Polar()}
+for name, phi in models.items():
+    params = phi.lift(w)  # all at the same point
+    J = jax.jacobian(phi)(params)
+    moves, by_hand = ut.velocity(point, phi, params), J @ J.T @ (target - w)
+    print(name, "moves w along", np.round(moves, 1), "by hand:", np.round(by_hand, 1))
+# u moves w along [ 2. -2.] by hand: [ 2. -2.]
+# u^4 moves w along [  32.  -724.1] by hand: [  32.  -724.1]
+# e^u moves w along [   2. -128.] by hand: [   2. -128.]
+# polar moves w along [143.8 -19.7] by hand: [143.8 -19.7]
+"""
+
 study = Study(
     id="primer-gradient-fields",
     chapter="primer",
@@ -237,6 +258,7 @@ study = Study(
         ),
     ),
     plot=_plot,
+    example=EXAMPLE,
     note="The primer's text writes the matrix as the transpose of J times J; it has to be J times its transpose (its "
     "notebook has it right). For entrywise models both are the same; for polar coordinates the first is wrong, as the "
     "last check and the refuted one show. Fields are drawn at the centers of the cells, because on the axes an "
