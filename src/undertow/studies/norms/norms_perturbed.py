@@ -191,6 +191,31 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
     return {"perturbed": made}
 
 
+EXAMPLE = """
+import jax
+import numpy as np
+import undertow as ut
+
+jax.config.update("jax_enable_x64", True)
+phi, flow = ut.parameterizations.DeepMatrix((2, 2), depth=3), ut.dynamics.GradientFlow("implicit", rtol=1e-8)
+start = phi.lift(1e-3 * np.array([[1.0, 0.3], [-0.2, 1.0]]))
+for corner in ((1.0, 1.0, 0.0), (3.0, 0.5, 0.0), (1.0, 1.0, 0.1), (1.0, 1.0, 0.05)):  # W12, W21, W22
+    problem = ut.datasets.one_hidden_entry(2, corner)
+    for loss in (1e-4, 1e-8):
+        stop, entry = ut.Stop(loss=loss, time=1e6), ut.probes.Entry(0, 0)
+        found = ut.train(problem, phi, flow, params=start, stop=stop, probes=[entry], samples=2)
+        size = abs(found["entry_0_0"][-1])
+        print(corner, f"loss {found['loss'][-1]:.0e}: |W11| {size:.1f}")
+# (1.0, 1.0, 0.0) loss 1e-04: |W11| 70.7
+# (1.0, 1.0, 0.0) loss 3e-06: |W11| 387.8
+# (3.0, 0.5, 0.0) loss 1e-04: |W11| 106.0
+# (3.0, 0.5, 0.0) loss 4e-06: |W11| 525.6
+# (1.0, 1.0, 0.1) loss 1e-04: |W11| 8.8
+# (1.0, 1.0, 0.1) loss 1e-08: |W11| 10.0
+# (1.0, 1.0, 0.05) loss 1e-04: |W11| 15.6
+# (1.0, 1.0, 0.05) loss 1e-08: |W11| 19.9
+"""
+
 study = Study(
     id="norms-perturbed",
     chapter="norms",
@@ -220,6 +245,7 @@ study = Study(
         AtLeast("other sign: all runs fit", lambda data: data["arrived"].sel(keeps=-1).min(skipna=False), bound=1.0),
     ),
     plot=_plot,
+    example=EXAMPLE,
     note="Few draws go on to infinity, and at the smallest e only, so one start that does is run beside them. A "
     "positive determinant bounds the hidden entry on the side of -1/e only. In the full budget, at depth 4 and "
     "e = 0.01, 2 of 20 starts first follow the other branch, with a loss above e²/2, and fit to loss 1e-8 at "
