@@ -196,6 +196,25 @@ def _finish(axes) -> None:
     plotting.label_lines(axes.flat)
 
 
+EXAMPLE = """
+import numpy as np
+import undertow as ut
+
+truth = np.asarray(ut.datasets.low_rank_matrix(0, (30, 30), rank=2))
+rows, columns = ut.datasets.observe(1, (30, 30), 280)  # less than a third of the entries
+problem = ut.problems.MatrixCompletion((30, 30), rows, columns, truth[rows, columns], truth=truth)
+least = ut.theory.minimum_nuclear_norm(problem, rtol=1e-4)
+print(f"least nuclear norm {np.linalg.norm(least, 'nuc'):.1f}: error {np.mean((least - truth) ** 2):.4f}")
+# least nuclear norm 41.3: error 0.0447
+probes = [ut.probes.NuclearNorm(), ut.probes.ReconstructionError()]
+for depth in (2, 3):
+    phi = ut.parameterizations.DeepMatrix((30, 30), depth)
+    found = ut.train(problem, phi, ut.dynamics.GradientFlow(rtol=1e-3), key=2, scale=1e-4, probes=probes)
+    print("depth {}, nuclear norm {:.1f}: error {:.4f}".format(depth, *(found[p.name][-1] for p in probes)))
+# depth 2, nuclear norm 41.8: error 0.0181
+# depth 3, nuclear norm 42.2: error 0.0000
+"""
+
 study = Study(
     id="deep-matrix-factorization",
     chapter="factorization",
@@ -263,6 +282,7 @@ study = Study(
         ),
     ),
     plot=_plot,
+    example=EXAMPLE,
     note="The source trains by group RMSprop with rate 1e-3; here the flow itself is solved, to the same training "
     "error. Least nuclear norm fits its observations exactly here; the source leaves each a slack of 1e-3. Errors "
     "near 1e-5 are what a training error of 1e-6 leaves open. The first check asked for a factor of 100 at the "

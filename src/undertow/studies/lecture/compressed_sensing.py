@@ -166,6 +166,28 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
     return {"phase-diagram": made}
 
 
+EXAMPLE = """
+import jax
+import jax.numpy as jnp
+import numpy as np
+import undertow as ut
+
+jax.config.update("jax_enable_x64", True)
+rng = np.random.default_rng(0)
+truth = np.zeros(80)
+truth[:6] = rng.standard_normal(6)  # six of eighty entries are not zero
+phi, start = ut.parameterizations.SignedPower(80, 2), jnp.full(80, 1e-6)
+for measurements in (10, 40):
+    A = rng.standard_normal((measurements, 80)) / np.sqrt(measurements)
+    problem = ut.problems.LeastSquares(A, A @ truth)
+    flow = ut.dynamics.GradientFlow("stabilized")
+    end = ut.train(problem, phi, flow, params=(start, start), stop=ut.Stop(loss=1e-10), samples=2).w
+    found = (np.linalg.norm(w - truth) / np.linalg.norm(truth) for w in (end, ut.theory.basis_pursuit(problem)))
+    print("{} measurements, relative error: flow {:.3f}, basis pursuit {:.3f}".format(measurements, *found))
+# 10 measurements, relative error: flow 1.080, basis pursuit 1.099
+# 40 measurements, relative error: flow 0.000, basis pursuit 0.000
+"""
+
 study = Study(
     id="compressed-sensing",
     chapter="lecture",
@@ -185,6 +207,7 @@ study = Study(
         AtMost("recovered by the flow, two root-n below the threshold", lambda data: _share(data, -1), bound=0.05),
     ),
     plot=_plot,
+    example=EXAMPLE,
     note="At a start of any size the flow recovers a little less than basis pursuit near the edge, where the limit "
     "of vanishing starts is far away. The first check asked for agreement on 97% of the problems at first, and that "
     "failed: with the quick settings both agreed on 92.2% from 1e-6, on 95.0% from 1e-12, on 95.6% from 1e-24. Its "
