@@ -239,6 +239,23 @@ def _plot_approach(data: xr.Dataset, names: list[str]) -> Figure:
     return made
 
 
+EXAMPLE = """
+import jax
+import numpy as np
+import undertow as ut
+
+jax.config.update("jax_enable_x64", True)
+line = ut.problems.LineTarget(-1.0, -2.0, 15.0)  # every point with w1 + 2 w2 = 15 fits perfectly
+for depth in (0.25, 1, 6):
+    phi = ut.parameterizations.Power(2, depth)  # w = u^depth
+    start = phi.lift([0.01, 0.01])
+    flow = ut.train(line, phi, ut.dynamics.GradientFlow(), params=start, stop=ut.Stop(loss=1e-12))
+    print(depth, "trained:", np.round(flow.w, 3), "predicted:", ut.theory.limit(line, phi, start).round(3))
+# 0.25 trained: [4.676 5.162] predicted: [4.676 5.162]
+# 1 trained: [3.004 5.998] predicted: [3.004 5.998]
+# 6 trained: [0.028 7.486] predicted: [0.028 7.486]
+"""
+
 study = Study(
     id="primer-end-points-on-the-line",
     chapter="primer",
@@ -308,6 +325,7 @@ study = Study(
         ),
     ),
     plot=_plot,
+    example=EXAMPLE,
     note="The primer says that fractional powers find low ℓ∞ norm. Exactly: w = uᴺ with N < 2 ends at the "
     "least sum of w^(2/N), so N = 1/4 at the least ℓ₈ norm, and the ℓ∞ norm is reached only as N tends to 0. "
     "For every N ≥ 2 the limit of vanishing starts is the least ℓ₁ norm; what depth changes is how fast it is "
