@@ -148,6 +148,33 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
     return {"singular-values": paths, "work": work}
 
 
+EXAMPLE = """
+import jax
+import jax.numpy as jnp
+import undertow as ut
+
+jax.config.update("jax_enable_x64", True)
+truth = ut.datasets.low_rank_matrix(0, (15, 15), rank=1)
+rows, columns = ut.datasets.observe(1, (15, 15), 110)
+problem = ut.problems.MatrixCompletion((15, 15), rows, columns, truth[rows, columns])
+phi = ut.parameterizations.DeepMatrix((15, 15), depth=2)
+
+
+def train(dynamics):
+    return ut.train(problem, phi, dynamics, key=2, scale=1e-3, stop=ut.Stop(steps=10_000_000))
+
+
+exact = train(ut.dynamics.GradientFlow(rtol=1e-10)).w
+flow = ut.dynamics.GradientFlow(rtol=1e-5)
+for dynamics in (flow, *(ut.dynamics.GradientDescent(ut.optimizers.make("sgd", h)) for h in (0.1, 0.01))):
+    found = train(dynamics)
+    gap = jnp.linalg.norm(found.w - exact) / jnp.linalg.norm(exact)
+    print(f"{type(dynamics).__name__}: {found.gradient_evaluations:.0e} gradients, {gap:.0e} from the exact end")
+# GradientFlow: 7e+02 gradients, 2e-06 from the exact end
+# GradientDescent: 2e+04 gradients, 1e-03 from the exact end
+# GradientDescent: 2e+05 gradients, 1e-04 from the exact end
+"""
+
 study = Study(
     id="flow-versus-descent",
     chapter="factorization",
@@ -183,6 +210,7 @@ study = Study(
         ),
     ),
     plot=_plot,
+    example=EXAMPLE,
     note="Near a badly conditioned solution, stability and not accuracy holds the steps of the flow back: at depth 3 "
     "with the quick settings it took about 12,300 gradients at tolerance 1e-4 and at 1e-5 alike, and ended 5e-6 and "
     "5e-7 from the exact end point; descent took 153,000 to end 7e-6 from it.",
