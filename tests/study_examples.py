@@ -16,12 +16,13 @@ def printed_beside(code: str) -> list[str]:
     """The lines that a code says it prints: the comments at the end of each ``print`` and on the lines after it."""
     tokens = [t for t in tokenize.generate_tokens(io.StringIO(code).readline) if t.type == tokenize.COMMENT]
     comments = {token.start[0]: token.string.removeprefix("#").removeprefix(" ") for token in tokens}
+    alone = {token.start[0] for token in tokens if token.line.lstrip().startswith("#")}
     calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
     ends = {call.end_lineno or 0 for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"}
     expected = []
     for line in sorted(ends):
         expected += [comments[line]] if line in comments else []
-        while (line := line + 1) in comments:
+        while (line := line + 1) in alone:
             expected.append(comments[line])
     return expected
 

@@ -58,6 +58,7 @@ for x in (1, 2):  # two
     print(x)
 # 1
 # 2
+print(2.5)  # 2.5
 
 # between
 print(
@@ -68,7 +69,7 @@ y = 4  # not printed
 
 
 def test_what_stands_beside_a_print():
-    assert printed_beside(CODE) == run(CODE, "code") == ["1", "2", "3"]
+    assert printed_beside(CODE) == run(CODE, "code") == ["1", "2", "2.5", "3"]
 
 
 def test_an_example_runs_with_the_defaults_of_jax():

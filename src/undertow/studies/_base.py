@@ -304,7 +304,7 @@ class Study:
     plot: Callable[[xr.Dataset], dict[str, Figure]]
     chapter: str
     standing: Standing
-    example: str = ""
+    example: str
     published: str = ""
     refutation: AbstractCheck | None = None
     note: str = ""
@@ -315,7 +315,7 @@ class Study:
     def __post_init__(self) -> None:
         if not is_slug(self.id):
             raise ValueError(f"id: expected lower-case words joined by hyphens, found {self.id!r}")
-        for field in ("title", "source", "claim"):
+        for field in ("title", "source", "claim", "example"):
             if not getattr(self, field).strip():
                 raise ValueError(f"{field}: expected text, found {getattr(self, field)!r} (study {self.id})")
         for field in ("run", "plot"):

@@ -192,6 +192,31 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
     return {"singular-values": values, "theorem": theorem}
 
 
+EXAMPLE = """
+import jax
+import numpy as np
+import undertow as ut
+
+jax.config.update("jax_enable_x64", True)
+truth = np.asarray(ut.datasets.low_rank_matrix(0, (20, 20), rank=2))
+rows, columns = ut.datasets.observe(1, (20, 20), 220)
+problem = ut.problems.MatrixCompletion((20, 20), rows, columns, truth[rows, columns], truth=truth)
+point = truth / 2 + 0.1 * np.eye(20)  # any point, on a balanced way
+u, _, vt = np.linalg.svd(point)
+for depth in (1, 3):
+    phi, probes = ut.parameterizations.DeepMatrix((20, 20), depth), [ut.probes.SingularValues(4), ut.probes.TestError()]
+    found = ut.train(problem, phi, ut.dynamics.GradientFlow(), key=2, scale=1e-3, probes=probes)
+    values, error = found["singular_values"][-1], found["test_error"][-1]
+    moves = u[:, 0] @ ut.velocity(problem, phi, phi.lift(point)) @ vt[0]
+    theorem = ut.theory.singular_value_velocity(problem, point, depth)[0]
+    print(f"depth {depth}: singular values", values.round(1), f"test error {error:.3f}")
+    # depth 1: singular values [10.1  7.8  4.6  3.4] test error 0.956
+    # depth 3: singular values [16.1 11.8  0.   0. ] test error 0.000
+    print(f"the largest moves at {moves:.3f}, by the theorem {theorem:.3f}")
+# the largest moves at 0.040, by the theorem 0.040
+# the largest moves at 1.968, by the theorem 1.968
+"""
+
 study = Study(
     id="singular-value-dynamics",
     chapter="factorization",
@@ -224,6 +249,7 @@ study = Study(
         ),
     ),
     plot=_plot,
+    example=EXAMPLE,
 )
 
 
