@@ -97,6 +97,7 @@ def test_a_gallery_run_in_a_notebook(notebook: Handle, monkeypatch, capsys) -> N
 
     def study(name: str) -> Study:
         about = {"title": name, "source": "A paper, 2020", "claim": "A value is small.", "chapter": "primer"}
+        about |= {"standing": "as published", "example": "print(2)  # 2"}
         return Study(id=name, run=lambda *_: xr.Dataset(), checks=(check,), plot=lambda _: Figure(), **about)
 
     one, other = study("one"), study("other")

@@ -122,6 +122,7 @@ def test_what_is_read_or_found_is_one_line(result, text):
 def test_a_study_and_what_came_out_of_a_gallery_run_are_one_line(tmp_path):
     check = AtMost("size", lambda data: 1.0, 2.0)
     about = {"title": "Small", "source": "A paper, 2020", "claim": "A value is small.", "chapter": "primer"}
+    about |= {"standing": "as published", "example": "print(2)  # 2"}
     study = Study(id="small", run=lambda *_: xr.Dataset(), checks=(check,), plot=lambda _: {}, **about)
     assert repr(study) == "Study('small', chapter='primer', standing='as published')"
     verdicts = (check.judge(xr.Dataset()), check.not_run("no data"))
