@@ -151,7 +151,7 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
             (curve, {"color": plotting.color_of("optimum"), "linewidth": 3, "label": "statistical dimension"}),
         )
         for ax, solver in zip(axes, SOLVERS, strict=True):
-            shares = ax.pcolormesh(
+            ax.pcolormesh(
                 k, m, data["recovered"].sel(solver=solver).T, cmap="cividis", vmin=0, vmax=1, shading="nearest"
             )
             limits = ax.get_xlim(), ax.get_ylim()
@@ -161,7 +161,7 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
             ax.grid(False)
         # Few measurements of many entries: nothing is recovered there, and the corner is free.
         axes[0].legend(loc="lower right", frameon=True, facecolor=plotting.style()["axes.facecolor"], framealpha=0.9)
-        made.colorbar(shares, ax=axes, label="share recovered")
+        made.colorbar(axes[0].collections[0], ax=axes, label="share recovered")
         axes[0].set_ylabel("measurements m")
     return {"phase-diagram": made}
 
