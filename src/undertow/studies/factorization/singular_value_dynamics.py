@@ -209,12 +209,9 @@ for depth in (1, 3):
     values, error = found["singular_values"][-1], found["test_error"][-1]
     moves = u[:, 0] @ ut.velocity(problem, phi, phi.lift(point)) @ vt[0]
     theorem = ut.theory.singular_value_velocity(problem, point, depth)[0]
-    print(f"depth {depth}: singular values", values.round(1), f"test error {error:.3f}")
-    # depth 1: singular values [10.1  7.8  4.6  3.4] test error 0.956
-    # depth 3: singular values [16.1 11.8  0.   0. ] test error 0.000
-    print(f"the largest moves at {moves:.3f}, by the theorem {theorem:.3f}")
-# the largest moves at 0.040, by the theorem 0.040
-# the largest moves at 1.968, by the theorem 1.968
+    print(f"depth {depth}:", values.round(1), f"test error {error:.3f}, first moves {moves:.3f}, theorem {theorem:.3f}")
+# depth 1: [10.1  7.8  4.6  3.4] test error 0.956, first moves 0.040, theorem 0.040
+# depth 3: [16.1 11.8  0.   0. ] test error 0.000, first moves 1.968, theorem 1.968
 """
 
 study = Study(
