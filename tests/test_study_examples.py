@@ -12,7 +12,13 @@ from undertow.studies import Study, all_studies
 ROOMS = {"jax", "jax.numpy", "numpy", "undertow"}
 
 
-@pytest.mark.parametrize("study", all_studies(), ids=lambda study: study.id)
+def cases() -> list:
+    """Each study; those of film ratings, which ask for data and for more time, marked so."""
+    marks = {False: (), True: (pytest.mark.slow, pytest.mark.data)}
+    return [pytest.param(s, id=s.id, marks=marks["load_movielens" in s.example]) for s in all_studies()]
+
+
+@pytest.mark.parametrize("study", cases())
 def test_an_example_prints_what_stands_beside_it(study: Study):
     expected = printed_beside(study.example)
     assert expected, "no print with its result beside it"
@@ -32,7 +38,8 @@ def test_an_example_is_short_and_of_public_names(study: Study):
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     assert "undertow" in imported <= ROOMS
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    assert not [n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and n.attr.startswith("_")]
+    attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert not [name for name in attributes if name.startswith("_") and name != "__name__"]
 
 
 def test_what_counts_as_the_same():
