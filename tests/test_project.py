@@ -152,7 +152,7 @@ def test_relative_links_resolve(document):
         if re.match(r"[a-z][a-z0-9+.-]*:", target):  # an address elsewhere
             continue
         path, _, anchor = target.partition("#")
-        if "generated" in Path(path).parts:  # by `make docs`, which warns where it is not there
+        if "generated" in path.split("/"):  # by `make docs`, which warns where it is not there
             continue
         linked = (document.parent / path) if path else document
         assert linked.exists(), f"{document.name} links to {target}, which does not exist"
