@@ -200,6 +200,7 @@ class ProbeCase(Case):
 
 PROBES = [
     ProbeCase("Loss", M.Loss(), oracle=lambda w, f: np.mean((w - _truth)[_rows, _columns] ** 2)),
+    ProbeCase("LogLoss", M.LogLoss(), oracle=lambda w, f: np.log(np.mean((w - _truth)[_rows, _columns] ** 2))),
     ProbeCase("GradientNorm", M.GradientNorm(), oracle=lambda w, f: _gradient_norm(f)),
     ProbeCase("TestError", M.TestError(), oracle=lambda w, f: _unseen(w)),
     ProbeCase(
