@@ -5,12 +5,15 @@ below them. With the clock s = log(1 + t) the same flow is du/ds = -exp(s + log 
 order one, however long it runs.
 """
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..objective import Objective
+from ..parameterizations._base import Params
 from ._base import RUNAWAY, Stop
 
 
@@ -25,6 +28,11 @@ class Clock(eqx.Module):
         """The velocity by the clock over the field of the objective of levels."""
         del reading, level
         return 1.0
+
+    def velocity(self, field: Params, reading: Array, level: Callable[[], Array]) -> Params:
+        """The field of the objective of levels, at the pace of the clock, which may ask for the level."""
+        del reading, level
+        return field
 
     def stop(self, stop: Stop) -> Stop:
         """The limits, of time by the clock and of loss as a level."""
@@ -78,6 +86,10 @@ class LogClock(Clock):
 
     def pace(self, reading: Array, level: Array) -> Array:
         return jnp.exp(reading + level)
+
+    def velocity(self, field: Params, reading: Array, level: Callable[[], Array]) -> Params:
+        pace = self.pace(reading, level())
+        return jax.tree.map(lambda x: pace * x, field)
 
     def stop(self, stop: Stop) -> Stop:
         return eqx.tree_at(lambda s: (s.loss, s.time), stop, (stop.log_loss, self.of(stop.log_time)))

@@ -138,10 +138,7 @@ class Flow(Dynamics):
         def velocity(t: Any, packed: Params, args: Any) -> Params:
             params = unpack(packed)
             field = in_one_array(self.field(objective, params))[0]
-            if not isinstance(clock, LogClock):
-                return field
-            pace = clock.pace(reading + t, objective(params)[0])
-            return jax.tree.map(lambda x: pace * x, field)
+            return clock.velocity(field, reading + t, lambda: objective(params)[0])
 
         return diffrax.ODETerm(velocity)
 
