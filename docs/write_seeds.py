@@ -19,9 +19,9 @@ orphan: true
 
 # Every study under other seeds
 
-No verdict may hang on a lucky seed. This is what comes out of the built-in studies at the {budget} budget under the
-base seeds {seeds}, of which all their random draws are made; the gallery shows seed 0. A study holds where all its
-checks do. `make seeds` runs them and writes this page.
+No verdict may hang on a lucky seed. The gallery shows what comes out of base seed 0, from which all random draws of a
+study follow; this is what comes out of others at the {budget} budget (so far: {seeds}). A study holds where all its
+checks do. `make seeds` runs five and writes this page.
 
 {table}
 
