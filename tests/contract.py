@@ -131,6 +131,14 @@ PROBLEMS = [
     Case("MatrixCompletion-half_sum", completion(None, "half_sum"), _truth),
 ]
 
+# Their loss is zero at infinity only.
+CLASSIFICATIONS = [
+    Case("Classification", B.Classification(_A, [1, -1])),
+    Case("Classification-logistic", B.Classification(_A, [1, -1], "logistic", intercept=True, normalization="mean")),
+    Case("Classification-classes", B.Classification(_truth, [0, 1, 2, 1])),
+    Case("Classification-overlap", B.Classification(np.r_[_truth, _truth], [0, 1, 2, 1, 1, 2, 0, 0], "logistic")),
+]
+
 
 def _held_out() -> problems.MatrixCompletion:
     return B.MatrixCompletion((4, 3), [1, 2], [2, 0], [0.5, -0.5])

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from contract import PROBLEMS, completion, exported, rows, sparse_completion
+from contract import CLASSIFICATIONS, PROBLEMS, completion, exported, rows, sparse_completion
 from jax.test_util import check_grads
 
 import undertow
@@ -22,7 +22,7 @@ def some_w(problem, seed=0):
 
 
 def test_every_class_has_a_row():
-    assert exported(B, B.Problem) == {type(case.instance) for case in PROBLEMS}
+    assert exported(B, B.Problem) == {type(case.instance) for case in [*PROBLEMS, *CLASSIFICATIONS]}
 
 
 # Laws ------------------------------------------------------------------------------------------
@@ -45,7 +45,7 @@ def test_gradient_is_that_of_finite_differences_and_zero_at_a_solution(case):
     np.testing.assert_allclose(jax.grad(problem.loss)(jnp.asarray(case.lift_w)), 0, atol=1e-13)
 
 
-@rows(PROBLEMS)
+@rows([*PROBLEMS, *CLASSIFICATIONS])
 def test_jit_and_vmap_agree_with_plain_calls(case):
     problem = case.instance
     batch = jnp.stack([some_w(problem, seed) for seed in range(3)])

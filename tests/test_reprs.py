@@ -15,7 +15,13 @@ import undertow as ut
 from undertow.studies import AtMost, Study
 from undertow.training import _trajectory
 
-CASES = [*contract.PARAMETERIZATIONS, *contract.PROBLEMS, *contract.PROBES, *contract.DYNAMICS]
+CASES = [
+    *contract.PARAMETERIZATIONS,
+    *contract.PROBLEMS,
+    *contract.CLASSIFICATIONS,
+    *contract.PROBES,
+    *contract.DYNAMICS,
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{i}-{case.id}" for i, case in enumerate(CASES)])

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from contract import DYNAMICS, PARAMETERIZATIONS, PROBES, PROBLEMS, completion, rows
+from contract import CLASSIFICATIONS, DYNAMICS, PARAMETERIZATIONS, PROBES, PROBLEMS, completion, rows
 
 import undertow as ut
 from undertow.objective import Objective
@@ -42,10 +42,11 @@ def test_parameterizations(case, dtype):
 
 
 @DTYPES
-@rows(PROBLEMS)
+@rows([*PROBLEMS, *CLASSIFICATIONS])
 def test_problems(case, dtype):
     loss_and_slope = lambda problem, w: jax.value_and_grad(problem.loss)(w)
-    assert traced(loss_and_slope, case.instance, case.lift_w, dtype=dtype) == {np.dtype(dtype)}
+    w = np.ones(case.instance.shape)
+    assert traced(loss_and_slope, case.instance, w, dtype=dtype) == {np.dtype(dtype)}
 
 
 @DTYPES

@@ -3,6 +3,7 @@
 from .._public import public_names as _public_names
 from ._base import ObservedEntries as ObservedEntries
 from ._base import Problem as Problem
+from ._classification import Classification as Classification
 from ._equations import Equations as Equations
 from ._least_squares import LeastSquares as LeastSquares
 from ._matrix_completion import MatrixCompletion as MatrixCompletion
@@ -11,6 +12,7 @@ from ._plane import LineTarget as LineTarget
 from ._plane import PointTarget as PointTarget
 
 __all__ = [
+    "Classification",
     "Equations",
     "LeastSquares",
     "LineTarget",
