@@ -53,17 +53,16 @@ class Classification(Problem):
         negative) or "overlap" (neither). Left out, a linear program decides, up to 100,000 numbers in the points (about
         a second); beyond, and while JAX traces the points, it stays None, and nothing is known to be attained.
 
-    Attributes
-    ----------
-    attained
-        Whether the loss has a minimizer: exactly where the points overlap. A run is "converged" there only, and only
-        elsewhere is gradient flow followed in log time.
-
     Raises
     ------
     TypeError, ValueError
         If shapes do not fit, a number is not finite, a point is zero (no w classifies it), a label is neither -1 nor 1
         nor a class, a class has no point, or an option is unknown.
+
+    Notes
+    -----
+    The loss has a minimizer (``attained``) exactly where the points overlap. There only is a run "converged", and only
+    elsewhere is gradient flow followed in log time.
 
     References
     ----------

@@ -17,11 +17,12 @@ from ._base import Chapter, Study, describe
 from .data import chapter as data
 from .factorization import chapter as factorization
 from .lecture import chapter as lecture
+from .margins import chapter as margins
 from .norms import chapter as norms
 from .primer import chapter as primer
 
 GROUP = "undertow.studies"
-BUILT_IN: tuple[Chapter, ...] = (primer, lecture, factorization, norms, data)
+BUILT_IN: tuple[Chapter, ...] = (primer, lecture, factorization, norms, margins, data)
 """In the order of the gallery: from what one sees in a plane to what it is good for."""
 
 
