@@ -7,10 +7,19 @@ doctests: it has no effect afterwards.
 import os
 import sys
 
+# Three quarters of the time are compilation, of programs that run for milliseconds: without optimizations, a fraction.
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_backend_optimization_level=0",
+        "--xla_llvm_disable_expensive_passes=true",
+        "--xla_cpu_use_fusion_emitters=false",
+    ]
+)
 if "PYTEST_XDIST_WORKER" in os.environ:
     # One thread a worker: two workers that each start a pool for all cores only fight over them.
     # NPROC is what XLA sizes its thread pools by.
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
+    os.environ["XLA_FLAGS"] += " --xla_cpu_multi_thread_eigen=false"
     for variable in ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
 os.environ.setdefault("MPLBACKEND", "agg")  # figures go to files; no window is opened
