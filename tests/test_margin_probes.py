@@ -46,7 +46,7 @@ def test_a_run_in_log_time_under_all_of_them():
     probes.append(M.DirectionError([1.0, 0.0], label="away"))
     flow, stop = ut.dynamics.GradientFlow("implicit"), ut.Stop(loss=None, log_time=1e5)
     run = ut.train(PROBLEM, PLANE, flow, params=jnp.zeros(2), stop=stop, samples=4, probes=probes)
-    assert (run["margin"][0], run["direction_error"][0]) == (0, 1)
+    assert (run["margin"][0], run["direction_error"][0]) == (0, pytest.approx(1))
     assert run["direction_error"][-1] < 1e-5
     for name, margin in (("margin", 0.848528), ("margin_l1", 0.6), ("margin_linf", 1.2)):
         np.testing.assert_allclose(run[name][-1], margin, rtol=1e-5)
@@ -68,8 +68,7 @@ def test_all_norms_have_a_name_of_their_own():
 
 
 BAD = [
-    (lambda: M.Margin("l3"), ValueError, "norm: unknown choice 'l3' (did you mean 'l1' or 'l2'"),
-    (lambda: M.Margin(2), ValueError, "norm: unknown choice 2"),
+    (lambda: M.Margin("l3"), ValueError, "norm: unknown choice 'l3'; expected one of l1, l2, linf"),
     (lambda: M.Margin().check(POINT, PLANE), ValueError, "Margin: expected a problem with margins"),
     (lambda: M.Margin("nuclear").check(PROBLEM, PLANE), ValueError, "margin_nuclear: expected w to be a matrix"),
     (lambda: M.DirectionError([0.0, 0.0]), ValueError, "target: expected a vector with a direction, found zeros only"),
