@@ -87,6 +87,10 @@ PARAMETERIZATIONS = [
     Case("Hadamard-3", P.Hadamard(3, 3), SIGNED),
     Case("Hadamard-2-balanced", P.Hadamard((4, 3), 2, "balanced"), TALL),
     Case("Hadamard-3-constant", P.Hadamard(3, 3, "constant"), SIGNED),
+    Case("LinearConvolution-1", P.LinearConvolution(3, 1), SIGNED),
+    Case("LinearConvolution-2", P.LinearConvolution(4, 2), -TALL[:, 0]),  # negative at frequencies without a phase
+    Case("LinearConvolution-3-balanced", P.LinearConvolution(3, 3, "balanced"), SIGNED),
+    Case("LinearConvolution-2-identity", P.LinearConvolution(3, 2, "identity"), SIGNED),
     Case("Function", P.Function(jax.nn.softplus, _softplus_init)),
 ]
 
@@ -199,11 +203,52 @@ def _unseen(w: np.ndarray) -> float:
     return float(np.mean((w - _truth)[mask] ** 2))
 
 
+def _hessian(factors: list[np.ndarray]) -> np.ndarray:
+    """Of the loss, over W_1 and then W_2: squares of the slopes of each entry, and its error times its curvature."""
+    first, last = factors
+    sizes = (3, 3), (4, 3)
+    hessian = np.zeros((21, 21))
+    for i, j in zip(_rows, _columns, strict=True):
+        slopes = np.zeros(sizes[0]), np.zeros(sizes[1])
+        slopes[0][:, j], slopes[1][i] = last[i], first[:, j]
+        slope = np.concatenate([s.ravel() for s in slopes])
+        error = (last @ first - _truth)[i, j]
+        hessian += 2 / 5 * np.outer(slope, slope)
+        for a in range(3):
+            before, after = np.ravel_multi_index((a, j), sizes[0]), 9 + np.ravel_multi_index((i, a), sizes[1])
+            hessian[before, after] += 2 / 5 * error
+            hessian[after, before] += 2 / 5 * error
+    return hessian
+
+
+_POINTS, _LABELS = _rng.normal(size=(5, 3)), [0, 3, 1, 2, 3]
+
+
+def _margin(w: np.ndarray) -> float:
+    scores = _POINTS @ w.T
+    others = [np.delete(row, label) for row, label in zip(scores, _LABELS, strict=True)]
+    return min(row[label] - other.max() for row, label, other in zip(scores, _LABELS, others, strict=True))
+
+
+_MARGIN_NORMS = {
+    "l1": lambda w: np.abs(w).sum(),
+    "l2": np.linalg.norm,
+    "linf": lambda w: np.abs(w).max(),
+    "spectral": lambda w: _singular(w)[0],
+    "nuclear": lambda w: _singular(w).sum(),
+    "frobenius": np.linalg.norm,
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class ProbeCase(Case):
-    """A row with the same number by numpy, from (w, [W_1, W_2]) of a depth-2 ``DeepMatrix`` on ``completion()``."""
+    """A row with the same number by numpy, from (w, [W_1, W_2]) of a depth-2 ``DeepMatrix`` on a problem.
+
+    The problem, of shape (4, 3), is ``completion()`` where none is given.
+    """
 
     oracle: Callable[[np.ndarray, list[np.ndarray]], Any] = lambda w, factors: None
+    problem: problems.Problem = dataclasses.field(default_factory=completion)
 
 
 PROBES = [
@@ -233,6 +278,31 @@ PROBES = [
     ProbeCase("Balancedness", M.Balancedness(), oracle=lambda w, f: _gap(f)),
     ProbeCase("DistanceTo", M.DistanceTo(_TARGET), oracle=lambda w, f: np.linalg.norm(w - _TARGET)),
     ProbeCase("Function", M.Function("trace", jnp.trace), oracle=lambda w, f: np.trace(w)),
+    *(
+        ProbeCase(
+            f"Margin-{name}",
+            M.Margin(name),
+            oracle=lambda w, f, norm=norm: _margin(w) / norm(w),
+            problem=B.Classification(_POINTS, _LABELS),
+        )
+        for name, norm in _MARGIN_NORMS.items()
+    ),
+    ProbeCase(
+        "DirectionError",
+        M.DirectionError(_TARGET),
+        oracle=lambda w, f: np.linalg.norm(w / np.linalg.norm(w) - _TARGET / np.sqrt(12)),
+    ),
+    ProbeCase(
+        "HessianEigenvalues-largest",
+        M.HessianEigenvalues(3),
+        oracle=lambda w, f: np.linalg.eigvalsh(_hessian(f))[:-4:-1],
+    ),
+    ProbeCase(
+        "HessianEigenvalues-least",
+        M.HessianEigenvalues(2, "least"),
+        oracle=lambda w, f: np.linalg.eigvalsh(_hessian(f))[:2],
+    ),
+    ProbeCase("Sharpness", M.Sharpness(), oracle=lambda w, f: np.linalg.eigvalsh(_hessian(f))[-1]),
 ]
 
 DYNAMICS = [

@@ -1,4 +1,4 @@
-"""Every probe against the same number by numpy, on a deep matrix with some entries observed."""
+"""Every probe against the same number by numpy, on a deep matrix."""
 
 import re
 
@@ -31,21 +31,21 @@ def test_every_class_has_a_row():
 
 @rows(PROBES)
 def test_value_is_that_of_numpy_under_jit_and_vmap(case):
-    case.instance.check(PROBLEM, PHI)
-    call = eqx.filter_jit(lambda probe, batch: jax.vmap(lambda p: probe(PROBLEM, PHI, p))(batch))
+    case.instance.check(case.problem, PHI)
+    call = eqx.filter_jit(lambda probe, batch: jax.vmap(lambda p: probe(case.problem, PHI, p))(batch))
     found = call(case.instance, BATCH)
     for i in range(2):
         factors = [np.asarray(x) for x in params_of(i)]
         expected = case.oracle(factors[1] @ factors[0], factors)
         np.testing.assert_allclose(found[i], expected, rtol=1e-10)
-        np.testing.assert_allclose(case.instance(PROBLEM, PHI, params_of(i)), expected, rtol=1e-10)
+        np.testing.assert_allclose(case.instance(case.problem, PHI, params_of(i)), expected, rtol=1e-10)
 
 
 @rows(PROBES)
 def test_float32(case):
     params = jax.tree.map(lambda x: x.astype(jnp.float32), params_of(0))
-    exact = case.instance(PROBLEM, PHI, params_of(0))
-    np.testing.assert_allclose(case.instance(PROBLEM, PHI, params), exact, rtol=1e-4)
+    exact = case.instance(case.problem, PHI, params_of(0))
+    np.testing.assert_allclose(case.instance(case.problem, PHI, params), exact, rtol=1e-4)
 
 
 def test_names_are_different():

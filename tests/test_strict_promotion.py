@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from contract import CLASSIFICATIONS, DYNAMICS, PARAMETERIZATIONS, PROBES, PROBLEMS, completion, rows
+from contract import CLASSIFICATIONS, DYNAMICS, PARAMETERIZATIONS, PROBES, PROBLEMS, rows
 
 import undertow as ut
 from undertow.objective import Objective
@@ -55,7 +55,7 @@ def test_probes(case, dtype):
     phi = ut.parameterizations.DeepMatrix((4, 3), 2)
     params = phi.init(jax.random.key(0), 1.0)
     measure = lambda probe, problem, params: probe.measure(Objective(problem, phi), params)
-    assert traced(measure, case.instance, completion(), params, dtype=dtype) == {np.dtype(dtype)}
+    assert traced(measure, case.instance, case.problem, params, dtype=dtype) == {np.dtype(dtype)}
 
 
 @DTYPES

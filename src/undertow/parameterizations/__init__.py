@@ -9,6 +9,7 @@ from ._function import Function as Function
 from ._gram import Gram as Gram
 from ._hadamard import Hadamard as Hadamard
 from ._identity import Identity as Identity
+from ._linear_convolution import LinearConvolution as LinearConvolution
 from ._polar import Polar as Polar
 from ._power import Power as Power
 from ._signed_power import SignedPower as SignedPower
@@ -20,6 +21,7 @@ __all__ = [
     "Gram",
     "Hadamard",
     "Identity",
+    "LinearConvolution",
     "Parameterization",
     "Params",
     "Polar",

@@ -2,6 +2,8 @@
 
 from .._public import public_names as _public_names
 from ._base import Probe as Probe
+from ._curvature import HessianEigenvalues as HessianEigenvalues
+from ._curvature import Sharpness as Sharpness
 from ._entries import Balancedness as Balancedness
 from ._entries import DistanceTo as DistanceTo
 from ._entries import Entry as Entry
@@ -12,6 +14,8 @@ from ._losses import LogLoss as LogLoss
 from ._losses import Loss as Loss
 from ._losses import ReconstructionError as ReconstructionError
 from ._losses import TestError as TestError
+from ._margins import DirectionError as DirectionError
+from ._margins import Margin as Margin
 from ._singular_vectors import SingularVectorAlignment as SingularVectorAlignment
 from ._singular_vectors import SingularVectors as SingularVectors
 from ._spectra import Determinant as Determinant
@@ -25,6 +29,7 @@ from ._spectra import StableRank as StableRank
 __all__ = [
     "Balancedness",
     "Determinant",
+    "DirectionError",
     "DistanceFromRank",
     "DistanceTo",
     "EffectiveRank",
@@ -32,12 +37,15 @@ __all__ = [
     "FrobeniusNorm",
     "Function",
     "GradientNorm",
+    "HessianEigenvalues",
     "LogLoss",
     "Loss",
+    "Margin",
     "NuclearNorm",
     "Probe",
     "ReconstructionError",
     "SchattenNorm",
+    "Sharpness",
     "SingularValues",
     "SingularVectorAlignment",
     "SingularVectors",
