@@ -313,6 +313,8 @@ DYNAMICS = [
     Case("GradientFlow-stabilized", D.GradientFlow("stabilized")),
     Case("MirrorDescent", D.MirrorDescent(potentials.Euclidean(), 0.02)),
     Case("MirrorFlow", D.MirrorFlow(potentials.HyperbolicEntropy(0.3))),
+    Case("SteepestDescent", D.SteepestDescent("l2", 0.05, 0.5)),
+    Case("SteepestDescent-sign", D.SteepestDescent("linf", 0.02)),
 ]
 
 

@@ -17,6 +17,7 @@ from ._gradient_descent import GradientDescent as GradientDescent
 from ._gradient_flow import GradientFlow as GradientFlow
 from ._mirror_descent import MirrorDescent as MirrorDescent
 from ._mirror_flow import MirrorFlow as MirrorFlow
+from ._steepest_descent import SteepestDescent as SteepestDescent
 from ._stepping import by_steps as by_steps
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "PlainState",
     "Snapshots",
     "State",
+    "SteepestDescent",
     "Stop",
     "by_steps",
     "ended",

@@ -195,6 +195,10 @@ class Dynamics(eqx.Module):
         del objective
         return False
 
+    def keeps_log_loss(self, objective: Objective) -> bool:
+        """Whether a run keeps the logarithm of the loss, exact where the loss underflows; then it is watched."""
+        return self.in_log_time(objective)
+
     @property
     def draws(self) -> bool:
         """Whether a run needs a random key, as for mini-batches: ``objective.key``."""

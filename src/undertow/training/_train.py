@@ -58,7 +58,8 @@ def train(
         What is added to the loss that is minimized: a sum of ``undertow.penalties``, or a function of w. "loss" is
         recorded without it.
     probes
-        What is watched; "loss" always is, and "log_loss" where a flow is followed in log time.
+        What is watched; "loss" always is, and "log_loss" where a flow is followed in log time, or a steepest descent
+        by the gradient of it.
     stop
         When the run ends; ``Stop()``, that is loss 1e-6, where left out.
     early_stopping
@@ -152,7 +153,7 @@ def _plan(
     stop = Stop() if stop is None else stop
     if not isinstance(stop, Stop):
         raise TypeError(f"stop: expected an undertow.Stop, found {type(stop).__name__}")
-    logarithms = dynamics.in_log_time(objective)
+    logarithms = dynamics.keeps_log_loss(objective)
     watched = _check_probes(probes, problem, parameterization, early_stopping, logarithms)
     if params is None:
         if key is None or scale is None:

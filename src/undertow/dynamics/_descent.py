@@ -1,0 +1,291 @@
+"""What all descent shares: updates by an optax transformation, in compiled chunks, by all terms or in mini-batches."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from .._validation import check_integer
+from ..objective import Objective
+from ..parameterizations._base import Params
+from ._base import (
+    DIVERGED,
+    RUNAWAY,
+    RUNNING,
+    STALLED,
+    Dynamics,
+    Snapshots,
+    State,
+    Stop,
+    ended,
+    finite,
+    tree_norm,
+    tree_where,
+)
+from ._batches import Batches, whole
+from ._stepping import by_steps, running, to_targets
+
+PATIENCE = 1000
+"""Updates in a row that are lost in rounding before the run counts as stalled."""
+
+
+class DescentState(State):
+    """The run before its next update; the gradient at ``params`` is known already.
+
+    Levels are losses, or in a run that keeps logarithms those of losses; the gradient and its ``slope`` are of levels.
+    """
+
+    params: Params
+    gradient: Params | None  # at params; not known ahead where each step draws its terms
+    optimizer: Any
+    logarithms: bool = eqx.field(static=True)
+    time: Float[Array, "..."]
+    steps: Int[Array, "..."]
+    gradient_evaluations: Int[Array, "..."]
+    total: Float[Array, "..."]  # level of the objective
+    level: Float[Array, "..."]  # of the loss
+    slope: Float[Array, "..."]
+    ceiling: Float[Array, "..."]  # of the total
+    unmoved: Int[Array, "..."]
+    status: Int[Array, "..."]
+    mode: Int[Array, "..."]
+
+    @property
+    def loss(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return jnp.exp(self.level) if self.logarithms else self.level
+
+    @property
+    def log_loss(self) -> Any:
+        return self.level if self.logarithms else jnp.log(self.level)
+
+    @property
+    def gradient_norm(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.slope * jnp.exp(self.level) if self.logarithms else self.slope
+
+    def ended(self, stop: Stop, attained: bool) -> Int[Array, "..."]:
+        if self.logarithms:
+            stop = eqx.tree_at(lambda s: s.loss, stop, stop.log_loss)
+        return ended(stop, self.level, self.gradient_norm, self.steps, self.time, attained)
+
+
+def check_batches(size: Any, replacement: Any) -> tuple[int | None, bool]:
+    """The arguments that say which mini-batches to take."""
+    size = None if size is None else check_integer("batch_size", size, 1)
+    if not isinstance(replacement, bool):
+        raise TypeError(f"replacement: expected True or False, found {replacement!r}")
+    return size, replacement
+
+
+class Descent(Dynamics):
+    """What moves by updates: a descent says by which transformation of the gradient."""
+
+    batch_size: eqx.AbstractVar[int | None]
+    replacement: eqx.AbstractVar[bool]
+
+    @property
+    @abc.abstractmethod
+    def transformation(self) -> optax.GradientTransformationExtraArgs:
+        """From gradients to updates."""
+
+    @property
+    @abc.abstractmethod
+    def learning_rate(self) -> Any:
+        """The time of a step; where it is a schedule, time counts steps."""
+
+    @property
+    def draws(self) -> bool:
+        return self.batch_size is not None
+
+    def check_terms(self, objective: Objective) -> None:
+        """Raise ValueError where the problem cannot be cut into mini-batches of this size."""
+        if self.batch_size is None:
+            return
+        name, terms = type(objective.problem).__name__, objective.problem.terms
+        if terms is None:
+            raise ValueError(f"batch_size: expected None, since the loss of {name} is no sum over terms")
+        if self.batch_size > terms:
+            raise ValueError(
+                f"batch_size: expected at most {terms}, as many terms as {name} has, found {self.batch_size}"
+            )
+
+    def _batches(self, objective: Objective) -> Batches | None:
+        terms = objective.problem.terms
+        if self.batch_size is None or terms is None:
+            return None
+        return Batches(self.batch_size, terms, self.replacement)
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        return ("descent",)
+
+    @property
+    def samples_by(self) -> str:
+        return "steps"
+
+    def first_sample(self, state: State) -> Float[Array, "..."]:
+        return jnp.ones_like(state.time)
+
+    def start(self, objective: Objective, params: Params, stop: Stop) -> DescentState:
+        logarithms, attained = self.keeps_log_loss(objective), objective.problem.attained
+        levels = _levels(objective, logarithms)
+        (total, level), gradient = whole(levels, params, lambda o: _value_and_gradient(o, params))
+        ceiling = jnp.full_like(total, jnp.inf) if logarithms else RUNAWAY * jnp.maximum(1, jnp.abs(total))
+        count = jnp.zeros((), jnp.int32)
+        state = DescentState(  # pyright: ignore[reportCallIssue] (what its properties give is no argument)
+            params=params,
+            gradient=None if self.draws else gradient,
+            optimizer=self.transformation.init(params),
+            logarithms=logarithms,
+            time=jnp.zeros((), jnp.result_type(float)),
+            steps=count,
+            gradient_evaluations=count + 1,
+            total=total,
+            level=level,
+            slope=tree_norm(gradient),
+            ceiling=ceiling,
+            unmoved=count,
+            status=count,
+            mode=count,
+        )
+        status = jnp.where(finite(total, state.slope), state.ended(stop, attained), DIVERGED).astype(jnp.int32)
+        return eqx.tree_at(lambda s: s.status, state, status)
+
+    def _step(self, objective: Objective, state: DescentState, stop: Stop) -> DescentState:
+        """One update, by the gradient of the given objective; of the whole one, what it gives at the new parameters."""
+        levels = _levels(objective, state.logarithms)
+        if state.gradient is None:
+            (total, _), gradient = _value_and_gradient(levels, state.params)
+        else:
+            total, gradient = state.total, state.gradient
+        # optax counts in integers and mixes them with numbers.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, optimizer = self.transformation.update(
+                gradient,
+                state.optimizer,
+                state.params,
+                value=total,
+                grad=gradient,
+                value_fn=lambda params: levels(params)[0],
+            )
+        params = optax.apply_updates(state.params, updates)
+        if state.gradient is None:
+            level, slope, after = state.level, state.slope, None
+            sound = finite(total, tree_norm(gradient), tree_norm(params))
+        else:
+            (total, level), after = _value_and_gradient(levels, params)
+            slope = tree_norm(after)
+            sound = finite(total, slope)
+        steps = state.steps + 1
+        rate = self._time_of_a_step()
+        eps = jnp.finfo(level.dtype).eps
+        unmoved = jnp.where(tree_norm(updates) <= eps / 2 * tree_norm(params), state.unmoved + 1, 0)
+        new = DescentState(  # pyright: ignore[reportCallIssue] (what its properties give is no argument)
+            params=params,
+            gradient=after,
+            optimizer=optimizer,
+            logarithms=state.logarithms,
+            time=steps.astype(rate.dtype) * rate,
+            steps=steps,
+            gradient_evaluations=state.gradient_evaluations + 1,
+            total=total,
+            level=level,
+            slope=slope,
+            ceiling=state.ceiling,
+            unmoved=unmoved,
+            status=state.status,
+            mode=state.mode,
+        )
+        status = new.ended(stop, objective.problem.attained)
+        status = jnp.where((status == RUNNING) & (unmoved >= PATIENCE), STALLED, status).astype(jnp.int32)
+        new = eqx.tree_at(lambda s: s.status, new, status)
+        kept = eqx.tree_at(lambda s: s.status, state, jnp.asarray(DIVERGED, jnp.int32))
+        return tree_where(sound & (total <= state.ceiling), new, kept)
+
+    def _look_at_the_whole(self, objective: Objective, state: DescentState, stop: Stop, due: Array) -> DescentState:
+        """At the end of an epoch: the loss of the whole, and the gradient where its norm is waited for."""
+        params, levels = state.params, _levels(objective, state.logarithms)
+
+        def with_gradient(_: None) -> tuple[Array, Array]:
+            (_, level), gradient = whole(levels, params, lambda o: _value_and_gradient(o, params))
+            return level, tree_norm(gradient)
+
+        def level_alone(_: None) -> tuple[Array, Array]:
+            return whole(levels, params, lambda o: o(params))[1], state.slope
+
+        def look(_: None) -> tuple[Array, Array]:
+            return jax.lax.cond(stop.gradient >= 0, with_gradient, level_alone, None)
+
+        level, slope = jax.lax.cond(due, look, lambda _: (state.level, state.slope), None)
+        new = eqx.tree_at(lambda s: (s.level, s.slope), state, (level, slope))
+        status = jnp.where(finite(level, slope), new.ended(stop, objective.problem.attained), DIVERGED)
+        status = jnp.where(due & (state.status != DIVERGED) & (state.status != STALLED), status, state.status)
+        return eqx.tree_at(lambda s: s.status, new, status.astype(jnp.int32))
+
+    def _time_of_a_step(self) -> Array:
+        rate = self.learning_rate
+        return jnp.asarray(1.0 if callable(rate) else rate, jnp.result_type(float))
+
+    def advance(
+        self,
+        mode: str,
+        objective: Objective,
+        state: State,
+        stop: Stop,
+        targets: Array,
+        passed: Int[Array, ""],
+        limit: Int[Array, ""],
+    ) -> tuple[State, Snapshots]:
+        assert isinstance(state, DescentState)
+        batches = self._batches(objective)
+        if batches is None:
+            return by_steps(lambda s: self._step(objective, s, stop), state, targets, passed, limit)
+        return self._advance_by_batches(batches, objective, state, stop, targets, passed, limit)
+
+    def _advance_by_batches(
+        self,
+        batches: Batches,
+        objective: Objective,
+        state: DescentState,
+        stop: Stop,
+        targets: Array,
+        passed: Array,
+        limit: Array,
+    ) -> tuple[State, Snapshots]:
+        """Epoch by epoch, each in an order of its own, which is drawn once."""
+        key, length = objective.key, batches.per_epoch
+        assert key is not None  # as train sees to
+
+        def one_epoch(carry: tuple, end: Array) -> tuple:
+            state, order, epoch = carry
+            now = state.steps // length
+            order = jax.lax.cond(now == epoch, lambda: order, lambda: batches.order(key, now))
+
+            def step(state: DescentState) -> DescentState:
+                return self._step(objective.part(*batches.draw(key, order, state.steps)), state, stop)
+
+            until = jnp.minimum(end, (now + 1) * length)
+            state = jax.lax.while_loop(lambda s: running(s, until), step, state)
+            return self._look_at_the_whole(objective, state, stop, state.steps % length == 0), order, now
+
+        def go(carry: tuple, end: Array) -> tuple:
+            return jax.lax.while_loop(lambda c: running(c[0], end), lambda c: one_epoch(c, end), carry)
+
+        no_epoch = jnp.full((), -1, jnp.int32)
+        blank = jnp.zeros_like(jax.eval_shape(lambda: batches.order(key, no_epoch)))
+        carry, samples = to_targets(go, (state, blank, no_epoch), targets, passed, limit)
+        return carry[0], samples
+
+
+def _value_and_gradient(objective: Objective, params: Params) -> tuple[tuple[Array, Array], Params]:
+    return jax.value_and_grad(objective, has_aux=True)(params)
+
+
+def _levels(objective: Objective, logarithms: bool) -> Objective:
+    """What has the levels as its values."""
+    levels = objective.logarithm if logarithms else objective
+    assert levels is not None  # the dynamics ask
+    return levels
