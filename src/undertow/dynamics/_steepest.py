@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from ..linalg import of_order_one, polar_factor_of
+from ..linalg._polar import of_order_one, polar_factor_of
 from ..parameterizations._base import Params
 
 OF_MATRICES = ("spectral", "nuclear")

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from .._validation import check_choice, check_number, is_traced
-from ..linalg import POLAR_METHODS
+from ..linalg._polar import POLAR_METHODS
 from ..objective import Objective
 from ..parameterizations._base import Params
 from ._descent import Descent, check_batches

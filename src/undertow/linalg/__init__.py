@@ -1,10 +1,7 @@
 """Matrix functions that the other rooms share."""
 
 from .._public import public_names as _public_names
-from ._polar import POLAR_METHODS as POLAR_METHODS
-from ._polar import of_order_one as of_order_one
 from ._polar import polar_factor as polar_factor
-from ._polar import polar_factor_of as polar_factor_of
 from ._ranks import effective_rank as effective_rank
 from ._ranks import stable_rank as stable_rank
 from ._sampled_product import EntryPattern as EntryPattern
