@@ -165,7 +165,8 @@ class Run:
         runs = f"{int((status != RUNNING).sum())}/{len(status)} runs, " if len(status) > 1 else ""
         sound = log_loss[~np.isnan(log_loss)]
         typical = float(np.median(sound)) if sound.size else np.nan
-        loss = f"loss {np.exp(typical):.2e}" if not -700 < typical < -80 else f"log loss {typical:.1f}"
+        beyond = -700 < typical < -80 or 700 < typical < np.inf
+        loss = f"log loss {typical:.1f}" if beyond else f"loss {np.exp(typical):.2e}"
         return float(np.mean(done)), f"{runs}{loss}, {int(steps.max())} steps"
 
     def end(self) -> list[Trajectory]:
