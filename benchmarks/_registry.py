@@ -4,6 +4,7 @@ from ._base import Benchmark
 from .deep_matrix_grid import deep_matrix_grid
 from .flow_versus_descent import flow_versus_descent
 from .large_completion import large_completion
+from .maximum_margin import maximum_margin
 from .norms_to_infinity import norms_to_infinity
 from .solvers import solvers
 from .sparse_recovery import sparse_recovery
@@ -16,6 +17,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         deep_matrix_grid,
         norms_to_infinity,
         large_completion,
+        maximum_margin,
         solvers,
         sparse_recovery,
         sparse_regression,

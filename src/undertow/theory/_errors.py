@@ -22,6 +22,21 @@ class NotUnique(ValueError):  # noqa: N818 (what is the case, not that it is an 
         self.points = points
 
 
+class NotSeparable(ValueError):  # noqa: N818 (what is the case, not that it is an error)
+    """No linear predictor has all margins positive.
+
+    Attributes
+    ----------
+    weights
+        The proof: weights of the margins, none negative and few of them positive, with which the margins of every
+        predictor add up to zero. Of shape (points,), or (points, classes) where labels are classes.
+    """
+
+    def __init__(self, message: str, weights: Float[np.ndarray, "..."]):
+        super().__init__(message)
+        self.weights = weights
+
+
 class NotAMirrorFlow(ValueError):  # noqa: N818 (what is the case, not that it is an error)
     """The fields by which the parameters move do not commute, so that no potential is implied.
 
