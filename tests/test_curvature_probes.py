@@ -144,7 +144,7 @@ def test_a_trained_network_against_the_dense_hessian(getkey):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_it_promotes_nothing_and_compiles_once_for_a_batch(dtype):
-    phi, probe = P.DeepMatrix((20, 20), 2), M.HessianEigenvalues(2, products=20)
+    phi, probe = P.DeepMatrix((20, 20), 2), M.HessianEigenvalues(2, products=40)
     problem = B.PointTarget(np.diag(np.arange(20.0)).astype(dtype))
     with jax.enable_x64(dtype == np.float64), jax.numpy_dtype_promotion("strict"):
         params = jax.tree.map(lambda x: jnp.stack([x, 0 * x]), phi.init(jax.random.key(0), 1.0))
@@ -182,7 +182,6 @@ def test_a_run_under_it():
 BAD = [
     (lambda: M.HessianEigenvalues(0), ValueError, "count: expected an integer of at least 1, found 0"),
     (lambda: M.HessianEigenvalues(1, "smallest"), ValueError, "which: unknown choice 'smallest'.*largest, least"),
-    (lambda: M.HessianEigenvalues(products=1.5), TypeError, "products: expected an integer of at least 1, found 1.5"),
     (lambda: M.Sharpness(0), ValueError, "products: expected an integer of at least 1, found 0"),
     (
         lambda: M.HessianEigenvalues(3)(B.PointTarget([1.0, 2.0]), P.Identity(2), jnp.ones(2)),
