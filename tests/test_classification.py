@@ -170,6 +170,24 @@ def test_overlapping_points_have_a_minimizer_that_runs_converge_to():
     np.testing.assert_allclose(run.w, 0, atol=1e-7)
 
 
+def test_where_some_points_overlap_only_the_others_go_to_infinity():
+    # On the line x_2 = 0 the labels +1 at 1 and 2 and -1 at 1: exp(-w) + exp(-2 w) + exp(w) is least where
+    # r = exp(w) solves r^3 = r + 2. Beside the line, the nearest point is off by 0.5: w_2 grows by 2 log t.
+    problem = C([[1.0, 0.0], [2.0, 0.0], [1.0, 0.0], [1.0, 0.5], [-1.0, 1.5]], [1, 1, -1, 1, 1])
+    assert (problem.separation, problem.attained) == ("quasi-complete", False)
+    ends = []
+    for log_time in (60.0, 80.0):
+        stop = ut.Stop(loss=None, log_time=log_time)
+        phi, flow = ut.parameterizations.Identity(2), ut.dynamics.GradientFlow(rtol=1e-8)
+        run = ut.train(problem, phi, flow, params=jnp.zeros(2), stop=stop)
+        assert run.status == "stopped"
+        ends.append(np.asarray(run.w))
+    root = np.roots([1.0, 0.0, -1.0, -2.0])  # of exp(w)
+    at_rest = np.log(root[np.abs(root.imag) < 1e-12].real[0])
+    np.testing.assert_allclose([end[0] for end in ends], at_rest, rtol=1e-6)
+    assert (ends[1] - ends[0])[1] == pytest.approx(2 * 20, rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("phi", "problem"),
     [

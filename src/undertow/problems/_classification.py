@@ -61,8 +61,8 @@ class Classification(Problem):
 
     Notes
     -----
-    The loss has a minimizer (``attained``) exactly where the points overlap. There only is a run "converged", and only
-    elsewhere is gradient flow followed in log time.
+    The loss has a minimizer (``attained``) exactly where the points overlap; there only is a run "converged". It
+    vanishes exactly where separation is complete; there is gradient flow followed in log time.
 
     References
     ----------
@@ -130,7 +130,7 @@ class Classification(Problem):
 
     @property
     def keeps_logarithms(self) -> bool:
-        return not self.attained
+        return self.separation in ("complete", None)  # elsewhere the loss does not vanish
 
     def _decided(self) -> str | None:
         if is_traced(self.X) or self.X.size * ((self.classes or 2) - 1) > DECIDED:

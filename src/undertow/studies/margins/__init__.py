@@ -10,6 +10,11 @@ chapter = Chapter(
     "the architecture decide in which norm the margin is largest.",
     studies=studies_of(
         __name__,
+        "margin-direction",
+        "losses-and-intercepts",
+        "margin-of-each-norm",
+        "linear-networks",
         "deep-linear-landscape",
+        "margin-and-test-error",
     ),
 )

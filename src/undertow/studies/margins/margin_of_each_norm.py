@@ -1,0 +1,253 @@
+"""One data set, seven optimizers: each goes to the maximum margin of its own norm, and not to the others'."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from ... import plotting
+from ...dynamics import Dynamics, GradientDescent, SteepestDescent, Stop
+from ...optimizers import make
+from ...parameterizations import Identity
+from ...probes import Margin
+from ...problems import Classification
+from ...theory import maximum_margin
+from ...training import train
+from .._base import AtLeast, AtMost, Budget, Study
+from .._shared import generator
+
+CLASSES, FEATURES, POINTS = 5, 10, 25
+NORMS = ("l1", "l2", "linf", "spectral", "nuclear")
+OWN = {
+    "coordinate": "l1",
+    "gradient": "l2",
+    "sign": "linf",
+    "spectral": "spectral",
+    "rank one": "nuclear",
+    "Muon": "spectral",
+    "Adam": "linf",
+}
+"""Whose norm is which; the first five are steepest descent as it is defined."""
+EXACT = list(OWN)[:5]
+STEPS = {"smoke": 2_000, "quick": 40_000, "full": 400_000}
+SIZE = 0.1
+"""Step k is of length 0.1 / sqrt(k)."""
+EPSILONS = (1e-4, 1e-8, 1e-12, 1e-30)
+RATES = (0.01, 0.1, 1.0)
+
+
+def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None]) -> xr.Dataset:
+    rng = generator(key)
+    steps = STEPS[budget]
+    with jax.enable_x64(True):
+        problem = _draw(rng)
+        widest = {norm: 1 / _size(maximum_margin(problem, norm, ties="any"), norm) for norm in NORMS}
+        ratios, at = {}, np.array([])
+        for i, (name, dynamics) in enumerate(_optimizers().items()):
+            progress(0.6 * i / len(OWN), name)
+            ratios[name], at = _follow(problem, dynamics, steps, widest)
+        adam = np.zeros((len(RATES), len(EPSILONS)))
+        for i, rate in enumerate(RATES):
+            for j, epsilon in enumerate(EPSILONS):
+                progress(0.6 + 0.4 * (i + j / len(EPSILONS)) / len(RATES), f"Adam, rate {rate:g}, epsilon {epsilon:g}")
+                found, _ = _follow(problem, _adam(rate, epsilon), steps, widest)
+                adam[i, j] = found[NORMS.index("linf"), -1]
+    return xr.Dataset(
+        {
+            "ratio": (("optimizer", "norm", "step"), np.array(list(ratios.values()))),
+            "adam": (("rate", "epsilon"), adam),
+        },
+        coords={
+            "optimizer": list(ratios),
+            "norm": list(NORMS),
+            "step": at,
+            "rate": list(RATES),
+            "epsilon": list(EPSILONS),
+        },
+        attrs={
+            "problem": f"cross-entropy, {CLASSES} classes, {FEATURES} Gaussian features, {POINTS} points, labels at "
+            "random",
+            "steps": f"{steps}, step k of length {SIZE:g} / sqrt(k), from zero",
+            "Muon": "spectral, momentum 0.95, polar factor by five Newton-Schulz steps",
+            "Adam": f"rate {SIZE:g} / sqrt(k), epsilon 1e-8; the table varies both",
+            "precision": "float64",
+        },
+    )
+
+
+def _draw(rng: np.random.Generator) -> Classification:
+    """Points that can be separated, each class with as many."""
+    while True:
+        y = np.arange(POINTS) % CLASSES
+        problem = Classification(rng.standard_normal((POINTS, FEATURES)), y, "logistic")
+        if problem.separation == "complete":
+            return problem
+
+
+def _rate(size: float) -> Callable:
+    return lambda step: size / jnp.sqrt(1.0 + step)
+
+
+def _adam(size: float, epsilon: float) -> GradientDescent:
+    return GradientDescent(make("adam", _rate(size), eps=epsilon))
+
+
+def _optimizers() -> dict[str, Dynamics]:
+    exact: dict[str, Dynamics] = {name: SteepestDescent(OWN[name], _rate(SIZE)) for name in EXACT}
+    muon = SteepestDescent("spectral", _rate(SIZE), momentum=0.95, orthogonalization="newton_schulz")
+    return {**exact, "Muon": muon, "Adam": _adam(SIZE, 1e-8)}
+
+
+def _size(w: np.ndarray, norm: str) -> float:
+    if norm in ("spectral", "nuclear"):
+        return float(np.linalg.norm(w, {"spectral": 2, "nuclear": "nuc"}[norm]))
+    return float(np.linalg.norm(w.ravel(), {"l1": 1, "l2": 2, "linf": np.inf}[norm]))
+
+
+def _follow(
+    problem: Classification, dynamics: Dynamics, steps: int, widest: dict[str, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The margin in every norm over the widest there is, along a run, and the steps at which it is."""
+    phi = Identity(problem.shape)
+    run = train(
+        problem,
+        phi,
+        dynamics,
+        params=jnp.zeros(phi.shape),
+        stop=Stop(loss=None, steps=steps),
+        samples=np.unique(np.geomspace(1, steps, 60).astype(int)),
+        probes=[Margin(norm) for norm in NORMS],
+    )
+    names = [Margin(norm).name for norm in NORMS]
+    ratios = np.array([np.asarray(run[name])[1:] / widest[norm] for name, norm in zip(names, NORMS, strict=True)])
+    return ratios, np.asarray(run.steps)[1:]
+
+
+def _end(data: xr.Dataset) -> xr.DataArray:
+    return data["ratio"].isel(step=-1)
+
+
+def _own(data: xr.Dataset, names: list[str]) -> float:
+    return min(float(_end(data).sel(optimizer=name, norm=OWN[name])) for name in names)
+
+
+def _elsewhere(data: xr.Dataset) -> float:
+    """The largest share of a maximum margin that an exact method reaches in a norm that is not its own."""
+    found = [_end(data).sel(optimizer=name, norm=norm) for name in EXACT for norm in NORMS if norm != OWN[name]]
+    return float(max(found))
+
+
+def _plot(data: xr.Dataset) -> dict[str, Figure]:
+    with plotting.figure(
+        width=9.6,
+        height=6.0,
+        caption="The margin that each optimizer has reached at the end, in each norm, as a share of the widest there "
+        "is in that norm. Framed: the norm that is its own.",
+    ) as (table, ax):
+        end = _end(data).values
+        ax.imshow(np.clip(end, 0, 1), cmap="Blues", vmin=0.3, vmax=1.0, aspect="auto")
+        for i, name in enumerate(data["optimizer"].values):
+            for j, norm in enumerate(NORMS):
+                ink = "white" if end[i, j] > 0.75 else "#1d232b"  # on the blues of both themes
+                ax.text(j, i, f"{end[i, j]:.3f}", ha="center", va="center", color=ink)
+                if OWN[str(name)] == norm:
+                    box = plotting.color_of("optimum")
+                    x, y = np.array([-0.48, 0.48, 0.48, -0.48, -0.48]), np.array([-0.46, -0.46, 0.46, 0.46, -0.46])
+                    ax.plot(x + j, y + i, color=box, linewidth=2.2)
+        ax.set_xticks(range(len(NORMS)), list(NORMS))
+        ax.set_yticks(range(len(OWN)), list(data["optimizer"].values))
+        ax.grid(visible=False)
+    with plotting.figure(
+        columns=2,
+        width=12,
+        height=5.4,
+        caption="Left: the margin in each optimizer's own norm, over the steps. Right: Adam's l-infinity margin at the "
+        "end, by its rate and epsilon: where the gradients fall below epsilon it is sign descent no more.",
+    ) as (course, (left, right)):
+        roles = ("train", "gradient flow", "test", "mirror descent", "mirror flow", "optimum", "baseline")
+        for (name, norm), role, style in zip(OWN.items(), roles, ["-"] * 5 + ["--"] * 2, strict=True):
+            left.semilogx(
+                data["step"], data["ratio"].sel(optimizer=name, norm=norm), style,
+                color=plotting.color_of("polar" if role == "gradient flow" else role), label=name,
+            )  # fmt: skip
+        left.axhline(1, color=plotting.color_of("theory"), linewidth=1.0)
+        left.set(xlabel="steps", ylabel="margin over the widest in its norm", ylim=(0, 1.05))
+        left.legend(fontsize=10)
+        for rate, depth in zip(RATES, (2, 3, 4), strict=True):
+            right.semilogx(
+                data["epsilon"], data["adam"].sel(rate=rate), "o-", color=plotting.color_of(depth),
+                label=f"rate {rate:g} / sqrt(k)",
+            )  # fmt: skip
+        right.set(xlabel="Adam's epsilon", ylabel="l-infinity margin over the widest", ylim=(0, 1.05))
+        right.legend(fontsize=10)
+    return {"margins": table, "course": course}
+
+
+EXAMPLE = """
+import jax
+import jax.numpy as jnp
+import numpy as np
+import undertow as ut
+
+jax.config.update("jax_enable_x64", True)
+X = np.random.default_rng(0).standard_normal((25, 10))
+problem = ut.problems.Classification(X, np.arange(25) % 5, "logistic")
+norms = ("l1", "l2", "linf", "spectral")
+watched = [ut.probes.Margin(norm) for norm in norms]
+for norm in norms:
+    descent = ut.dynamics.SteepestDescent(norm, lambda k: 0.1 / jnp.sqrt(1.0 + k))
+    stop = ut.Stop(loss=None, steps=20_000)
+    phi = ut.parameterizations.Identity((5, 10))
+    run = ut.train(problem, phi, descent, params=jnp.zeros((5, 10)), stop=stop, probes=watched)
+    print(norm, [f"{run[probe.name][-1]:.4f}" for probe in watched])
+"""
+
+study = Study(
+    id="margin-of-each-norm",
+    chapter="margins",
+    title="Seven optimizers, each with a margin of its own",
+    source="S. Gunasekar, J. Lee, D. Soudry, N. Srebro, Characterizing Implicit Bias in Terms of Optimization "
+    "Geometry, ICML 2018 (Theorem 5); C. Fan, M. Schmidt, C. Thrampoulidis, Implicit Bias of Spectral Descent and Muon "
+    "on Multiclass Separable Data, 2025",
+    claim="Steepest descent in a norm goes to the maximum margin in that norm: coordinate, gradient, sign, spectral "
+    "and rank-one descent, each to its own and not to another's. Muon goes where spectral descent goes, and Adam where "
+    "sign descent goes.",
+    standing="as published",
+    run=_run,
+    checks=(
+        AtLeast(
+            "coordinate, gradient, sign, spectral, rank one: share of the widest margin in the own norm, least",
+            lambda data: _own(data, EXACT),
+            bound=0.95,
+        ),
+        AtLeast("Muon: share of the widest spectral margin", lambda data: _own(data, ["Muon"]), bound=0.95),
+        AtLeast("Adam: share of the widest l-infinity margin", lambda data: _own(data, ["Adam"]), bound=0.95),
+        AtMost(
+            "any of them: largest share of a widest margin (none is wider)",
+            lambda data: float(_end(data).max(skipna=False)),
+            bound=1 + 1e-6,
+        ),
+        AtMost(
+            "gradient descent: share of the widest spectral margin",
+            lambda data: float(_end(data).sel(optimizer="gradient", norm="spectral")),
+            bound=0.92,
+        ),
+        AtMost(
+            "spectral descent: share of the widest l-infinity margin",
+            lambda data: float(_end(data).sel(optimizer="spectral", norm="linf")),
+            bound=0.7,
+        ),
+        AtMost(
+            "the five exact ones: largest share of a widest margin in another norm than the own",
+            _elsewhere,
+            bound=0.95,
+        ),
+    ),
+    plot=_plot,
+    example=EXAMPLE,
+    note="The gradient at the true class is minus the sum of those at the others; computed as a probability less one "
+    "it is lost where that is near one, and sign descent stalls.",
+)
