@@ -12,7 +12,7 @@ from ._margin_linear import least_linear
 from ._margin_rows import DUAL, MarginRows, Solution, margin_rows
 from ._separation import check_twins, classification, not_separable
 
-GAP = 1e-8
+GAP = 1e-7
 """Largest relative gap between the norm of w and what its weights prove to be the least."""
 EXACT = 1e-12
 """Gap of a solution that no other can better."""
@@ -50,7 +50,7 @@ def maximum_margin(
 
     Returns
     -------
-    w of the shape of the problem, NumPy float64. Its norm is the least to a relative 1e-8 (to rounding but for the
+    w of the shape of the problem, NumPy float64. Its norm is the least to a relative 1e-7 (to rounding but for the
     spectral and nuclear norm), and its margins are at least 1, to 1e-14 of the product of norms of w and the point.
 
     Raises
@@ -65,7 +65,7 @@ def maximum_margin(
         If there are several minimizers in l1 or l-infinity and ``ties`` is "raise"; it carries two of them. Ties are
         decided to a relative tolerance of 1e-7.
     Unsolved
-        If the proof is not reached: the numbers span more than float64 can take.
+        If the proof is not reached, as where the numbers span more than float64 can take.
 
     References
     ----------
@@ -130,7 +130,7 @@ def solved(problem: Classification, rows: MarginRows, norm: str, ties: str = "an
     if solution is None or not gap <= GAP:
         raise not_separable(problem) or Unsolved(
             f"problem: the {norm} norm of the predictor found is above what its weights prove to be the least by "
-            f"{gap:.2g} of it, more than {GAP:g}; its numbers span more than float64 can take"
+            f"{gap:.2g} of it, more than {GAP:g}"
         )
     if other is not None:
         pair = (rows.predictor(solution), rows.predictor(other))

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import clarabel
+import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
 import xarray as xr
@@ -16,18 +16,21 @@ from scipy.optimize import nnls
 from ... import plotting
 from ...dynamics import GradientFlow, Stop
 from ...parameterizations import DeepMatrix, Hadamard, LinearConvolution, Parameterization
+from ...probes import Function
 from ...problems import Classification
 from ...theory import maximum_margin
-from ...training import train
+from ...training import LogTimes, train
 from .._base import AtLeast, AtMost, Budget, Study
 from .._shared import generator
 
 DEPTHS = (1, 2, 3, 4)
 ARCHITECTURES = ("fully connected", "diagonal", "convolution")
-FEATURES, POINTS = 8, 5
-STARTS = {"smoke": 1, "quick": 3, "full": 20}
+FEATURES, POINTS, WIDTH = 8, 5, 3
+DRAWS = {"smoke": 1, "quick": 5, "full": 50}
 SCALE = 0.1
-LONG = 1000.0
+LOG_TIMES = (1e4, 1e6)
+IMPLIED = {"l2": ("fully connected", 1), "l1": ("diagonal", 2), "l1 in frequency": ("convolution", 2)}
+"""Norms, and where each is implied."""
 _clarabel: Any = clarabel  # compiled, with no types
 NEAR = 1.1
 """Points within this factor of the smallest margin can support it; the others have died out long ago."""
@@ -35,71 +38,82 @@ NEAR = 1.1
 
 def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None]) -> xr.Dataset:
     rng = generator(key)
-    starts = STARTS[budget]
-    shape = (len(ARCHITECTURES), len(DEPTHS), starts)
-    norm, stationary, w = np.zeros(shape), np.zeros(shape), np.zeros((*shape, FEATURES))
+    draws = DRAWS[budget]
+    shape = (draws, len(ARCHITECTURES), len(DEPTHS))
+    norm, w, off = np.zeros(shape), np.zeros((*shape, FEATURES)), np.zeros((*shape, len(LOG_TIMES)))
+    least, machine = np.zeros((2, draws, len(IMPLIED)))
     with jax.enable_x64(True):
-        X = rng.standard_normal((POINTS, FEATURES))
-        y = np.where(np.arange(POINTS) % 2 == 0, 1, -1)
-        problem = Classification(X, y)
-        for i, architecture in enumerate(ARCHITECTURES):
-            for j, depth in enumerate(DEPTHS):
-                progress((len(DEPTHS) * i + j) / 12, f"{architecture}, depth {depth}")
-                phi = _network(architecture, depth)
-                fit = problem if len(phi.shape) == 1 else Classification(X[:, None], y)
-                ends, params = _ends(fit, phi, jax.random.fold_in(key, len(DEPTHS) * i + j), starts)
-                for k in range(starts):
-                    w[i, j, k] = ends[k].ravel()
-                    margin = float(np.min(fit.margins(jnp.asarray(ends[k]))))
-                    norm[i, j, k] = _implied(architecture, depth, w[i, j, k] / margin)
-                    stationary[i, j, k] = _off_stationary(fit, phi, jax.tree.map(lambda x, k=k: x[k], params))
-        least = {
-            "l2": float(np.linalg.norm(maximum_margin(problem))),
-            "l1": float(np.sum(np.abs(maximum_margin(problem, "l1", ties="any")))),
-            "l1 in frequency": _least_in_frequency(problem),
-        }
-        machine = maximum_margin(problem)
+        for n in range(draws):
+            X, y = _draw(rng)
+            problem = Classification(X, y)
+            widest = maximum_margin(problem)
+            least[n] = [
+                np.linalg.norm(widest),
+                np.sum(np.abs(maximum_margin(problem, "l1", ties="any"))),
+                _least_in_frequency(problem),
+            ]
+            machine[n] = [_implied(a, depth, widest) for a, depth in IMPLIED.values()]
+            for i, architecture in enumerate(ARCHITECTURES):
+                for j, depth in enumerate(DEPTHS):
+                    progress((n + (len(DEPTHS) * i + j) / 12) / draws, f"{architecture}, depth {depth}, draw {n + 1}")
+                    phi = _network(architecture, depth)
+                    fit = problem if len(phi.shape) == 1 else Classification(X[:, None], y)
+                    end, weights = _follow(fit, phi, jax.random.fold_in(key, 12 * n + len(DEPTHS) * i + j))
+                    w[n, i, j] = end.ravel()
+                    norm[n, i, j] = _implied(architecture, depth, w[n, i, j] / float(np.min(fit.margins(end))))
+                    off[n, i, j] = [_off_stationary(fit, phi, vector) for vector in weights]
     return xr.Dataset(
         {
-            "w": (("architecture", "depth", "start", "entry"), w),
-            "norm": (("architecture", "depth", "start"), norm),
-            "off_stationary": (("architecture", "depth", "start"), stationary),
-            "least": ("implied", list(least.values())),
-            "machine": ("implied", [_implied(a, d, machine) for a, d in (("diagonal", 1), ("diagonal", 2))]
-                        + [_implied("convolution", 2, machine)]),
+            "w": (("draw", "architecture", "depth", "entry"), w),
+            "norm": (("draw", "architecture", "depth"), norm),
+            "off_stationary": (("draw", "architecture", "depth", "log_time"), off),
+            "least": (("draw", "implied"), least),
+            "machine": (("draw", "implied"), machine),
         },
-        coords={"architecture": list(ARCHITECTURES), "depth": list(DEPTHS), "implied": list(least)},
+        coords={
+            "architecture": list(ARCHITECTURES),
+            "depth": list(DEPTHS),
+            "implied": list(IMPLIED),
+            "log_time": list(LOG_TIMES),
+        },
         attrs={
-            "problem": f"exponential loss, {POINTS} Gaussian points of {FEATURES} features with labels by turns",
-            "networks": f"linear, with one output, from Gaussian weights of scale {SCALE:g}; {starts} draws each",
-            "flow": f"automatic solver, relative tolerance 1e-6, to log t = {LONG:g}",
+            "problem": f"exponential loss, {POINTS} Gaussian points of {FEATURES} features, on two sides of a wave; "
+            f"{draws} draws",
+            "networks": f"linear, with one output, from Gaussian weights of scale {SCALE:g}",
+            "flow": f"implicit solver, relative tolerance 1e-5, to log t = {LOG_TIMES[-1]:g}",
             "precision": "float64",
         },
-    )  # fmt: skip
+    )
+
+
+def _draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    wave = np.cos(2 * np.pi * np.arange(FEATURES) / FEATURES)
+    while True:
+        X = rng.standard_normal((POINTS, FEATURES))
+        y = np.sign(X @ wave).astype(int)
+        if abs(y.sum()) < POINTS:
+            return X, y
 
 
 def _network(architecture: str, depth: int) -> Parameterization:
     if architecture == "fully connected":
-        return DeepMatrix((1, FEATURES), depth, width=FEATURES)
+        return DeepMatrix((1, FEATURES), depth, width=WIDTH)
     return Hadamard(FEATURES, depth) if architecture == "diagonal" else LinearConvolution(FEATURES, depth)
 
 
-def _ends(problem: Classification, phi: Parameterization, key: jax.Array, starts: int) -> tuple[np.ndarray, object]:
-    """W and the parameters at the end of each run."""
-    found = [
-        train(
-            problem,
-            phi,
-            GradientFlow(rtol=1e-6),
-            key=k,
-            scale=SCALE,
-            stop=Stop(loss=None, log_time=LONG),
-            samples=2,
-        )
-        for k in jax.random.split(key, starts)
-    ]
-    params = jax.tree.map(lambda *leaves: np.stack(leaves), *[run.params for run in found])
-    return np.array([run.w for run in found]), params
+def _follow(problem: Classification, phi: Parameterization, key: jax.Array) -> tuple[jax.Array, np.ndarray]:
+    """W at the end of a run, and all weights at the log times."""
+    run = train(
+        problem,
+        phi,
+        GradientFlow("implicit"),
+        key=key,
+        scale=SCALE,
+        stop=Stop(loss=None, log_time=LOG_TIMES[-1]),
+        samples=LogTimes(LOG_TIMES[:-1]),
+        probes=[Function("weights", lambda params: ravel_pytree(params)[0], of="params")],
+    )
+    return run.w, np.asarray(run["weights"])[1:]
 
 
 def _implied(architecture: str, depth: int, w: np.ndarray) -> float:
@@ -110,14 +124,22 @@ def _implied(architecture: str, depth: int, w: np.ndarray) -> float:
     return float(np.sum(size ** (2 / depth)) ** (depth / 2))
 
 
-def _off_stationary(problem: Classification, phi: Parameterization, params: object) -> float:
+@eqx.filter_jit
+def _margins_and_slopes(problem: Classification, phi: Parameterization, vector: np.ndarray) -> tuple[Any, Any]:
+    unravel = ravel_pytree(phi.init(jax.random.key(0), 1.0))[1]
+
+    def margins(vector: Any) -> Any:
+        return problem.margins(phi(unravel(vector)))
+
+    return margins(vector), jax.jacobian(margins)(vector)
+
+
+def _off_stationary(problem: Classification, phi: Parameterization, vector: np.ndarray) -> float:
     """How far the direction of the parameters is from stationary for least norm at margins of 1, relative.
 
     There the parameters are a nonnegative combination of the gradients of the smallest margins.
     """
-    vector, unravel = ravel_pytree(params)
-    margins = np.asarray(problem.margins(phi(unravel(vector))))
-    slopes = np.asarray(jax.jacobian(lambda v: problem.margins(phi(unravel(v))))(vector))
+    margins, slopes = map(np.asarray, _margins_and_slopes(problem, phi, vector))
     tight = margins <= NEAR * margins.min()
     size = float(np.linalg.norm(vector))
     return float(nnls(slopes[tight].T / np.linalg.norm(slopes[tight]), np.asarray(vector) / size)[1])
@@ -152,22 +174,18 @@ def _least_in_frequency(problem: Classification) -> float:
     return float(solved.obj_val) if solved.status == _clarabel.SolverStatus.Solved else np.nan
 
 
-CONVEX = {
-    "l2": [("fully connected", depth) for depth in DEPTHS] + [("diagonal", 1), ("convolution", 1)],
-    "l1": [("diagonal", 2)],
-    "l1 in frequency": [("convolution", 2)],
-}
-"""Where the implied norm is one, so that its least is known."""
+def _excess(data: xr.Dataset, implied: str) -> xr.DataArray:
+    """By how much a norm at unit margin is above the least, draw by draw."""
+    architecture, depth = IMPLIED[implied]
+    return data["norm"].sel(architecture=architecture, depth=depth) / data["least"].sel(implied=implied) - 1
 
 
-def _over_least(data: xr.Dataset, implied: str) -> float:
-    found = [data["norm"].sel(architecture=a, depth=d).max("start", skipna=False) for a, d in CONVEX[implied]]
-    return float(max(found) / data["least"].sel(implied=implied))
-
-
-def _machine_over_least(data: xr.Dataset) -> float:
-    ratio = data["machine"] / data["least"]
-    return float(ratio.sel(implied=["l1", "l1 in frequency"]).min(skipna=False))
+def _euclidean(data: xr.Dataset) -> float:
+    """The largest excess of the l2 norm where it is implied: fully connected at every depth, depth 1 of the others."""
+    connected = data["norm"].sel(architecture="fully connected").max("depth", skipna=False)
+    single = data["norm"].sel(depth=1).max("architecture", skipna=False)
+    largest = np.maximum(connected, single) / data["least"].sel(implied="l2") - 1
+    return float(largest.max(skipna=False))
 
 
 def _plot(data: xr.Dataset) -> dict[str, Figure]:
@@ -177,15 +195,15 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
         width=12.5,
         height=8.2,
         sharex="row",
-        caption="The weights at margin 1 of the first draw (convolutions: sizes of the Fourier coefficients). Bars: "
-        "where gradient flow has gone; dots: the support vector machine, of least l2 norm. Fully connected networks go "
-        "there at every depth; diagonal ones get sparser with depth, convolutions so in frequency.",
+        caption="The direction of the weights on the first draw (convolutions: sizes of the Fourier coefficients). "
+        "Bars: where gradient flow has gone; dots: the support vector machine, of least l2 norm. Fully connected "
+        "networks go there at every depth; diagonal ones get sparser with depth, convolutions so in frequency.",
     ) as (made, axes):
-        machine = data["w"].sel(architecture="fully connected", depth=1, start=0).values
+        machine = data["w"].sel(architecture="fully connected", depth=1, draw=0).values
         for i, architecture in enumerate(ARCHITECTURES):
             for j, depth in enumerate(DEPTHS):
                 ax = axes[i, j]
-                w = data["w"].sel(architecture=architecture, depth=depth, start=0).values
+                w = data["w"].sel(architecture=architecture, depth=depth, draw=0).values
                 shown = [v / np.linalg.norm(v) for v in (w, machine)]
                 if architecture == "convolution":
                     shown = [np.abs(np.fft.rfft(v, norm="ortho")) for v in shown]
@@ -217,6 +235,8 @@ for depth in (1, 2):
     w = w / problem.margins(w).min()
     l1, l2 = np.abs(w).sum() / np.abs(least["l1"]).sum(), np.linalg.norm(w) / np.linalg.norm(least["l2"])
     print(f"depth {depth}: l1 norm {l1:.3f} times the least, l2 norm {l2:.3f} times")
+# depth 1: l1 norm 1.103 times the least, l2 norm 1.001 times
+# depth 2: l1 norm 1.052 times the least, l2 norm 1.067 times
 """
 
 study = Study(
@@ -232,34 +252,43 @@ study = Study(
     run=_run,
     checks=(
         AtMost(
-            "fully connected at depth 1 to 4, and depth 1 of all: l2 norm at unit margin over the least",
-            lambda data: _over_least(data, "l2"),
-            bound=1.01,
+            "fully connected at depth 1 to 4, and depth 1 of all: excess of the l2 norm over the least, largest",
+            _euclidean,
+            bound=0.01,
         ),
         AtMost(
-            "diagonal, depth 2: l1 norm at unit margin over the least",
-            lambda data: _over_least(data, "l1"),
-            bound=1.01,
+            "diagonal, depth 2: excess of the l1 norm over the least, median of the draws",
+            lambda data: float(_excess(data, "l1").median(skipna=False)),
+            bound=0.01,
         ),
         AtMost(
-            "convolution, depth 2: l1 norm in frequency at unit margin over the least",
-            lambda data: _over_least(data, "l1 in frequency"),
-            bound=1.01,
+            "convolution, depth 2: excess of the l1 norm in frequency over the least, median of the draws",
+            lambda data: float(_excess(data, "l1 in frequency").median(skipna=False)),
+            bound=0.01,
         ),
         AtLeast(
-            "the same two norms of the support vector machine over the least (it is another)",
-            _machine_over_least,
-            bound=1.03,
+            "the support vector machine: excess of the same two norms, the smaller of the medians (it is another)",
+            lambda data: float((data["machine"] / data["least"] - 1)[:, 1:].median("draw", skipna=False).min()),
+            bound=0.03,
         ),
         AtMost(
-            "every architecture, depth and start: relative distance of the weights from stationary",
-            lambda data: float(data["off_stationary"].max(skipna=False)),
-            bound=1e-2,
+            "every architecture and depth: relative distance of the weights from stationary, median, largest",
+            lambda data: float(data["off_stationary"][..., -1].median("draw", skipna=False).max()),
+            bound=0.1,
+        ),
+        AtMost(
+            "the same distance: by which factor it falls from log t = 1e4 to 1e6, median, largest",
+            lambda data: float(
+                (data["off_stationary"][..., -1] / data["off_stationary"][..., 0]).median("draw", skipna=False).max()
+            ),
+            bound=0.9,
         ),
     ),
     plot=_plot,
     example=EXAMPLE,
     note="For depth 3 and more l_(2/L) is no norm, and the flow finds stationary points of it, other ones from other "
-    "starts; what is checked is that they are stationary. On the square loss, from vanishing weights, the same "
-    "diagonal networks go to least l1 norm at every depth from 2 on: the quasi-norm is about infinite time.",
+    "starts; what is checked is that they are stationary. Weights that are not to grow keep about the size that they "
+    "had at the start, while the others grow like the root of log t, the L-th at depth L: so the distance falls like "
+    "one over that. On the square loss, from vanishing weights, the same diagonal networks go to least l1 norm at "
+    "every depth from 2 on: the quasi-norm is about infinite time.",
 )

@@ -142,7 +142,8 @@ jax.config.update("jax_enable_x64", True)
 X, y = load_breast_cancer(return_X_y=True)
 X = np.column_stack([(X - X[:200].mean(0)) / X[:200].std(0), np.ones(len(X))])
 problem = ut.problems.Classification(X[:200], 2 * y[:200] - 1, "logistic")
-print(f"some w classifies all: {problem.separation == 'complete'}")  # some w classifies all: True
+print(f"some w classifies all: {problem.separation == 'complete'}")
+# some w classifies all: True
 widest, phi = ut.theory.maximum_margin(problem), ut.parameterizations.Identity(31)
 for log_time in (0.0, 10.0, 40.0):
     stop = ut.Stop(loss=None, log_time=log_time)
@@ -150,7 +151,9 @@ for log_time in (0.0, 10.0, 40.0):
     margin = problem.margins(w).min() / np.linalg.norm(w) * np.linalg.norm(widest)
     error = np.mean(np.sign(X[200:] @ w) != 2 * y[200:] - 1)
     print(f"log t = {log_time:2.0f}: {margin:5.2f} of the widest margin, test error {error:.3f}")
-# log t =  0: 0.00 of the widest margin, test error 0.000
+# log t =  0: -2.05 of the widest margin, test error 0.051
+# log t = 10:  0.89 of the widest margin, test error 0.035
+# log t = 40:  0.98 of the widest margin, test error 0.038
 """
 
 study = Study(
