@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -185,7 +187,8 @@ def _largest_pair(
 ) -> tuple[Float[Array, ""], Float[Array, " n"]]:
     """The largest Ritz value, and its vector of length one, after so many products."""
     lanczos = decomp.tridiag_sym(products, reortho="full", custom_vjp=False, materialize=False)
-    basis, (diagonal, beside), *_ = lanczos(product, start)
+    found: Any = lanczos(product, start)
+    basis, (diagonal, beside), *_ = found
     # A start that has no more than so many eigenvectors in it spans no further: what comes then is rounding, or 0 / 0.
     size = jnp.nanmax(jnp.abs(jnp.concatenate([diagonal, beside])))
     rounding = 10 * float(start.size) ** 0.5 * float(jnp.finfo(start.dtype).eps) * size

@@ -135,7 +135,7 @@ def _direction(w: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def _margins_of(problem: Problem) -> Callable[[Any], Float[Array, " n"]]:
-    margins = getattr(problem, "margins", None)
+    margins: Any = getattr(problem, "margins", None)
     if not callable(margins):
         raise ValueError(f"Margin: expected a problem with margins, as Classification, found {type(problem).__name__}")
     return margins

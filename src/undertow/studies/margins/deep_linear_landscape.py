@@ -80,8 +80,15 @@ def _search(problem: PointTarget, depth: int, searches: int, rng: np.random.Gene
     values, least = np.full((2, searches), np.nan)
     for i in range(searches):
         start = rng.standard_normal(weights) * rng.uniform(0.1, 1.5)
-        options: Any = {"method": "lm", "ftol": 1e-15, "xtol": 1e-15, "gtol": 1e-15, "max_nfev": 2000}
-        end = least_squares(lambda x: np.asarray(gradient(x)), start, lambda x: np.asarray(hessian(x)), **options).x
+        options: Any = {
+            "jac": lambda x: np.asarray(hessian(x)),
+            "method": "lm",
+            "ftol": 1e-15,
+            "xtol": 1e-15,
+            "gtol": 1e-15,
+            "max_nfev": 2000,
+        }
+        end = least_squares(lambda x: np.asarray(gradient(x)), start, **options).x
         if np.linalg.norm(gradient(end)) <= STATIONARY:
             values[i], least[i] = loss(end), np.linalg.eigvalsh(hessian(end))[0]
     return xr.Dataset({"stationary_loss": ("search", values), "least_eigenvalue": ("search", least)})

@@ -182,10 +182,10 @@ def _excess(data: xr.Dataset, implied: str) -> xr.DataArray:
 
 def _euclidean(data: xr.Dataset) -> float:
     """The largest excess of the l2 norm where it is implied: fully connected at every depth, depth 1 of the others."""
-    connected = data["norm"].sel(architecture="fully connected").max("depth", skipna=False)
-    single = data["norm"].sel(depth=1).max("architecture", skipna=False)
-    largest = np.maximum(connected, single) / data["least"].sel(implied="l2") - 1
-    return float(largest.max(skipna=False))
+    least = data["least"].sel(implied="l2")
+    connected = data["norm"].sel(architecture="fully connected") / least - 1
+    single = data["norm"].sel(depth=1) / least - 1
+    return float(np.max([connected.max(skipna=False), single.max(skipna=False)]))
 
 
 def _plot(data: xr.Dataset) -> dict[str, Figure]:
@@ -228,15 +228,15 @@ rng = np.random.default_rng(0)
 X, y = rng.standard_normal((5, 8)), [1, -1, 1, -1, 1]
 problem = ut.problems.Classification(X, y)
 least = {norm: ut.theory.maximum_margin(problem, norm) for norm in ("l1", "l2")}
-stop = ut.Stop(loss=None, log_time=1000.0)
+stop = ut.Stop(loss=None, log_time=1e6)
 for depth in (1, 2):
     phi = ut.parameterizations.Hadamard(8, depth)  # a diagonal linear network
-    w = ut.train(problem, phi, ut.dynamics.GradientFlow(), key=0, scale=0.1, stop=stop).w
+    w = ut.train(problem, phi, ut.dynamics.GradientFlow("implicit"), key=0, scale=0.1, stop=stop).w
     w = w / problem.margins(w).min()
     l1, l2 = np.abs(w).sum() / np.abs(least["l1"]).sum(), np.linalg.norm(w) / np.linalg.norm(least["l2"])
     print(f"depth {depth}: l1 norm {l1:.3f} times the least, l2 norm {l2:.3f} times")
-# depth 1: l1 norm 1.103 times the least, l2 norm 1.001 times
-# depth 2: l1 norm 1.052 times the least, l2 norm 1.067 times
+# depth 1: l1 norm 1.102 times the least, l2 norm 1.000 times
+# depth 2: l1 norm 1.016 times the least, l2 norm 1.068 times
 """
 
 study = Study(
