@@ -1,7 +1,6 @@
 """The curvature of the objective over its parameters: eigenvalues of the Hessian."""
 
 from collections.abc import Callable
-
 from typing import Any
 
 import equinox as eqx

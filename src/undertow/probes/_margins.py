@@ -134,7 +134,7 @@ def _direction(w: Float[Array, "..."]) -> Float[Array, "..."]:
     return w / jnp.where(size == 0, 1, size)
 
 
-def _margins_of(problem: Problem) -> Callable[[Any], Float[Array, " n"]]:
+def _margins_of(problem: Problem) -> Callable[[Any], Any]:
     margins: Any = getattr(problem, "margins", None)
     if not callable(margins):
         raise ValueError(f"Margin: expected a problem with margins, as Classification, found {type(problem).__name__}")
