@@ -1,0 +1,56 @@
+"""The polar factor: against the singular value decomposition, over ranks, conditions, shapes and precisions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from undertow.linalg import polar_factor
+
+
+def of_singular_values(values, shape, seed=0):
+    rng = np.random.default_rng(seed)
+    left = np.linalg.qr(rng.normal(size=(shape[0], len(values))))[0]
+    right = np.linalg.qr(rng.normal(size=(shape[1], len(values))))[0]
+    return left * np.asarray(values) @ right.T, left, right
+
+
+SPECTRA = {
+    "random": [3.0, 2.0, 1.0, 0.5],
+    "equal": [2.0, 2.0, 2.0, 2.0],
+    "ill-conditioned": [1.0, 1e-2, 1e-3, 1e-4],
+    "rank deficient": [1.0, 0.3, 0.0, 0.0],
+    "tiny": [3e-30, 2e-30, 1e-30, 1e-31],
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(4, 4), (7, 4), (4, 9)])
+@pytest.mark.parametrize("kind", SPECTRA)
+def test_by_the_decomposition_it_is_the_partial_isometry(kind, shape, dtype):
+    matrix, left, right = of_singular_values(SPECTRA[kind], shape)
+    kept = np.array(SPECTRA[kind]) > 0
+    expected = left[:, kept] @ right[:, kept].T
+    found = polar_factor(jnp.asarray(matrix, dtype))
+    assert found.dtype == dtype
+    # A singular vector is as exact as rounding of the largest singular value over the gap around its own.
+    condition = max(SPECTRA[kind]) / min(np.array(SPECTRA[kind])[kept])
+    np.testing.assert_allclose(found, expected, atol=40 * np.finfo(dtype).eps * condition)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(4, 4), (7, 4), (4, 9)])
+@pytest.mark.parametrize("kind", ["random", "equal", "tiny"])
+def test_by_matrix_products_its_singular_values_are_one_to_a_third(kind, shape, dtype):
+    matrix, left, right = of_singular_values(SPECTRA[kind], shape)
+    inside = left.T @ np.asarray(polar_factor(jnp.asarray(matrix, dtype), "newton_schulz")) @ right
+    np.testing.assert_allclose(inside - np.diag(np.diag(inside)), 0, atol=1e3 * np.finfo(dtype).eps)
+    assert np.all(np.abs(np.diag(inside) - 1) <= 1 / 3)
+
+
+@pytest.mark.parametrize("method", ["svd", "newton_schulz"])
+def test_zero_stays_zero_and_batches_agree(method):
+    assert not np.any(polar_factor(jnp.zeros((3, 5)), method))
+    batch = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4, 6)))
+    found = jax.vmap(lambda matrix: polar_factor(matrix, method))(batch)
+    np.testing.assert_allclose(found, [polar_factor(matrix, method) for matrix in batch], atol=1e-12)
