@@ -15,14 +15,15 @@ from undertow import plotting
 
 jax.config.update("jax_enable_x64", True)
 
-X = np.array([[0.2, 1.5], [1.5, 0.6], [2.5, 0.3], [-0.8, -1.2], [-2.0, 0.4]])
-y = np.array([1, 1, 1, -1, -1])
+X = np.array([[2.0, 1.0], [3.0, 2.2], [2.6, 0.9], [-2.2, -0.9], [-2.5, -1.8], [-3.0, -1.0]])
+y = np.array([1, 1, 1, -1, -1, -1])
 problem = ut.problems.Classification(X, y, "exponential")
 print(f"separation: {problem.separation}; a minimizer: {problem.attained}")
 
 # %%
 # Gradient flow, to log t = 1000: plain descent would take exp(1000) steps. The direction comes near that of the widest
-# margin like 1 / log t, as theory says, and the constant is known too.
+# margin like 1 / log t, as theory says, and the constant is known too, in the span of the
+# support vectors.
 
 phi = ut.parameterizations.Identity(2)
 widest = ut.theory.maximum_margin(problem)
@@ -36,7 +37,8 @@ flow = ut.train(
 )
 rate = ut.theory.hard_margin_rate(problem)
 print(f"status {flow.status}, {flow.steps[-1]} steps, log of the loss {flow['log_loss'][-1]:.1f}")
-print(f"w - w_hat log t = {(flow.w - 1000 * rate.w_hat).round(5)}, predicted {rate.w_tilde.round(5)}")
+rest = rate.basis.T @ (rate.basis @ (flow.w - 1000 * rate.w_hat))
+print(f"w - w_hat log t, in the span of the support: {rest.round(5)}, predicted {rate.w_tilde.round(5)}")
 print(f"margin {flow['margin'][-1]:.5f}, the widest {1 / np.linalg.norm(widest):.5f}")
 
 # %%
@@ -64,8 +66,8 @@ with plotting.figure(1, 2, width=11.0) as (figure, (left, right)):
     left.set(xlabel="log t", ylabel="error of the direction")
     for label, marker in ((1, "o"), (-1, "s")):
         right.plot(*X[y == label].T, marker, color=plotting.color_of("ink"), markersize=9)
-    for (norm, (end, _)), role in zip(ends.items(), ("train", "gradient flow", "test"), strict=True):
+    for (norm, (end, _)), role in zip(ends.items(), ("optimum", "gradient flow", "test"), strict=True):
         across = np.array([-end[1], end[0]])
-        right.plot(*np.outer([-2.5, 2.5], across).T, color=plotting.color_of(role), label=norm)
-    right.set(xlabel="first feature", ylabel="second feature", xlim=(-2.6, 2.6), ylim=(-2, 2), aspect="equal")
+        right.plot(*np.outer([-3.5, 3.5], across).T, color=plotting.color_of(role), label=norm)
+    right.set(xlabel="first feature", ylabel="second feature", xlim=(-3.4, 3.4), ylim=(-2.6, 2.6), aspect="equal")
     right.legend()
