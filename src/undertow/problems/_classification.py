@@ -226,7 +226,8 @@ def _labels(y: Any, points: int, classes: Any) -> tuple[Int[Array, " n"], int | 
         raise ValueError(f"y: expected one label for each of the {points} points, found shape {labels.shape}")
     if labels.dtype.kind not in "iufb" or (labels.dtype.kind == "f" and np.any(labels != np.round(labels))):
         raise ValueError(
-            f"y: expected labels -1 and 1, or classes 0, 1, 2, ..., found {labels.dtype} such as {labels.tolist()[0]!r}; "
+            f"y: expected labels -1 and 1, or classes 0, 1, 2, ..., found {labels.dtype} such as "
+            f"{labels.tolist()[0]!r}; "
             "numpy.unique(y, return_inverse=True)[1] numbers them"
         )
     labels = labels.astype(np.int64)

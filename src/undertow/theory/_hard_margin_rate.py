@@ -75,7 +75,7 @@ def hard_margin_rate(problem: Problem) -> HardMarginRate:
     w_tilde
         The constant within V, or None in the degenerate case.
     basis
-        An orthonormal basis of V, one element a row: of shape (dimension, *shape of w).
+        An orthonormal basis of V, one element a row: of shape ``(dimension, *shape)``, that of w last.
     spans
         Whether V holds all rows of the margins.
 
