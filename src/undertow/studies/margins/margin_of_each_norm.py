@@ -176,14 +176,16 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
         columns=2,
         width=12,
         height=5.4,
-        caption="Left: the margin in each optimizer's own norm, over the steps. Right: Adam's l-infinity margin at the "
-        "end, by its rate and epsilon: where the gradients fall below epsilon it is sign descent no more.",
+        caption="Left: the margin in each optimizer's own norm, over the steps; dashed: Muon, which is spectral, and "
+        "Adam, near sign descent. Right: Adam's l-infinity margin at the end, by its rate and epsilon (lines), and with "
+        "shorter memories (squares, with their beta_2).",
     ) as (course, (left, right)):
-        roles = ("train", "gradient flow", "test", "mirror descent", "mirror flow", "optimum", "baseline")
+        # Muon and Adam have the color of the method whose norm is theirs.
+        roles = ("train", "ink", "test", "mirror descent", "mirror flow", "mirror descent", "test")
         for (name, norm), role, style in zip(OWN.items(), roles, ["-"] * 5 + ["--"] * 2, strict=True):
             left.semilogx(
                 data["step"], data["ratio"].sel(optimizer=name, norm=norm), style,
-                color=plotting.color_of("polar" if role == "gradient flow" else role), label=name,
+                color=plotting.color_of(role), label=name,
             )  # fmt: skip
         left.axhline(1, color=plotting.color_of("theory"), linewidth=1.0)
         left.set(xlabel="steps", ylabel="margin over the widest in its norm", ylim=(0, 1.05))
