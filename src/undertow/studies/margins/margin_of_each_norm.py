@@ -177,8 +177,8 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
         width=12,
         height=5.4,
         caption="Left: the margin in each optimizer's own norm, over the steps; dashed: Muon, which is spectral, and "
-        "Adam, near sign descent. Right: Adam's l-infinity margin at the end, by its rate and epsilon (lines), and with "
-        "shorter memories (squares, with their beta_2).",
+        "Adam, near sign descent. Right: Adam's l-infinity margin at the end, by its rate and epsilon (lines), and "
+        "with shorter memories (squares, with their beta_2).",
     ) as (course, (left, right)):
         # Muon and Adam have the color of the method whose norm is theirs.
         roles = ("train", "ink", "test", "mirror descent", "mirror flow", "mirror descent", "test")
