@@ -33,6 +33,9 @@ test: $(INSTALLED) ## lint, format, types, floors, then the tests (the slow ones
 gallery: $(INSTALLED) ## every study at the quick budget; the index is gallery-out/index.html
 	$(BIN)/undertow reproduce --budget quick --out gallery-out
 
+# Most of it is compilation, of programs that run for seconds at most: without optimizations it takes half as long.
+smoke: export XLA_FLAGS := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \
+    --xla_cpu_use_fusion_emitters=false
 smoke: $(INSTALLED) ## every study in seconds: does it run at all
 	rm -rf build/smoke
 	$(BIN)/undertow reproduce --budget smoke --jobs 2 --out build/smoke

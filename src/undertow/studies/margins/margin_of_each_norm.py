@@ -32,7 +32,7 @@ OWN = {
 }
 """Whose norm is which; the first five are steepest descent as it is defined."""
 EXACT = list(OWN)[:5]
-STEPS = {"smoke": 2_000, "quick": 40_000, "full": 400_000}
+STEPS = {"smoke": 40_000, "quick": 40_000, "full": 400_000}
 SIZE = 1.0
 """Step k is of length 1 / sqrt(k)."""
 EPSILONS = (1e-4, 1e-8, 1e-30)
