@@ -9,7 +9,7 @@ from study_examples import printed_beside, run, same
 from undertow.datasets import DataNotFound
 from undertow.studies import Study, all_studies
 
-ROOMS = {"jax", "jax.numpy", "numpy", "undertow"}
+ROOMS = {"jax", "jax.numpy", "numpy", "sklearn.datasets", "undertow"}
 
 
 def cases() -> list:

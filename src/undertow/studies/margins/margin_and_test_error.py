@@ -135,11 +135,11 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
 EXAMPLE = """
 import jax
 import numpy as np
+import sklearn.datasets
 import undertow as ut
-from sklearn.datasets import load_breast_cancer
 
 jax.config.update("jax_enable_x64", True)
-X, y = load_breast_cancer(return_X_y=True)
+X, y = sklearn.datasets.load_breast_cancer(return_X_y=True)
 X = np.column_stack([(X - X[:200].mean(0)) / X[:200].std(0), np.ones(len(X))])
 problem = ut.problems.Classification(X[:200], 2 * y[:200] - 1, "logistic")
 print(f"some w classifies all: {problem.separation == 'complete'}")
