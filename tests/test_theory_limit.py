@@ -120,7 +120,8 @@ UNKNOWN = {
 def test_the_trained_flow_ends_where_predicted(name):
     """Random problems and random starts from 1e-3 to 10; the issue asks for 1e-4."""
     phi, count, params_of = UNKNOWN[name]
-    flow = ut.dynamics.GradientFlow("explicit", rtol=1e-8)
+    # Not "explicit": from entries of 3e4 sinh is stiff, and explicit steps hover at an error that goes with rtol.
+    flow = ut.dynamics.GradientFlow(rtol=1e-8)
     for seed, size in enumerate([1e-3, 0.03, 1.0, 10.0]):
         rng = np.random.default_rng(seed)
         A, truth = rng.normal(size=(3, 8)), rng.normal(size=8)
@@ -128,9 +129,7 @@ def test_the_trained_flow_ends_where_predicted(name):
         draw = size * rng.normal(size=(count, 8) if count > 1 else 8)
         params = params_of(jnp.asarray(draw))
         w = T.limit(problem, phi, params)
-        # From entries of 3e4 the sum stalls in rounding at 2e-10, but for compilations that round otherwise.
-        stop = ut.Stop(loss=1e-9 if (name, size) == ("u^2 - v^2 + sinh", 10.0) else 1e-18)
-        run = ut.train(problem, phi, flow, params=params, stop=stop, samples=2)
+        run = ut.train(problem, phi, flow, params=params, stop=ut.Stop(loss=1e-18), samples=2)
         assert run.status == "converged"
         assert np.linalg.norm(w - run.w) < 1e-6 * np.linalg.norm(w), size
         np.testing.assert_allclose(A @ w, problem.b, atol=1e-10 * np.linalg.norm(problem.b))

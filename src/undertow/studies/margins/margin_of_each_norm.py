@@ -1,4 +1,4 @@
-"""One data set, seven optimizers: each goes to the maximum margin of its own norm, and not to the others'."""
+"""The same data, seven optimizers: each goes to the maximum margin of its own norm, and not to the others'."""
 
 from collections.abc import Callable
 
@@ -28,10 +28,12 @@ OWN = {
     "spectral": "spectral",
     "rank one": "nuclear",
     "Muon": "spectral",
+    "Muon by products": "spectral",
     "Adam": "linf",
 }
 """Whose norm is which; the first five are steepest descent as it is defined."""
 EXACT = list(OWN)[:5]
+DRAWS = {"smoke": 1, "quick": 5, "full": 50}
 STEPS = {"smoke": 40_000, "quick": 40_000, "full": 400_000}
 SIZE = 1.0
 """Step k is of length 1 / sqrt(k)."""
@@ -45,42 +47,38 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
     rng = generator(key)
     steps = STEPS[budget]
     with jax.enable_x64(True):
-        problem = _draw(rng)
-        widest = {norm: 1 / _size(maximum_margin(problem, norm, ties="any"), norm) for norm in NORMS}
-        ratios, at = {}, np.array([])
+        problems = [_draw(rng) for _ in range(DRAWS[budget])]
+        widest = np.array([[1 / _size(maximum_margin(p, norm, ties="any"), norm) for norm in NORMS] for p in problems])
+        ratios = []
         for i, (name, dynamics) in enumerate(_optimizers().items()):
-            progress(0.6 * i / len(OWN), name)
-            ratios[name], at = _follow(problem, dynamics, steps, widest)
-        adam = np.zeros((len(RATES), len(EPSILONS)))
-        for i, rate in enumerate(RATES):
-            for j, epsilon in enumerate(EPSILONS):
-                progress(0.6 + 0.4 * (i + j / len(EPSILONS)) / len(RATES), f"Adam, rate {rate:g}, epsilon {epsilon:g}")
-                found, _ = _follow(problem, _adam(rate, epsilon), steps, widest)
-                adam[i, j] = found[NORMS.index("linf"), -1]
-        memory = np.zeros(len(MEMORIES))
-        for i, beta in enumerate(MEMORIES):
-            found, _ = _follow(problem, _adam(RATES[1], EPSILONS[-1], beta), steps, widest)
-            memory[i] = found[NORMS.index("linf"), -1]
+            progress(0.7 * i / len(OWN), name)
+            ratios.append([_follow(p, dynamics, steps, w) for p, w in zip(problems, widest, strict=True)])
+        varied = {(rate, epsilon, MEMORIES[-1]) for rate in RATES for epsilon in EPSILONS}
+        varied |= {(RATES[1], EPSILONS[-1], beta) for beta in MEMORIES}
+        shares = {}
+        for i, settings in enumerate(sorted(varied)):
+            progress(0.7 + 0.3 * i / len(varied), "Adam, its settings varied")
+            shares[settings] = _follow(problems[0], _adam(*settings), steps, widest[0])[NORMS.index("linf"), -1]
     return xr.Dataset(
         {
-            "ratio": (("optimizer", "norm", "step"), np.array(list(ratios.values()))),
-            "adam": (("rate", "epsilon"), adam),
-            "adam_memory": ("memory", memory),
+            "ratio": (("optimizer", "draw", "norm", "step"), np.array(ratios)),
+            "adam": (("rate", "epsilon"), [[shares[r, e, MEMORIES[-1]] for e in EPSILONS] for r in RATES]),
+            "adam_memory": ("memory", [shares[RATES[1], EPSILONS[-1], beta] for beta in MEMORIES]),
         },
         coords={
-            "optimizer": list(ratios),
+            "optimizer": list(OWN),
             "norm": list(NORMS),
-            "step": at,
+            "step": _samples(steps),
             "rate": list(RATES),
             "epsilon": list(EPSILONS),
             "memory": list(MEMORIES),
         },
         attrs={
             "problem": f"cross-entropy, {CLASSES} classes, {FEATURES} features, {POINTS} points around "
-            "Gaussian means of their classes",
+            f"Gaussian means of their classes; {DRAWS[budget]} draws",
             "steps": f"{steps}, step k of length {SIZE:g} / sqrt(k), from zero",
-            "Muon": "spectral, momentum 0.95, polar factor by five Newton-Schulz steps",
-            "Adam": f"rate {RATES[1]:g} / sqrt(k), epsilon 1e-8; both are varied, and beta_2",
+            "Muon": "spectral, momentum 0.95, the polar factor exact, or by five Newton-Schulz steps",
+            "Adam": f"rate {RATES[1]:g} / sqrt(k), epsilon 1e-8; both are varied, and beta_2, on the first draw",
             "precision": "float64",
         },
     )
@@ -106,8 +104,11 @@ def _adam(size: float, epsilon: float, memory: float = 0.999) -> GradientDescent
 
 def _optimizers() -> dict[str, Dynamics]:
     exact: dict[str, Dynamics] = {name: SteepestDescent(OWN[name], _rate(SIZE)) for name in EXACT}
-    muon = SteepestDescent("spectral", _rate(SIZE), momentum=0.95, orthogonalization="newton_schulz")
-    return {**exact, "Muon": muon, "Adam": _adam(RATES[1], 1e-8)}
+    muon = {
+        name: SteepestDescent("spectral", _rate(SIZE), momentum=0.95, orthogonalization=how)
+        for name, how in (("Muon", "svd"), ("Muon by products", "newton_schulz"))
+    }
+    return {**exact, **muon, "Adam": _adam(RATES[1], 1e-8)}
 
 
 def _size(w: np.ndarray, norm: str) -> float:
@@ -116,10 +117,12 @@ def _size(w: np.ndarray, norm: str) -> float:
     return float(np.linalg.norm(w.ravel(), {"l1": 1, "l2": 2, "linf": np.inf}[norm]))
 
 
-def _follow(
-    problem: Classification, dynamics: Dynamics, steps: int, widest: dict[str, float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The margin in every norm over the widest there is, along a run, and the steps at which it is."""
+def _samples(steps: int) -> np.ndarray:
+    return np.unique(np.geomspace(1, steps, 60).astype(int))
+
+
+def _follow(problem: Classification, dynamics: Dynamics, steps: int, widest: np.ndarray) -> np.ndarray:
+    """The margin in every norm over the widest there is, along a run."""
     phi = Identity(problem.shape)
     run = train(
         problem,
@@ -127,16 +130,19 @@ def _follow(
         dynamics,
         params=jnp.zeros(phi.shape),
         stop=Stop(loss=None, steps=steps),
-        samples=np.unique(np.geomspace(1, steps, 60).astype(int)),
+        samples=_samples(steps),
         probes=[Margin(norm) for norm in NORMS],
     )
-    names = [Margin(norm).name for norm in NORMS]
-    ratios = np.array([np.asarray(run[name])[1:] / widest[norm] for name, norm in zip(names, NORMS, strict=True)])
-    return ratios, np.asarray(run.steps)[1:]
+    return np.array([np.asarray(run[Margin(norm).name])[1:] for norm in NORMS]) / widest[:, None]
+
+
+def _course(data: xr.Dataset) -> xr.DataArray:
+    """Along the steps, the median of the draws."""
+    return data["ratio"].median("draw", skipna=False)
 
 
 def _end(data: xr.Dataset) -> xr.DataArray:
-    return data["ratio"].isel(step=-1)
+    return _course(data).isel(step=-1)
 
 
 def _own(data: xr.Dataset, names: list[str]) -> float:
@@ -156,8 +162,8 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
     with plotting.figure(
         width=9.6,
         height=6.0,
-        caption="The margin that each optimizer has reached at the end, in each norm, as a share of the widest there "
-        "is in that norm. Framed: the norm that is its own.",
+        caption="The margin that each optimizer has reached at the end, in each norm, as a share (median of the draws) "
+        "of the widest there is in that norm. Framed: the norm that is its own.",
     ) as (table, ax):
         end = _end(data).values
         ax.imshow(np.clip(end, 0, 1), cmap="Blues", vmin=0.3, vmax=1.0, aspect="auto")
@@ -176,15 +182,15 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
         columns=2,
         width=12,
         height=5.4,
-        caption="Left: the margin in each optimizer's own norm, over the steps; dashed: Muon, which is spectral, and "
-        "Adam, near sign descent. Right: Adam's l-infinity margin at the end, by its rate and epsilon (lines), and "
-        "with shorter memories (squares, with their beta_2).",
+        caption="Left: the margin in each optimizer's own norm, over the steps; dashed: Muon, which is spectral "
+        "(dotted: by matrix products), and Adam, near sign descent. Right: Adam's l-infinity margin at the end, by its "
+        "rate and epsilon (lines), and with shorter memories (squares, with their beta_2).",
     ) as (course, (left, right)):
         # Muon and Adam have the color of the method whose norm is theirs.
-        roles = ("train", "ink", "test", "mirror descent", "mirror flow", "mirror descent", "test")
-        for (name, norm), role, style in zip(OWN.items(), roles, ["-"] * 5 + ["--"] * 2, strict=True):
+        roles = ("train", "ink", "test", "mirror descent", "mirror flow", "mirror descent", "mirror descent", "test")
+        for (name, norm), role, style in zip(OWN.items(), roles, ["-"] * 5 + ["--", ":", "--"], strict=True):
             left.semilogx(
-                data["step"], data["ratio"].sel(optimizer=name, norm=norm), style,
+                data["step"], _course(data).sel(optimizer=name, norm=norm), style,
                 color=plotting.color_of(role), label=name,
             )  # fmt: skip
         left.axhline(1, color=plotting.color_of("theory"), linewidth=1.0)
@@ -233,7 +239,7 @@ for norm in norms:
 study = Study(
     id="margin-of-each-norm",
     chapter="margins",
-    title="Seven optimizers, each with a margin of its own",
+    title="Optimizers, each with a margin of its own",
     source="S. Gunasekar, J. Lee, D. Soudry, N. Srebro, Characterizing Implicit Bias in Terms of Optimization "
     "Geometry, ICML 2018 (Theorem 5); C. Fan, M. Schmidt, C. Thrampoulidis, Implicit Bias of Spectral Descent and Muon "
     "on Multiclass Separable Data, 2025",
@@ -263,7 +269,7 @@ study = Study(
         ),
         AtMost(
             "any of them: largest share of a widest margin (none is wider)",
-            lambda data: float(_end(data).max(skipna=False)),
+            lambda data: float(data["ratio"].isel(step=-1).max(skipna=False)),
             bound=1 + 1e-6,
         ),
         AtMost(
@@ -284,9 +290,12 @@ study = Study(
     ),
     plot=_plot,
     example=EXAMPLE,
-    note="Adam's theorem is about endless time. With its default beta_2 = 0.999 the mean of squares remembers "
-    "gradients of a thousand steps ago, when the loss was larger by orders; its steps are no signs then, at any rate "
-    "or epsilon tried. With beta_2 = 0.9 they are. The bound 0.9 on that was set when 0.96 had been seen, the others "
-    "before any run. The gradient at the true class is minus the sum of those at the others; computed as a probability "
-    "less one it is lost where that is near one, and sign descent stalls.",
+    note="Shares are medians over data sets: which norm a set is kind to varies from one to the next. "
+    "Muon goes all the way with the exact polar factor; by the five Newton-Schulz steps that it takes in practice, "
+    "which leave small singular values small, it has ended up to an eighth short of the spectral margin. Adam's "
+    "theorem is about endless time. With its default beta_2 = 0.999 the mean of squares remembers gradients of a "
+    "thousand steps ago, when the loss was larger by orders; its steps are no signs then, at any rate or epsilon "
+    "tried. With beta_2 = 0.9 they are. The bound 0.9 on that was set when 0.96 had been seen, the others before any "
+    "run. The gradient at the true class is minus the sum of those at the others; computed as a probability less one "
+    "it is lost where that is near one, and sign descent stalls.",
 )
