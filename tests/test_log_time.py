@@ -255,3 +255,24 @@ def test_both_clocks_say_the_same(reading, level, share):
             np.testing.assert_allclose(
                 log.fall(level, log.share(level, share)), plain.fall(loss, plain.share(loss, share)), rtol=1e-6
             )
+
+
+# Units -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", ["auto", "implicit"])
+@pytest.mark.parametrize(("unit", "dtype"), [(1e-150, "f8"), (1e20, "f8"), (1e150, "f8"), (1e-15, "f4"), (1e15, "f4")])
+def test_units_of_the_points_change_units_alone(solver, unit, dtype):
+    """From zero, points of another unit give w in one over it, after its square less time."""
+    flow = Flow(solver, rtol=1e-7 if dtype == "f8" else 1e-5)
+    log_time = 100.0
+    plain = follow(Separable(GENERIC), log_time, flow=flow)
+    with jax.enable_x64(dtype == "f8"):
+        scaled = follow(
+            Separable(GENERIC.astype(dtype) * np.asarray(unit, dtype)),
+            log_time - 2 * np.log(unit),
+            flow=flow,
+            dtype=dtype,
+        )
+    assert scaled.status == "stopped"
+    np.testing.assert_allclose(scaled.w.astype("f8") * unit, plain.w, rtol=1e-5 if dtype == "f8" else 1e-3)

@@ -44,6 +44,10 @@ def test_a_part_is_one_short_line_that_compiles_nothing(case):
         (ut.penalties.L1(0.1) + ut.penalties.L2(2.0), "L1(weight=0.1) + L2(weight=2)"),
         (ut.dynamics.GradientFlow(rtol=1e-3), "GradientFlow(rtol=0.001)"),
         (ut.optimizers.make("sgd", 0.5, momentum=0.9), "Optimizer(name='sgd', learning_rate=0.5, momentum=0.9)"),
+        (
+            ut.problems.Classification([[1.0], [-1.0]], [1, -1], loss="logistic"),
+            "Classification(X=f64[2,1], y=i32[2], loss='logistic', separation='complete')",
+        ),
         (ut.Stop(), "Stop(loss=1e-06, steps=1000000)"),
         (ut.Stop(loss=None, steps=3, time=2.0, gradient=0.25), "Stop(steps=3, time=2, gradient=0.25)"),
         (ut.Stop(log_loss=-2000.0, log_time=5000.0), "Stop(log_loss=-2000, steps=1000000, log_time=5000)"),

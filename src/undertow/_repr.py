@@ -67,7 +67,8 @@ def _fields(part: Any) -> dict[str, Any]:
     if isinstance(part, tuple):
         return dict(zip(part._fields, part, strict=True))  # pyright: ignore[reportAttributeAccessIssue] (named)
     found = {field.name: getattr(part, field.name, MISSING) for field in dataclasses.fields(part) if field.repr}
-    return {name: value for name, value in found.items() if value is not MISSING}
+    # An argument that a method has the name of, as ``loss``, is kept as ``loss_name``.
+    return {name.removesuffix("_name"): value for name, value in found.items() if value is not MISSING}
 
 
 @functools.cache

@@ -63,6 +63,10 @@ class Clock(eqx.Module):
         del level
         return slope
 
+    def length(self, level: Array, slope: Array) -> Array:
+        """How far the parameters move until the loss is of another order, as far as its gradient tells."""
+        return jnp.abs(level) / slope
+
     def floor(self, level: Array) -> Array:
         """Of the levels of an objective that starts at ``level``: what is below has no minimum."""
         return -RUNAWAY * jnp.maximum(1, jnp.abs(level))
@@ -111,6 +115,10 @@ class LogClock(Clock):
 
     def gradient_norm(self, slope: Array, level: Array) -> Array:
         return slope * jnp.exp(level)
+
+    def length(self, level: Array, slope: Array) -> Array:
+        del level
+        return 1 / slope
 
     def floor(self, level: Array) -> Array:
         return jnp.full_like(level, -jnp.inf)

@@ -165,18 +165,23 @@ class Flow(Dynamics):
         velocity = term.vf(zero, params, None)
         slope = tree_norm(velocity) / clock.pace(zero, level)
         rms = tree_norm(params) / math.sqrt(size)
-        atol = jnp.where(rms > 0, rms, 1) * self.rtol * 1e-3 if self.atol is None else zero + self.atol
+        unit = (clock.length(level, slope) / math.sqrt(size)).astype(dtype)
+        unit = jnp.where(rms > 0, rms, jnp.where(jnp.isfinite(unit) & (unit > 0), unit, 1))
+        atol = unit * self.rtol * 1e-3 if self.atol is None else zero + self.atol
         first = usable[0].method(params, self.rtol, atol)
         # The first step by Hairer's rule, which the controller of diffrax knows.
         step_size, controller = self._controller(atol).init(
             term, zero, zero + 1, params, None, None, first.func, first.error_order(term)
         )
+        # Its squares leave the range of numbers where the velocity is huge.
+        speed = tree_norm(velocity)
+        short = jnp.where(speed > 0, 0.01 * unit * math.sqrt(size) / speed, 1)
         state = FlowState(  # pyright: ignore[reportCallIssue] (what its properties give is no argument)
             params=given,
             clock=clock,
             reading=zero,
             reading_lost=zero,
-            step_size=jnp.where(jnp.isfinite(step_size), step_size, 1).astype(dtype),
+            step_size=jnp.where(jnp.isfinite(step_size) & (step_size > 0), step_size, short).astype(dtype),
             atol=atol,
             solvers=tuple(
                 s.method(params, self.rtol, atol).init(term, zero, zero + 1, params, None) if s in usable else None

@@ -25,9 +25,10 @@ class GradientFlow(Flow):
     rtol, atol
         Tolerances of the local error, relative and absolute, as a root mean square over the parameters. The default
         ``atol`` is ``rtol`` / 1000 times the root-mean-square size of the initial parameters, so that a small
-        initialization is resolved. For stabilized steps both count three times, since the stiff part of a path
-        forgets its errors (measured: the end point of "auto" is within ``rtol`` on completion, within 12 times that on
-        sparse regression; of "stabilized" from the start on, within 5 and 21 times).
+        initialization is resolved, and from zero of a move that changes the loss by its own order. For stabilized steps
+        both count three times, since the stiff part of a path forgets its errors (measured: the end point of "auto" is
+        within ``rtol`` on completion, within 12 times that on sparse regression; of "stabilized" from the start on,
+        within 5 and 21 times).
 
     Raises
     ------

@@ -16,7 +16,7 @@ from ...probes import Loss, SingularValues, TestError
 from ...problems import MatrixCompletion
 from ...training import train
 from .._base import AtLeast, AtMost, Budget, Close, Study
-from ..factorization._shared import SOURCE
+from .._shared import DEEP_MATRIX_FACTORIZATION
 
 # Users and films (those with most ratings), width of the factors; the source has them all, and full width.
 SETTINGS = {"smoke": (60, 80, 20), "quick": (400, 700, 50), "full": (943, 1682, 943)}
@@ -163,7 +163,8 @@ study = Study(
     id="movielens-singular-values",
     chapter="data",
     title="Film ratings: directions are learned one by one",
-    source=f"{SOURCE} (Figure 3, MovieLens panel); data: F. M. Harper, J. A. Konstan, ACM TiiS 5(4), 2015",
+    source=f"{DEEP_MATRIX_FACTORIZATION} (Figure 3, MovieLens panel); data: F. M. Harper, J. A. Konstan, "
+    "ACM TiiS 5(4), 2015",
     claim="On MovieLens-100K the singular values of deep factorizations rise one after the other, and they predict "
     "ratings that they have not seen; without depth nothing is learned of what is not observed.",
     standing="amended",

@@ -17,8 +17,7 @@ from ...sweeps import sweep
 from ...theory import NotUnique, basis_pursuit, limit, minimum_nuclear_norm
 from ...training import train
 from .._base import AtLeast, AtMost, Budget, Study
-from .._shared import W, generator
-from ..lecture._shared import predicted_order
+from .._shared import W, generator, predicted_order
 
 # Size, commuting measurements, sizes of the start W(0) = x I.
 COMMUTING = {

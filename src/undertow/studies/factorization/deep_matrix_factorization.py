@@ -20,7 +20,7 @@ from ...sweeps import sweep
 from ...theory import minimum_nuclear_norm
 from ...training import Trajectory, train
 from .._base import AtLeast, AtMost, Between, Budget, Study
-from ._shared import SOURCE
+from .._shared import DEEP_MATRIX_FACTORIZATION
 
 # For each kind: size, rank, few and many observations. Published: 100, 5, 2000 and 5000 for both; the smaller settings
 # keep the ratio of observations to degrees of freedom.
@@ -219,7 +219,7 @@ study = Study(
     id="deep-matrix-factorization",
     chapter="factorization",
     title="Depth recovers from few observations what least nuclear norm does not",
-    source=f"{SOURCE} (Section 3, Figures 1, 2 and 5)",
+    source=f"{DEEP_MATRIX_FACTORIZATION} (Section 3, Figures 1, 2 and 5)",
     claim="From few observations, deep factorizations recover a matrix of low rank more accurately than depth 2, and "
     "from few entries also than least nuclear norm, at a larger nuclear norm and a smaller effective rank; depth 2 "
     "comes closer as the start shrinks; from many observations all agree.",

@@ -18,7 +18,7 @@ from ...problems import MatrixCompletion
 from ...theory import singular_value_velocity
 from ...training import Trajectory, train
 from .._base import AtLeast, AtMost, Budget, Study
-from ._shared import SOURCE
+from .._shared import DEEP_MATRIX_FACTORIZATION
 
 # Size, rank, observed entries: 2.7 for each number that a matrix of that rank is made of. With 2 it hangs on the draw
 # whether the smallest singular value can be told from those the truth has not, at any depth.
@@ -218,7 +218,7 @@ study = Study(
     id="singular-value-dynamics",
     chapter="factorization",
     title="Depth lets large singular values run ahead",
-    source=f"{SOURCE} (Theorem 3, Lemma 2, Figure 3)",
+    source=f"{DEEP_MATRIX_FACTORIZATION} (Theorem 3, Lemma 2, Figure 3)",
     claim="Along the flow of a balanced deep matrix every singular value moves at -N σ^(2-2/N) ⟨∇ℓ(W), u vᵀ⟩, so that "
     "with depth the large ones run ahead and few are learned, one after the other.",
     standing="as published",

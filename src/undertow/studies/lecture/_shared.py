@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from scipy.optimize import linprog
 
 from ...dynamics import Dynamics, GradientFlow, Stop
 from ...parameterizations import Parameterization
@@ -52,25 +51,3 @@ def largest_gap(data: xr.Dataset, found: str, expected: str) -> float:
     """The largest distance of vectors found from those expected, relative to the latter; NaN where one is missing."""
     distance = np.linalg.norm(data[found] - data[expected], axis=-1)
     return float((distance / np.linalg.norm(data[expected], axis=-1)).max())
-
-
-def predicted_order(problem: LeastSquares, w: np.ndarray, *, signed: bool) -> float:
-    """The power of alpha by which the distance falls, 2 (1 - rho).
-
-    An entry off the support tends to zero like alpha^(2 (1 - rho_i)), where rho = A^T nu and nu is the limit of the
-    duals. These satisfy A_S^T nu = sign(w_S); among all that do, the limit has the smallest largest rho_i, because it
-    minimizes the sum of what is left off the support: a linear program in nu and rho.
-    """
-    A = np.asarray(problem.A)
-    support = abs(w) > 1e-9
-    off = A[:, ~support].T
-    above = np.concatenate([off, -off]) if signed else off
-    found = linprog(
-        np.append(np.zeros(A.shape[0]), 1.0),
-        A_ub=np.column_stack([above, -np.ones(len(above))]),
-        b_ub=np.zeros(len(above)),
-        A_eq=np.column_stack([A[:, support].T, np.zeros(support.sum())]),
-        b_eq=np.sign(w[support]),
-        bounds=(None, None),
-    )
-    return float(2 * (1 - found.fun))

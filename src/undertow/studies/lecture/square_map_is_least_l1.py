@@ -13,8 +13,8 @@ from ...parameterizations import Power, SignedPower
 from ...problems import LeastSquares
 from ...theory import basis_pursuit, limit
 from .._base import AtMost, Budget, Study
-from .._shared import generator
-from ._shared import gaussian_problem, largest_gap, predicted_order, train_from
+from .._shared import generator, predicted_order
+from ._shared import gaussian_problem, largest_gap, train_from
 
 SIZES = {"smoke": (8, 16, 2), "quick": (15, 40, 4), "full": (40, 120, 10)}
 # The distance from the limit falls like alpha to an order that the instance sets, anything between 0 and 2. So the
