@@ -1,19 +1,23 @@
 """The same data, seven optimizers: each goes to the maximum margin of its own norm, and not to the others'."""
 
 from collections.abc import Callable
+from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import xarray as xr
+from jaxtyping import Array, Float
 from matplotlib.figure import Figure
 
 from ... import plotting
 from ...dynamics import Dynamics, GradientDescent, SteepestDescent, Stop
-from ...optimizers import make
 from ...parameterizations import Identity
 from ...probes import Margin
 from ...problems import Classification
+from ...sweeps import sweep
 from ...theory import maximum_margin
 from ...training import train
 from .._base import AtLeast, AtMost, Budget, Study
@@ -51,14 +55,14 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
         widest = np.array([[1 / _size(maximum_margin(p, norm, ties="any"), norm) for norm in NORMS] for p in problems])
         ratios = []
         for i, (name, dynamics) in enumerate(_optimizers().items()):
-            progress(0.7 * i / len(OWN), name)
-            ratios.append([_follow(p, dynamics, steps, w) for p, w in zip(problems, widest, strict=True)])
+            progress(0.8 * i / len(OWN), name)
+            ratios.append(_follow([(p, dynamics) for p in problems], steps) / widest[..., None])
         varied = {(rate, epsilon, MEMORIES[-1]) for rate in RATES for epsilon in EPSILONS}
         varied |= {(RATES[1], EPSILONS[-1], beta) for beta in MEMORIES}
-        shares = {}
-        for i, settings in enumerate(sorted(varied)):
-            progress(0.7 + 0.3 * i / len(varied), "Adam, its settings varied")
-            shares[settings] = _follow(problems[0], _adam(*settings), steps, widest[0])[NORMS.index("linf"), -1]
+        progress(0.8, "Adam, its settings varied")
+        linf = NORMS.index("linf")
+        ends = _follow([(problems[0], _adam(*settings)) for settings in varied], steps)[:, linf, -1]
+        shares = dict(zip(varied, ends / widest[0, linf], strict=True))
     return xr.Dataset(
         {
             "ratio": (("optimizer", "draw", "norm", "step"), np.array(ratios)),
@@ -94,12 +98,29 @@ def _draw(rng: np.random.Generator) -> Classification:
             return problem
 
 
-def _rate(size: float) -> Callable:
+def _rate(size: Any) -> Callable:
     return lambda step: size / jnp.sqrt(1.0 + step)
 
 
+class _Adam(eqx.Module):
+    """Adam with all its numbers as leaves, so that runs that differ in them go side by side."""
+
+    size: Float[Array, ""]
+    epsilon: Float[Array, ""]
+    memory: Float[Array, ""]
+
+    def _adam(self) -> optax.GradientTransformation:
+        return optax.adam(_rate(self.size), b2=self.memory, eps=self.epsilon)
+
+    def init(self, params: Any) -> Any:
+        return self._adam().init(params)
+
+    def update(self, updates: Any, state: Any, params: Any = None) -> Any:
+        return self._adam().update(updates, state, params)
+
+
 def _adam(size: float, epsilon: float, memory: float = 0.999) -> GradientDescent:
-    return GradientDescent(make("adam", _rate(size), eps=epsilon, b2=memory))
+    return GradientDescent(_Adam(*map(jnp.asarray, (size, epsilon, memory))))
 
 
 def _optimizers() -> dict[str, Dynamics]:
@@ -121,19 +142,24 @@ def _samples(steps: int) -> np.ndarray:
     return np.unique(np.geomspace(1, steps, 60).astype(int))
 
 
-def _follow(problem: Classification, dynamics: Dynamics, steps: int, widest: np.ndarray) -> np.ndarray:
-    """The margin in every norm over the widest there is, along a run."""
-    phi = Identity(problem.shape)
-    run = train(
-        problem,
-        phi,
-        dynamics,
-        params=jnp.zeros(phi.shape),
-        stop=Stop(loss=None, steps=steps),
-        samples=_samples(steps),
-        probes=[Margin(norm) for norm in NORMS],
-    )
-    return np.array([np.asarray(run[Margin(norm).name])[1:] for norm in NORMS]) / widest[:, None]
+def _follow(runs: list[tuple[Classification, Dynamics]], steps: int) -> np.ndarray:
+    """The margin in every norm, run by run, along the steps."""
+
+    def follow(run: int) -> Any:
+        problem, dynamics = runs[run]
+        phi = Identity(problem.shape)
+        return train(
+            problem,
+            phi,
+            dynamics,
+            params=jnp.zeros(phi.shape),
+            stop=Stop(loss=None, steps=steps),
+            samples=_samples(steps),
+            probes=[Margin(norm) for norm in NORMS],
+        )
+
+    found = sweep(follow, over={"run": range(len(runs))})
+    return np.stack([found[Margin(norm).name].values[:, 1:] for norm in NORMS], axis=1)
 
 
 def _course(data: xr.Dataset) -> xr.DataArray:
