@@ -16,6 +16,10 @@ TABLE = {
     N.L2: (N.L2(0.5), 0.25 * 26),
     N.Sum: (N.L1(1.0) + N.L2(2.0), 8 + 26),
     N.Function: (N.Function(lambda w: w[0, 0] ** 2), 9),
+    N.Nuclear: (N.Nuclear(0.5), 0.5 * np.sqrt(32)),  # of [[3, -4], [0, 1]], whose determinant is 3
+    N.NuclearFrobeniusRatio: (N.NuclearFrobeniusRatio(0.5), 0.5 * np.sqrt(32 / 26)),
+    N.SchattenQuasiNorm: (N.SchattenQuasiNorm(0.5, p=0.5), 0.5 * (np.sqrt(32) + 2 * np.sqrt(3))),
+    N.SchattenRatio: (N.SchattenRatio(0.5, p=0.5, q=2), 0.5 * (np.sqrt(32) + 2 * np.sqrt(3)) / np.sqrt(26)),
     N.OnParameters: (N.OnParameters(N.L1(1.0)), 8),
 }
 
@@ -27,6 +31,7 @@ def test_every_penalty_has_a_row():
 @pytest.mark.parametrize("kind", TABLE, ids=lambda kind: kind.__name__)
 def test_values_under_jit_and_vmap(kind):
     penalty, expected = TABLE[kind]
+    expected = pytest.approx(expected, rel=1e-14)
     assert float(penalty(W)) == expected
     assert float(eqx.filter_jit(lambda p, w: p(w))(penalty, W)) == expected
     assert jax.vmap(penalty)(jnp.stack([W, W])).tolist() == [expected] * 2

@@ -7,7 +7,22 @@ from ._base import Sum as Sum
 from ._function import Function as Function
 from ._norms import L1 as L1
 from ._norms import L2 as L2
+from ._nuclear import Nuclear as Nuclear
+from ._nuclear import NuclearFrobeniusRatio as NuclearFrobeniusRatio
+from ._schatten import SchattenQuasiNorm as SchattenQuasiNorm
+from ._schatten import SchattenRatio as SchattenRatio
 
-__all__ = ["L1", "L2", "Function", "OnParameters", "Penalty", "Sum"]
+__all__ = [
+    "L1",
+    "L2",
+    "Function",
+    "Nuclear",
+    "NuclearFrobeniusRatio",
+    "OnParameters",
+    "Penalty",
+    "SchattenQuasiNorm",
+    "SchattenRatio",
+    "Sum",
+]
 
 __dir__ = _public_names(__name__)

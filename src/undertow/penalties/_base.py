@@ -9,6 +9,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._repr import shown
@@ -40,6 +41,11 @@ class Penalty(eqx.Module):
 
     def check(self, parameterization: Parameterization, params: Params) -> None:
         """Raise ValueError where this has no value, as of a shape that does not fit; called before any work."""
+        del params
+        self.check_shape("w", parameterization.shape)
+
+    def check_shape(self, name: str, shape: tuple[int, ...]) -> None:
+        """Raise ValueError where an array of this name and shape has no value."""
 
     def __add__(self, other: Any) -> "Sum":
         """Both."""
@@ -78,6 +84,10 @@ class Sum(Penalty):
     def check(self, parameterization: Parameterization, params: Params) -> None:
         self.first.check(parameterization, params)
         self.second.check(parameterization, params)
+
+    def check_shape(self, name: str, shape: tuple[int, ...]) -> None:
+        self.first.check_shape(name, shape)
+        self.second.check_shape(name, shape)
 
 
 class OnParameters(Penalty):
@@ -120,3 +130,20 @@ class OnParameters(Penalty):
     @property
     def of_w(self) -> bool:
         return False
+
+    def check(self, parameterization: Parameterization, params: Params) -> None:
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+            self.penalty.check_shape(f"params{jax.tree_util.keystr(path)}", jnp.shape(leaf))
+
+    def check_shape(self, name: str, shape: tuple[int, ...]) -> None:
+        self.penalty.check_shape(name, shape)
+
+
+class OfMatrices(Penalty):
+    """A penalty that matrices alone have."""
+
+    def check_shape(self, name: str, shape: tuple[int, ...]) -> None:
+        if len(shape) != 2:
+            raise ValueError(
+                f"penalty: {type(self).__name__} is of the singular values of a matrix, found {name} of shape {shape}"
+            )

@@ -40,7 +40,7 @@ class L1(Penalty):
         self.weight = check_weight(weight)
 
     def __call__(self, w: Float[Array, "..."]) -> Float[Array, ""]:
-        return self.weight * jnp.abs(w).sum()
+        return self.weight.astype(w.dtype) * jnp.abs(w).sum()
 
 
 class L2(Penalty):
@@ -69,4 +69,4 @@ class L2(Penalty):
         self.weight = check_weight(weight)
 
     def __call__(self, w: Float[Array, "..."]) -> Float[Array, ""]:
-        return self.weight / 2 * (w**2).sum()
+        return self.weight.astype(w.dtype) / 2 * (w**2).sum()
