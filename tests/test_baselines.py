@@ -8,9 +8,11 @@ import scipy.sparse
 
 import undertow as ut
 from undertow import baselines, theory
-from undertow.baselines import _observed
+from undertow.baselines import _observed, _soft_impute_als
 from undertow.baselines._observed import observed
+from undertow.baselines._optspace import spectral_start
 from undertow.baselines._soft_impute import iterates
+from undertow.baselines._soft_impute_als import sweep
 
 B, S = ut.problems, baselines
 
@@ -59,7 +61,7 @@ CASES = [
     (completion(0, (20, 30), 3, 250), 2.0),
     (completion(1, (30, 20), 3, 250, noise=0.5), 1.0),
     (completion(2, (25, 25), 2, 120), 0.3),
-    (completion(3, (40, 7), 2, 90, noise=0.1), 0.05),
+    (completion(3, (40, 7), 2, 90, noise=0.1), 0.3),
     (completion(4, (12, 1), 1, 5), 0.1),
 ]
 
@@ -155,36 +157,6 @@ def test_a_path_is_what_its_weights_give_one_by_one():
     np.testing.assert_allclose(again, path[2], atol=1e-6)
 
 
-@pytest.mark.parametrize("factor", [1e-150, -1e-3, 3.0, 1e150])
-def test_soft_impute_goes_with_the_unit(factor):
-    problem, weight = completion(8, (12, 15), 2, 90), 0.8
-    found = S.soft_impute(problem, weight, rtol=1e-10)
-    np.testing.assert_allclose(
-        S.soft_impute(scaled(problem, factor), weight * abs(factor), rtol=1e-10) / factor, found, atol=1e-7
-    )
-
-
-def test_soft_impute_goes_with_transposes_and_permutations():
-    problem, weight = completion(9, (12, 15), 2, 90), 0.8
-    found = S.soft_impute(problem, weight, rtol=1e-10)
-    np.testing.assert_allclose(S.soft_impute(transposed(problem), weight, rtol=1e-10), found.T, atol=1e-7)
-    order = np.random.default_rng(0).permutation(12)
-    permuted = B.MatrixCompletion((12, 15), order[np.asarray(problem.rows)], problem.columns, problem.values)
-    np.testing.assert_allclose(S.soft_impute(permuted, weight, rtol=1e-10)[order], found, atol=1e-7)
-
-
-def test_a_row_without_entries_stays_zero():
-    problem = B.MatrixCompletion((3, 2), [0, 0, 2], [0, 1, 0], [1.0, 2.0, 3.0])
-    found = S.soft_impute(problem, 0.1)
-    np.testing.assert_allclose(found[1], 0, atol=1e-12)
-    assert np.all(found[2] != 0)
-
-
-def test_no_values_but_zeros_are_completed_by_zeros():
-    problem = B.MatrixCompletion((3, 2), [0, 2], [0, 1], [0.0, 0.0])
-    np.testing.assert_array_equal(S.soft_impute(problem, 0.1), np.zeros((3, 2)))
-
-
 def test_single_precision_values_are_computed_with_in_double():
     problem = completion(10, (12, 15), 2, 90)
     single = B.MatrixCompletion(problem.shape, problem.rows, problem.columns, jnp.asarray(problem.values, jnp.float32))
@@ -193,14 +165,183 @@ def test_single_precision_values_are_computed_with_in_double():
     np.testing.assert_allclose(found, S.soft_impute(problem, 0.5), atol=1e-5)
 
 
+# SoftImpute by alternating least squares -------------------------------------------------------
+
+
+@pytest.mark.parametrize(("problem", "weight"), CASES)
+def test_both_ways_of_soft_impute_find_the_same(problem, weight):
+    whole = S.soft_impute(problem, weight, rtol=1e-10)
+    least = objective(problem, weight, whole)
+    rank = int(np.linalg.matrix_rank(whole, 1e-6 * np.linalg.norm(whole, 2)))
+    for width in {rank, min(problem.shape)}:
+        found = S.soft_impute_als(problem, weight, width)
+        assert objective(problem, weight, found) == pytest.approx(least, rel=1e-9)
+        check_optimal(problem, weight, S.soft_impute_als(problem, weight, width, rtol=1e-9), 1e-5)
+
+
+def test_a_sweep_is_two_ridge_regressions_of_the_filled_matrix():
+    problem, weight = completion(12, (8, 6), 2, 30), 0.3
+    seen = observed(problem)
+    rng = np.random.default_rng(0)
+    A, B_ = rng.normal(size=(8, 3)), rng.normal(size=(6, 3))
+
+    def filled(left, right):
+        whole = left @ right.T
+        whole[seen.rows, seen.columns] = seen.values
+        return whole
+
+    right = np.linalg.solve(A.T @ A + weight * np.eye(3), A.T @ filled(A, B_)).T
+    left = np.linalg.solve(right.T @ right + weight * np.eye(3), right.T @ filled(A, right).T).T
+    np.testing.assert_allclose(sweep(seen, weight, np.concatenate([A, B_])), np.concatenate([left, right]), atol=1e-12)
+
+
+def test_a_smaller_rank_is_a_constraint_whose_minimum_is_stationary():
+    problem, weight = completion(13, (20, 15), 4, 200, noise=0.2), 0.5
+    Z = S.soft_impute_als(problem, weight, 2, rtol=1e-10)
+    u, s, vt = np.linalg.svd(Z)
+    assert s[2] < 1e-12 * s[0]
+    left = residual(problem, Z)[0]
+    np.testing.assert_allclose(left @ vt[:2].T, weight * u[:, :2], atol=1e-7)
+    np.testing.assert_allclose(u[:, :2].T @ left, weight * vt[:2], atol=1e-7)
+    assert objective(problem, weight, Z) > objective(problem, weight, S.soft_impute(problem, weight)) * 1.01
+
+
+def test_a_saddle_is_left():
+    """Factors that use the second of two singular vectors only: stationary, and not least."""
+    problem = B.MatrixCompletion((2, 2), [0, 0, 1, 1], [0, 1, 0, 1], [4.0, 0.0, 0.0, 2.0])
+    seen = observed(problem)
+    saddle = np.zeros((4, 2))
+    saddle[[1, 3], 0] = np.sqrt(2 / seen.unit - 0.25)
+    found = _soft_impute_als._solve(seen, 0.25, saddle, 1e-10, 1000)
+    np.testing.assert_allclose(found[:2] @ found[2:].T * seen.unit, np.diag([3.0, 1.0]), atol=1e-7)
+
+
+def test_alternating_least_squares_finds_zero_where_nothing_else_is_least():
+    problem = completion(0, (15, 10), 2, 60)
+    largest = np.linalg.norm(residual(problem, np.zeros(problem.shape))[1], 2)
+    assert not np.any(S.soft_impute_als(problem, largest, 3))
+
+
+# OptSpace --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_optspace_recovers_a_matrix_of_known_rank(seed):
+    problem = completion(seed, (100, 100), 5, 3500)
+    found = S.optspace(problem, 5)
+    np.testing.assert_allclose(found, problem.truth, atol=1e-6 * np.linalg.norm(problem.truth) / 100)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_optspace_ends_where_the_loss_of_both_spaces_is_stationary(seed):
+    problem = completion(seed, (30, 25), 3, 400, noise=0.5)
+    Z = S.optspace(problem, 3, rtol=1e-11)
+    u, s, vt = np.linalg.svd(Z)
+    assert s[3] < 1e-12 * s[0]
+    X, Y = u[:, :3], vt[:3].T
+    left, seen = residual(problem, Z)
+    np.testing.assert_allclose(left @ Y, 0, atol=1e-9 * np.linalg.norm(seen))
+    np.testing.assert_allclose(X.T @ left, 0, atol=1e-9 * np.linalg.norm(seen))
+
+    def least(X, Y):  # over the core, by least squares
+        X, Y = np.linalg.qr(X)[0], np.linalg.qr(Y)[0]
+        i, j = np.asarray(problem.rows), np.asarray(problem.columns)
+        table = np.einsum("ea,eb->eab", X[i], Y[j]).reshape(i.size, 9)
+        core = np.linalg.lstsq(table, np.asarray(problem.values))[0]
+        return np.sum((table @ core - np.asarray(problem.values)) ** 2) / 2
+
+    here = least(X, Y)
+    assert here == pytest.approx(np.sum(left**2) / 2, rel=1e-12)
+    rng = np.random.default_rng(seed)
+    for _ in range(5):  # a minimum, and no saddle, as far as some directions tell
+        dX, dY = rng.normal(size=X.shape), rng.normal(size=Y.shape)
+        ahead, back = (least(X + t * dX, Y + t * dY) for t in (1e-4, -1e-4))
+        assert abs(ahead - back) / 2e-4 < 1e-3 * (ahead + back - 2 * here) / 1e-4
+        assert min(ahead, back) > here
+
+
+def test_optspace_leaves_full_rows_and_columns_out_of_its_start():
+    rng = np.random.default_rng(0)
+    mask = rng.random((40, 30)) < 0.2
+    mask[3], mask[:, 7] = True, True
+    truth = rng.normal(size=(40, 2)) @ rng.normal(size=(2, 30))
+    i, j = np.nonzero(mask)
+    problem = B.MatrixCompletion((40, 30), i, j, truth[i, j])
+    left, right = spectral_start(observed(problem), 2)
+    np.testing.assert_allclose(left[3], 0, atol=1e-12)
+    np.testing.assert_allclose(right[7], 0, atol=1e-12)
+    np.testing.assert_allclose(S.optspace(problem, 2), truth, atol=1e-6)
+
+
+def test_optspace_scales_its_start_to_the_whole_matrix():
+    problem = completion(0, (200, 200), 2, 12_000)
+    left, right = spectral_start(observed(problem), 2)
+    start = left @ right.T * observed(problem).unit
+    size = np.linalg.norm(np.linalg.svd(problem.truth)[1][:2])
+    assert np.linalg.norm(start) == pytest.approx(size, rel=0.1)
+
+
+def test_optspace_says_so_where_it_does_not_end():
+    """30 entries for the 28 numbers of an 8 x 8 matrix of rank 2: the loss falls, and the matrix grows."""
+    problem = completion(1, (8, 8), 2, 30)
+    with pytest.raises(theory.Unsolved, match="no stationary point of rank 2"):
+        S.optspace(problem, 2)
+    with pytest.raises(theory.Unsolved, match="max_steps = 1: relative gradient"):
+        S.optspace(completion(0, (30, 30), 2, 500), 2, max_steps=1)
+
+
+# All of them -----------------------------------------------------------------------------------
+
+METHODS = {
+    "soft_impute": lambda problem, unit=1.0: S.soft_impute(problem, 0.8 * unit, rtol=1e-10),
+    "soft_impute_als": lambda problem, unit=1.0: S.soft_impute_als(problem, 0.8 * unit, 6, rtol=1e-9),
+    "optspace": lambda problem, unit=1.0: S.optspace(problem, 2, rtol=1e-10),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("factor", [1e-150, -1e-3, 3.0, 1e150])
+def test_a_method_goes_with_the_unit(name, factor):
+    problem = completion(8, (12, 15), 2, 110, noise=0.1)
+    found = METHODS[name](problem)
+    np.testing.assert_allclose(METHODS[name](scaled(problem, factor), abs(factor)) / factor, found, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_goes_with_transposes_and_permutations(name):
+    problem = completion(9, (12, 15), 2, 110, noise=0.1)
+    found = METHODS[name](problem)
+    np.testing.assert_allclose(METHODS[name](transposed(problem)), found.T, atol=1e-6)
+    order = np.random.default_rng(0).permutation(12)
+    permuted = B.MatrixCompletion((12, 15), order[np.asarray(problem.rows)], problem.columns, problem.values)
+    np.testing.assert_allclose(METHODS[name](permuted)[order], found, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_row_without_entries_stays_zero(name):
+    problem = completion(14, (12, 15), 2, 120)
+    kept = np.asarray(problem.rows) != 4
+    i, j = np.asarray(problem.rows)[kept], np.asarray(problem.columns)[kept]
+    found = METHODS[name](B.MatrixCompletion((12, 15), i, j, np.asarray(problem.values)[kept]))
+    np.testing.assert_allclose(found[4], 0, atol=1e-9)
+    assert np.all(np.any(np.delete(found, 4, 0), axis=1))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_no_values_but_zeros_are_completed_by_zeros(name):
+    problem = B.MatrixCompletion((7, 6), [0, 2], [0, 1], [0.0, 0.0])
+    np.testing.assert_array_equal(METHODS[name](problem), np.zeros((7, 6)))
+
+
+@pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("limits", [(0, 2**24), (0, 0)], ids=["gram", "lanczos"])
 @pytest.mark.parametrize(("shape", "count"), [((60, 90), 1500), ((90, 60), 1500)])
-def test_large_matrices_are_solved_by_their_sparse_part_and_factors(monkeypatch, limits, shape, count):
-    problem = completion(11, shape, 3, count, noise=0.3)
-    expected = S.soft_impute(problem, 6.0, rtol=1e-9)
+def test_large_matrices_are_solved_by_their_sparse_part_and_factors(monkeypatch, name, limits, shape, count):
+    problem = completion(11, shape, 2, count, noise=0.3)
+    expected = METHODS[name](problem, 8.0)
     monkeypatch.setattr(_observed, "DENSE", limits[0])
     monkeypatch.setattr(_observed, "GRAM", limits[1])
-    np.testing.assert_allclose(S.soft_impute(problem, 6.0, rtol=1e-9), expected, atol=1e-6)
+    np.testing.assert_allclose(METHODS[name](problem, 8.0), expected, atol=1e-5)
 
 
 # Wrong input -----------------------------------------------------------------------------------
@@ -247,3 +388,30 @@ def test_it_says_so_where_the_gap_is_not_reached():
         S.soft_impute(CASES[1][0], 1.0, max_steps=1)
     with pytest.raises(theory.Unsolved, match="relative duality gap"):
         S.soft_impute(CASES[1][0], 1e-30, max_steps=3)
+
+
+@pytest.mark.parametrize("rank", [0, -1, 21])
+def test_a_rank_is_between_one_and_the_smaller_side(rank):
+    for call in (lambda: S.optspace(CASES[0][0], rank), lambda: S.soft_impute_als(CASES[0][0], 1.0, rank)):
+        with pytest.raises(ValueError, match=r"rank: expected (an integer of at|at most the smaller side 20)"):
+            call()
+
+
+@pytest.mark.parametrize("rank", [2.0, None, "2", True])
+def test_a_rank_is_an_integer(rank):
+    for call in (lambda: S.optspace(CASES[0][0], rank), lambda: S.soft_impute_als(CASES[0][0], 1.0, rank)):
+        with pytest.raises(TypeError, match="rank"):
+            call()
+
+
+def test_alternating_least_squares_refuses_what_it_cannot_do():
+    problem = CASES[1][0]
+    for weight in (0, -1.0, np.nan):
+        with pytest.raises(ValueError, match="weight: expected a finite number above 0"):
+            S.soft_impute_als(problem, weight, 2)
+    with pytest.raises(theory.Unsolved, match="max_steps = 2: relative gradient"):
+        S.soft_impute_als(problem, 0.1, 20, max_steps=2)
+    with pytest.raises(TypeError, match="problem"):
+        S.soft_impute_als(B.LeastSquares([[1.0]], [1.0]), 1.0, 1)
+    with pytest.raises(TypeError, match="problem"):
+        S.optspace(B.LeastSquares([[1.0]], [1.0]), 1)
