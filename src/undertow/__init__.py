@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ._public import public_names as _public_names
 
 if TYPE_CHECKING:
+    from . import baselines as baselines
     from . import datasets as datasets
     from . import dynamics as dynamics
     from . import estimators as estimators
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 __version__ = importlib.metadata.version("undertow")
 
 _ROOMS = (
+    "baselines",
     "datasets",
     "dynamics",
     "estimators",
