@@ -19,10 +19,11 @@ from .factorization import chapter as factorization
 from .lecture import chapter as lecture
 from .margins import chapter as margins
 from .norms import chapter as norms
+from .penalties import chapter as penalties
 from .primer import chapter as primer
 
 GROUP = "undertow.studies"
-BUILT_IN: tuple[Chapter, ...] = (primer, lecture, factorization, norms, margins, data)
+BUILT_IN: tuple[Chapter, ...] = (primer, lecture, factorization, norms, margins, penalties, data)
 """In the order of the gallery: from what one sees in a plane to what it is good for."""
 
 
