@@ -134,6 +134,14 @@ def test_a_homogeneous_map_may_imply_no_potential():
         T.implied_potential(phi, phi.init(jax.random.key(0), 1.0), decay=0.5)
 
 
+def test_decay_to_the_end_of_the_range_of_numbers():
+    phi, ones = P.SignedPower(8, 2), jnp.ones(8)
+    w = T.limit(SPARSE, phi, (ones, ones), decay=150)
+    np.testing.assert_allclose(w, T.basis_pursuit(SPARSE), atol=1e-9)
+    with pytest.raises(ValueError, match="params: expected a point from which every entry of w can move"):
+        T.limit(SPARSE, phi, (ones, ones), decay=1000)
+
+
 @pytest.mark.parametrize("decay", [-0.1, np.nan, np.inf, "much", None, [0.1]])
 def test_a_decay_that_is_no_number_is_refused(decay):
     with pytest.raises((TypeError, ValueError), match="decay: expected a finite number of at least 0"):

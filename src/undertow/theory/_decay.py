@@ -24,6 +24,8 @@ from ._structure import nearby
 
 HOMOGENEOUS = 1e-8
 """A failure of Euler's identity below this share of its two terms is rounding."""
+FURTHEST = 20.0
+"""Decay to which the map is looked at: further down the ray, powers soon leave the range of numbers."""
 
 
 def check_decay(decay: object) -> float:
@@ -53,10 +55,12 @@ def is_homogeneous(phi: VectorMap, p: Float[Array, " k"], decay: float) -> bool:
     degree = None
     for near in nearby(rng, lambda p: jnp.concatenate(_euler(phi, jnp.asarray(p))), np.asarray(p)):
         for share in (0.0, 0.5, 1.0):
-            change, w = (np.asarray(x) for x in _euler(phi, jnp.asarray(np.exp(-share * decay) * near)))
+            change, w = (np.asarray(x) for x in _euler(phi, jnp.asarray(np.exp(-share * min(decay, FURTHEST)) * near)))
             # In units of the largest, since squares of tiny entries are lost.
             size = np.max(np.abs(w), initial=0)
-            if not (np.isfinite(size) and size > 0):
+            if size == 0:
+                continue  # too far down the ray for the range of numbers
+            if not np.isfinite(size):
                 return False
             if degree is None:
                 degree = (change / size) @ (w / size) / ((w / size) @ (w / size))
