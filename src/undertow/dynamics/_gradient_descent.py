@@ -3,6 +3,7 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import optax
 
 from ..objective import Objective
@@ -21,7 +22,8 @@ class GradientDescent(Descent):
     ----------
     optimizer
         An ``optax.GradientTransformation``, or one made by ``undertow.optimizers.make``, which lets a sweep over
-        learning rates share one compiled program. Line searches of optax (``lbfgs``) work too.
+        learning rates share one compiled program. Line searches (``lbfgs``) work too, but not with
+        mini-batches: they compare losses at several points, which have to be losses of the same terms.
     batch_size
         How many terms of the problem (entries, rows, measurements) each step looks at; left out: all. What is drawn
         follows from the key of the run. The average over the batches of an epoch is the whole gradient, however the
@@ -33,13 +35,14 @@ class GradientDescent(Descent):
     ------
     TypeError, ValueError
         If ``optimizer`` has no ``init`` and ``update``, or ``batch_size`` is not a positive integer; at the start of a
-        run, if the problem is no sum over terms or has fewer than ``batch_size``, or the run has no key.
+        run, if the problem is no sum over terms or has fewer than ``batch_size``, the run has no key, or a line search
+        is given batches.
 
     Notes
     -----
     With mini-batches too, the loss that is recorded and that ``Stop`` looks at is that of the whole problem; ``Stop``
     looks at it, and at the gradient of the whole, once an epoch. ``gradient_evaluations`` counts steps, whatever
-    their batches.
+    their batches, and however many points a line search tries.
 
     Time is learning_rate * steps where the optimizer carries a number ``learning_rate``, else the number of steps.
     "stalled": 1000 updates in a row were shorter than the rounding of the parameters. "diverged": the loss or its
@@ -67,6 +70,28 @@ class GradientDescent(Descent):
 
     def check(self, objective: Objective, params: Params) -> None:
         self.check_terms(objective)
+        if self.batch_size is not None and self._searches(objective, params):
+            raise ValueError(
+                "batch_size: expected None for an optimizer with a line search, which compares losses of the same "
+                f"terms, found {self.batch_size}"
+            )
+
+    def _searches(self, objective: Objective, params: Params) -> bool:
+        """Whether the optimizer asks for losses at other parameters; found by tracing one update."""
+        asked = []
+
+        def value_fn(params: Params) -> Any:
+            asked.append(True)
+            return objective(params)[0]
+
+        def update(params: Params) -> Any:
+            state = self.transformation.init(params)
+            value = objective(params)[0]
+            return self.transformation.update(params, state, params, value=value, grad=params, value_fn=value_fn)
+
+        with jax.numpy_dtype_promotion("standard"):
+            jax.eval_shape(update, params)
+        return bool(asked)
 
     @property
     def transformation(self) -> optax.GradientTransformationExtraArgs:

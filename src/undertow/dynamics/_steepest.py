@@ -6,6 +6,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from ..linalg._polar import of_order_one, polar_factor_of
+from ..linalg._unit import of_unit_length
 from ..parameterizations._base import Params
 
 OF_MATRICES = ("spectral", "nuclear")
@@ -21,18 +22,12 @@ def steepest(norm: str, gradient: Params, orthogonalization: str) -> Params:
     if norm == "nuclear":
         return _of_the_largest_singular_value(gradient)
     flat, unravel = ravel_pytree(gradient)
-    return unravel(_coordinate(flat) if norm == "l1" else _normalized(flat))
+    return unravel(_coordinate(flat) if norm == "l1" else of_unit_length(flat))
 
 
 def _coordinate(flat: Float[Array, " n"]) -> Float[Array, " n"]:
     largest = jnp.argmax(jnp.abs(flat))
     return jnp.zeros_like(flat).at[largest].set(jnp.sign(flat[largest]))
-
-
-def _normalized(flat: Float[Array, " n"]) -> Float[Array, " n"]:
-    flat = of_order_one(flat)
-    length = jnp.linalg.norm(flat)
-    return flat / jnp.where(length > 0, length, 1)
 
 
 def _of_the_largest_singular_value(gradient: Params) -> Params:

@@ -15,6 +15,7 @@ from ..parameterizations import Parameterization
 from ..parameterizations._base import Params
 from ..potentials import Potential
 from ._curves import VectorMap, along, duals, pushed, towards
+from ._decay import check_decay, decayed
 from ._structure import check_fields_commute, is_entrywise
 
 
@@ -116,7 +117,7 @@ def _value_jvp(primals: Any, tangents: Any, *, potential: ImpliedPotential) -> t
     return _value(w, potential=potential), jnp.vdot(_gradient(w, potential=potential), step)
 
 
-def implied_potential(parameterization: Parameterization, params: Params) -> ImpliedPotential:
+def implied_potential(parameterization: Parameterization, params: Params, *, decay: Any = 0.0) -> ImpliedPotential:
     r"""The potential R whose mirror flow is gradient flow from ``params``: what the parameterization regularizes.
 
     .. math:: \frac{d}{dt} \nabla R(w) = -\nabla \ell(w)
@@ -134,6 +135,14 @@ def implied_potential(parameterization: Parameterization, params: Params) -> Imp
 
     Whether a map is entrywise is read off its Jacobian at random points.
 
+    Weight decay moves the potential, and is gone when it is over: where the parameters shrink at a rate
+    :math:`\lambda(t)` beside the flow (``penalties.OnParameters(penalties.L2(...))``) until
+    :math:`\Lambda = \int \lambda\,dt`, R is from then on that of a start at :math:`e^{-\Lambda}` params. It is
+    exact, whatever happens meanwhile, for maps that are homogeneous, :math:`w(c p) = c^L w(p)`: for
+    :math:`u^2 - v^2` the b of the hyperbolic entropy becomes :math:`e^{-2\Lambda} b`. With p the parameters and
+    :math:`q = e^{\Lambda} p`, :math:`\dot q = -e^{(2 - L) \Lambda} J(q)^T \nabla\ell`: the same curves, by another
+    clock.
+
     Parameters
     ----------
     parameterization
@@ -141,17 +150,23 @@ def implied_potential(parameterization: Parameterization, params: Params) -> Imp
     params
         Where the flow starts: R is the potential on what it can reach. No flow passes a point where an entry has no
         gradient (:math:`f'(u) = 0`): there ends the domain.
+    decay
+        :math:`\Lambda`, the integral of the rate of weight decay over time, at least 0; the same rate for all
+        parameters. For decay above 0, w has to be homogeneous in the parameters, of one degree in all entries, which is
+        measured (Euler's identity, to eight digits): powers, products and their differences, not the exponential.
 
     Returns
     -------
-    An ``undertow.potentials.Potential``, zero with gradient zero at w(0), in the clock of gradient flow on the
-    parameters: the square map implies entropy / 4. Goes through ``jit``, ``vmap`` and ``grad``. To 1e-10 where w is
-    well determined by the parameters, in float64.
+    An ``undertow.potentials.Potential``, zero with gradient zero at w(0) (with decay at the w of
+    :math:`e^{-\Lambda}` params), in the clock of gradient flow on the parameters: the square map
+    implies entropy / 4. Goes through ``jit``, ``vmap`` and ``grad``. To 1e-10 where w is well determined by the
+    parameters, in float64.
 
     Raises
     ------
     TypeError, ValueError
-        If ``params`` do not fit, or an entry of w (or a combination of entries) cannot move from there.
+        If ``params`` do not fit, or an entry of w (or a combination of entries) cannot move from there;
+        if ``decay`` is not a finite number of at least 0, or not 0 for a map that is not homogeneous.
     NotAMirrorFlow
         If two gradients do not commute. The condition is sufficient for a potential, and necessary for one potential
         to serve every start in a region; a single start might have one without.
@@ -161,6 +176,8 @@ def implied_potential(parameterization: Parameterization, params: Params) -> Imp
     Li, Wang, Lee, Arora. Implicit Bias of Gradient Descent on Reparametrized Models: On Equivalence to Mirror Descent.
     NeurIPS 2022, Theorem 4.9 (commuting parametrizations).
     Woodworth et al. Kernel and Rich Regimes in Overparametrized Models. COLT 2020, Theorem 1.
+    Jacobs, Burkholz. Mask in the Mirror: Implicit Sparsification. ICLR 2025 (decay of products of two factors; for any
+    degree derived here).
 
     Examples
     --------
@@ -170,12 +187,18 @@ def implied_potential(parameterization: Parameterization, params: Params) -> Imp
     >>> R = implied_potential(square, jnp.ones(1))
     >>> round(float(R.gradient(jnp.array([jnp.e]))[0]), 4)  # log(w) / 4
     0.25
+    >>> R = implied_potential(square, jnp.ones(1), decay=0.5)
+    >>> round(float(R.gradient(jnp.array([jnp.e]))[0]), 4)  # log(w / e^-1) / 4
+    0.5
     """
+    decay = check_decay(decay)
     if not isinstance(parameterization, Parameterization):
         found = type(parameterization).__name__
         raise TypeError(f"parameterization: expected an undertow.parameterizations.Parameterization, found {found}")
     with jax.enable_x64(True):
         params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), check_params(parameterization, params))
+        phi = VectorMap(parameterization, params)
+        params = decayed(phi, params, decay)
         phi = VectorMap(parameterization, params)
         p = phi.vector(jnp.float64)
         entrywise = is_entrywise(phi, p, math.prod(parameterization.shape))
