@@ -25,7 +25,7 @@ from .._shared import W, generator
 SIZES = {"smoke": (20, 2, 220), "quick": (20, 2, 220), "full": (100, 5, 2000)}
 """Rows (as many columns), rank, entries."""
 DRAWS = {"smoke": 3, "quick": 20, "full": 20}
-STEPS = {"smoke": 6000, "quick": 6000, "full": 20_000}
+STEPS = {"smoke": 9000, "quick": 9000, "full": 30_000}
 WEIGHT = 0.1
 TINY = 1e-3
 STARTS = ("tiny", "zero-filled data")
@@ -140,9 +140,9 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
         height=5.0,
         sharey=True,
         caption="Root-mean-square error over unobserved entries, with the ratio penalty and no depth: the median of "
-        "the draws, and all of them (bands). From a tiny start (left) the first step of gradient descent throws the matrix "
-        "far away, and Adam, whose steps are of its rate, comes back; from the data with zeros in their holes (right) "
-        "both recover.",
+        "the draws, and all of them (bands). From a tiny start (left) the first step of gradient descent throws the "
+        "matrix far away, and Adam, whose steps are of its rate, recovers; from the data with zeros in their holes "
+        "(right) both do.",
     ) as (errors, axes):
         for ax, start in zip(axes, STARTS, strict=True):
             for name, color in zip(data["optimizer"].values, ("train", "test", "theory"), strict=True):
@@ -179,9 +179,11 @@ for penalty in (None, ut.penalties.NuclearFrobeniusRatio(0.03)):
         params=filled,
         penalty=penalty,
         stop=ut.Stop(loss=None, steps=3000),
-        probes=[ut.probes.EffectiveRank()],
+        probes=[ut.probes.EffectiveRank(), ut.probes.TestError()],
     )
-    print(f"effective rank {run['effective rank'][-1]:.1f}")
+    print(f"effective rank {run['effective_rank'][-1]:.1f}, error {run['test_error'][-1] ** 0.5:.2f}")
+# effective rank 4.9, error 0.61
+# effective rank 1.0, error 0.00
 """
 
 study = Study(
@@ -218,8 +220,8 @@ study = Study(
         ),
         AtMost("Adam, zero-filled data: error", lambda data: _end(data, "Adam", STARTS[1]), bound=0.15),
         AtLeast(
-            "gradient descent, tiny start, two rates: error, the smaller one",
-            lambda d: min(_end(d, name, STARTS[0]) for name in list(OPTIMIZERS)[1:]),
+            "gradient descent, tiny start: error",
+            lambda data: _end(data, "gradient descent", STARTS[0]),
             bound=0.5,
         ),
         Close(
