@@ -170,17 +170,12 @@ truth = np.outer(rng.standard_normal(12), rng.standard_normal(12))
 rows, columns = np.nonzero(rng.random((12, 12)) < 0.6)
 problem = ut.problems.MatrixCompletion((12, 12), rows, columns, truth[rows, columns], truth=truth)
 filled = np.zeros((12, 12))
-filled[rows, columns] = truth[rows, columns]
+filled[rows, columns] = problem.values
+phi = ut.parameterizations.Identity((12, 12))
+descent = ut.dynamics.GradientDescent(ut.optimizers.make("gd", 1.0))
+stop, probes = ut.Stop(loss=None, steps=3000), [ut.probes.EffectiveRank(), ut.probes.TestError()]
 for penalty in (None, ut.penalties.NuclearFrobeniusRatio(0.03)):
-    run = ut.train(
-        problem,
-        ut.parameterizations.Identity((12, 12)),
-        ut.dynamics.GradientDescent(ut.optimizers.make("sgd", 1.0)),
-        params=filled,
-        penalty=penalty,
-        stop=ut.Stop(loss=None, steps=3000),
-        probes=[ut.probes.EffectiveRank(), ut.probes.TestError()],
-    )
+    run = ut.train(problem, phi, descent, params=filled, penalty=penalty, stop=stop, probes=probes)
     print(f"effective rank {run['effective_rank'][-1]:.1f}, error {run['test_error'][-1] ** 0.5:.2f}")
 # effective rank 4.9, error 0.61
 # effective rank 1.0, error 0.00
