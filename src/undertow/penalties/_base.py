@@ -145,5 +145,6 @@ class OfMatrices(Penalty):
     def check_shape(self, name: str, shape: tuple[int, ...]) -> None:
         if len(shape) != 2:
             raise ValueError(
-                f"penalty: {type(self).__name__} is of the singular values of a matrix, found {name} of shape {shape}"
+                f"penalty: {type(self).__name__} is of the singular values of a matrix, found {name} of shape {shape}; "
+                "L1 and L2 are of any shape"
             )

@@ -7,14 +7,15 @@ from jaxtyping import Array, Float
 
 from ._base import OfMatrices
 from ._norms import check_weight
-from ._singular_values import norm_of, ratio_of
+from ._singular_values import in_units, inner_with_polar, polar_of
 
 
 class Nuclear(OfMatrices):
     r"""The sum of singular values: :math:`\lambda |W|_*`.
 
-    Its gradient is :math:`\lambda U V^T` over the nonzero singular values; where one is zero (to rounding) this is the
-    subgradient of least norm.
+    Its gradient is :math:`\lambda U V^T` over the nonzero singular values. Where some are zero (to rounding, as
+    ``linalg.polar_factor`` counts them) the subgradients are :math:`\lambda (U V^T + F)` with :math:`U^T F = 0`,
+    :math:`F V = 0` and no singular value of F above 1; this is the one of least norm, 0 at zero.
 
     Parameters
     ----------
@@ -42,8 +43,18 @@ class Nuclear(OfMatrices):
     def __init__(self, weight: Any):
         self.weight = check_weight(weight)
 
-    def __call__(self, w: Float[Array, "m n"]) -> Float[Array, ""]:
-        return self.weight.astype(w.dtype) * norm_of(w, jnp.ones((), w.dtype))
+    def __call__(self, w: Float[Array, "..."]) -> Float[Array, ""]:
+        self.check_shape("w", w.shape)
+        return self.value_by(polar_of(w), w)
+
+    def value_by(self, polar: Float[Array, "m n"], w: Float[Array, "m n"]) -> Float[Array, ""]:
+        r"""The value by the polar factor Q of w, if that is known: :math:`\lambda \langle Q, W \rangle`.
+
+        The gradient is :math:`\lambda Q`, and no singular values are asked for. Both are as right as Q is; how Q moves
+        with w, which derivatives of second order need, has to come with Q.
+        """
+        w, unit = in_units(w)
+        return self.weight.astype(w.dtype) * (unit * inner_with_polar(polar, w))
 
 
 class NuclearFrobeniusRatio(OfMatrices):
@@ -81,5 +92,17 @@ class NuclearFrobeniusRatio(OfMatrices):
     def __init__(self, weight: Any):
         self.weight = check_weight(weight)
 
-    def __call__(self, w: Float[Array, "m n"]) -> Float[Array, ""]:
-        return self.weight.astype(w.dtype) * ratio_of(w, jnp.ones((), w.dtype), jnp.full((), 2, w.dtype))
+    def __call__(self, w: Float[Array, "..."]) -> Float[Array, ""]:
+        self.check_shape("w", w.shape)
+        return self.value_by(polar_of(w), w)
+
+    def value_by(self, polar: Float[Array, "m n"], w: Float[Array, "m n"]) -> Float[Array, ""]:
+        r"""The value by the polar factor Q of w, if that is known: :math:`\lambda \langle Q, W \rangle / |W|_F`.
+
+        As for ``Nuclear``. The gradient is orthogonal to W to rounding, whatever Q is; zero stays 0 with gradient 0.
+        """
+        w, _ = in_units(w)
+        squares = jnp.sum(w * w)
+        zero = squares == 0
+        ratio = inner_with_polar(polar, w) / jnp.sqrt(jnp.where(zero, 1, squares))
+        return self.weight.astype(w.dtype) * jnp.where(zero, 0, ratio)

@@ -18,8 +18,9 @@ def _exponent(name: str, value: Any) -> Array:
 class SchattenQuasiNorm(OfMatrices):
     r""":math:`\lambda |W|_p = \lambda (\sum_r \sigma_r^p)^{1/p}`; a norm from p = 1 on, the nuclear norm there.
 
-    The smaller p is, the nearer to the rank. For p < 1 the slope is infinite at a singular value of zero: one that is
-    zero (to rounding) is left there, as any gradient would do that points back to it.
+    The smaller p is, the nearer :math:`|W|_p^p` to the rank. For p < 1 the value grows from a singular value of zero
+    with infinite slope: along those that are zero (to rounding) every matrix is a subgradient, and the gradient here
+    has 0 there, so that they stay zero unless the loss moves them.
 
     Parameters
     ----------
@@ -46,7 +47,8 @@ class SchattenQuasiNorm(OfMatrices):
     def __init__(self, weight: Any, p: Any):
         self.weight, self.p = check_weight(weight), _exponent("p", p)
 
-    def __call__(self, w: Float[Array, "m n"]) -> Float[Array, ""]:
+    def __call__(self, w: Float[Array, "..."]) -> Float[Array, ""]:
+        self.check_shape("w", w.shape)
         return self.weight.astype(w.dtype) * norm_of(w, self.p.astype(w.dtype))
 
 
@@ -85,5 +87,6 @@ class SchattenRatio(OfMatrices):
         if not is_traced(p) and not is_traced(q) and not self.p < self.q:
             raise ValueError(f"q: expected a number above p, found p = {p} and q = {q}")
 
-    def __call__(self, w: Float[Array, "m n"]) -> Float[Array, ""]:
+    def __call__(self, w: Float[Array, "..."]) -> Float[Array, ""]:
+        self.check_shape("w", w.shape)
         return self.weight.astype(w.dtype) * ratio_of(w, self.p.astype(w.dtype), self.q.astype(w.dtype))

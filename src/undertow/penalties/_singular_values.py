@@ -9,58 +9,87 @@ from jaxtyping import Array, Float
 
 def norm_of(w: Float[Array, "m n"], p: Float[Array, ""]) -> Float[Array, ""]:
     r"""The Schatten norm :math:`(\sum_r \sigma_r^p)^{1/p}`, a quasi-norm for p < 1, at any scale; 0 at zero."""
-    w, unit = _in_units(w)
-    return unit * _root(power_sum(w, p), p)
+    w, unit = in_units(w)
+    largest = _largest(w)
+    powers = power_sum(w, p, largest)
+    zero = powers == 0
+    return jnp.where(zero, 0, unit * largest * jnp.where(zero, 1, powers) ** (1 / p))
 
 
 def ratio_of(w: Float[Array, "m n"], p: Float[Array, ""], q: Float[Array, ""]) -> Float[Array, ""]:
     """The Schatten norm of exponent p over that of q; 0 at zero."""
-    w, _ = _in_units(w)
-    above, below = _root(power_sum(w, p), p), _root(power_sum(w, q), q)
-    return above / jnp.where(below > 0, below, 1)
+    w, _ = in_units(w)
+    largest = _largest(w)
+    above, below = power_sum(w, p, largest), power_sum(w, q, largest)
+    zero = above == 0
+    # By logarithms, since each of the norms may be more than a number can hold: 100^(1/p) for 100 equal values.
+    logarithm = jnp.log(jnp.where(zero, 1, above)) / p - jnp.log(jnp.where(zero, 1, below)) / q
+    return jnp.where(zero, 0, jnp.exp(logarithm))
 
 
-def _in_units(w: Float[Array, "m n"]) -> tuple[Float[Array, "m n"], Float[Array, ""]]:
+def polar_of(w: Float[Array, "m n"]) -> Float[Array, "m n"]:
+    """The polar factor that ``linalg.polar_factor`` gives, with a derivative where values are zero or repeated too."""
+    w, _ = in_units(w)
+    return slope(w, jnp.ones((), w.dtype), jnp.ones((), w.dtype))
+
+
+@jax.custom_jvp
+def inner_with_polar(polar: Float[Array, "m n"], w: Float[Array, "m n"]) -> Float[Array, ""]:
+    r""":math:`\langle Q, W \rangle`, the nuclear norm if Q is the polar factor of W, whose gradient Q then is.
+
+    Of all matrices of spectral norm 1, Q has the largest inner product with W, so that the value does not change to
+    first order with Q; that Q itself changes with W shows in derivatives of second order.
+    """
+    return jnp.sum(polar * w)
+
+
+@inner_with_polar.defjvp
+def _inner_with_polar_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    (polar, w), (_, dw) = primals, tangents
+    return inner_with_polar(polar, w), jnp.sum(polar * dw)
+
+
+def in_units(w: Float[Array, "m n"]) -> tuple[Float[Array, "m n"], Float[Array, ""]]:
     """A matrix in units of its largest entry, so that no power of an entry is lost, and the unit: a constant."""
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(w)))
     unit = jnp.where(largest > 0, largest, 1)
     return w / unit, unit
 
 
-def _root(powers: Array, p: Array) -> Array:
-    positive = powers > 0
-    return jnp.where(positive, jnp.where(positive, powers, 1) ** (1 / p), 0)
+def _largest(w: Float[Array, "m n"]) -> Float[Array, ""]:
+    """The largest singular value as a constant; 1 for zero. The compiler merges it with the other decompositions."""
+    return jax.lax.stop_gradient(_decomposed(jax.lax.stop_gradient(w))[1][0])
 
 
 @jax.custom_jvp
-def power_sum(w: Float[Array, "m n"], p: Float[Array, ""]) -> Float[Array, ""]:
-    r""":math:`\sum_r \sigma_r^p` over the singular values that are not zero to rounding."""
+def power_sum(w: Float[Array, "m n"], p: Float[Array, ""], unit: Float[Array, ""]) -> Float[Array, ""]:
+    r""":math:`\sum_r (\sigma_r / s)^p` over the singular values that are not zero to rounding, in a constant unit s."""
     _, s, _, kept = _decomposed(w)
-    return jnp.sum(jnp.where(kept, s**p, 0))
+    return jnp.sum(jnp.where(kept, (s / unit) ** p, 0))
 
 
 @power_sum.defjvp
 def _power_sum_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
-    (w, p), (dw, dp) = primals, tangents
+    (w, p, unit), (dw, dp, _) = primals, tangents
     _, s, _, kept = _decomposed(w)
-    powers = jnp.where(kept, s**p, 0)
-    return jnp.sum(powers), jnp.sum(slope(w, p) * dw) + jnp.sum(powers * jnp.log(s)) * dp
+    powers = jnp.where(kept, (s / unit) ** p, 0)
+    return jnp.sum(powers), jnp.sum(slope(w, p, unit) * dw) + jnp.sum(powers * jnp.log(s / unit)) * dp
 
 
 @jax.custom_jvp
-def slope(w: Float[Array, "m n"], p: Float[Array, ""]) -> Float[Array, "m n"]:
-    r""":math:`U p \Sigma^{p - 1} V^T` over the same: the gradient of the sum, for p = 1 the polar factor."""
+def slope(w: Float[Array, "m n"], p: Float[Array, ""], unit: Float[Array, ""]) -> Float[Array, "m n"]:
+    r""":math:`U p \Sigma^{p - 1} V^T / s^p` over the same: its gradient, and for p = s = 1 the polar factor."""
     u, s, vt, kept = _decomposed(w)
-    return (u * jnp.where(kept, p * s ** (p - 1), 0)[None, :]) @ vt
+    return (u * jnp.where(kept, p * (s / unit) ** (p - 1) / unit, 0)[None, :]) @ vt
 
 
 @slope.defjvp
 def _slope_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
-    """By divided differences of g(s) = p s^(p - 1), which is odd: repeated values are no exception."""
-    (w, p), (dw, dp) = primals, tangents
+    """By divided differences of the slope g of the power, an odd function: repeated values are no exception."""
+    (w, p, unit), (dw, dp, _) = primals, tangents
     u, s, vt, kept = _decomposed(w)
-    g = jnp.where(kept, p * s ** (p - 1), 0)
-    bend = jnp.where(kept, p * (p - 1) * s ** (p - 2), 0)
+    g = jnp.where(kept, p * (s / unit) ** (p - 1) / unit, 0)
+    bend = jnp.where(kept, p * (p - 1) * (s / unit) ** (p - 2) / unit**2, 0)
     inner = u.T @ dw @ vt.T
     both, turned = (inner + inner.T) / 2, (inner - inner.T) / 2
     apart = s[:, None] - s[None, :]
@@ -75,7 +104,10 @@ def _slope_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
     left = dw @ vt.T - u @ inner
     right = u.T @ dw - inner @ vt
     moved = u @ core @ vt + (left * outside[None, :]) @ vt + (u * outside[None, :]) @ right
-    return (u * g[None, :]) @ vt, moved + (u * jnp.where(kept, (1 / p + jnp.log(s)) * g, 0)[None, :]) @ vt * dp
+    # Between values that are zero: g is linear for p = 2, flat above, and has no derivative below.
+    moved += jnp.where(p == 2, 2 / unit**2, 0) * (dw - left @ vt - u @ (u.T @ dw))
+    by_p = (u * jnp.where(kept, (1 / p + jnp.log(s / unit)) * g, 0)[None, :]) @ vt
+    return (u * g[None, :]) @ vt, moved + by_p * dp
 
 
 def _decomposed(w: Float[Array, "m n"]) -> tuple[Array, Array, Array, Array]:
@@ -85,5 +117,5 @@ def _decomposed(w: Float[Array, "m n"]) -> tuple[Array, Array, Array, Array]:
     """
     u, s, vt = jnp.linalg.svd(w, full_matrices=False)
     cut = 10 * max(w.shape) * float(jnp.finfo(w.dtype).eps)  # as for the polar factor
-    kept = s > cut * s[:1]
+    kept = ~(s <= cut * s[:1])  # so that values that are not numbers stay, and are seen
     return u * kept[None, :].astype(w.dtype), jnp.where(kept, s, 1), vt * kept[:, None].astype(w.dtype), kept
