@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from contract import compilations
 
 import undertow as ut
 
@@ -132,6 +133,20 @@ def test_second_derivatives_at_low_rank_where_the_norm_is_smooth(make, rank):
 
 
 @KINDS
+@pytest.mark.parametrize("zeros", [0, 2])
+def test_forward_and_reverse_agree_to_second_order_where_values_are_repeated(kind, zeros):
+    """Also where some are zero: whatever the choice that is made there, it is one."""
+    s = jnp.diag(jnp.array([2.0, 2.0, 1.0, 1.0]) * (jnp.arange(4) < 4 - zeros))
+    left, right = (jnp.linalg.qr(draw(4, (4, 4), seed))[0] for seed in (1, 2))
+    w = jnp.concatenate([left @ s @ right, jnp.zeros((4, 1))], axis=1)
+    f, d, e = PENALTIES[kind], draw(4, seed=3), draw(4, seed=4)
+    forward = jax.jvp(lambda w: jax.jvp(f, (w,), (d,))[1], (w,), (e,))[1]
+    mixed = jnp.vdot(d, jax.jvp(jax.grad(f), (w,), (e,))[1])
+    reverse = jnp.vdot(e, jax.grad(lambda w: jnp.vdot(jax.grad(f)(w), d))(w))
+    np.testing.assert_allclose([mixed, reverse], forward, rtol=1e-9)
+
+
+@KINDS
 @pytest.mark.parametrize("dynamics", ["descent", "flow"])
 def test_training_of_the_matrix_itself_lowers_the_total(kind, dynamics):
     target = draw(2)
@@ -147,6 +162,23 @@ def test_training_of_the_matrix_itself_lowers_the_total(kind, dynamics):
     assert run.status in ("stopped", "stalled")
     assert bool(jnp.isfinite(run.w).all())
     assert float(objective(run.params)[0]) < float(objective(params)[0])
+
+
+@pytest.mark.parametrize("make", [N.Nuclear, N.NuclearFrobeniusRatio, lambda x: N.SchattenRatio(x, 0.5, 1)])
+def test_a_sweep_over_weights_is_one_program(make):
+    problem, phi = ut.problems.PointTarget(draw(2, (3, 2))), ut.parameterizations.Identity((3, 2))
+    descent = ut.dynamics.GradientDescent(ut.optimizers.make("sgd", 0.01))
+
+    def run(weight):
+        stop = ut.Stop(loss=None, steps=20)
+        return ut.train(problem, phi, descent, params=draw(2, (3, 2), 1), penalty=make(weight), stop=stop)
+
+    with compilations() as first:
+        ut.sweep(run, over={"weight": [0.0, 0.1]})
+    with compilations() as second:
+        losses = ut.sweep(run, over={"weight": [0.3, 0.6]})["final_loss"]
+    assert first.programs > second.programs == 0
+    assert float(losses[1]) != float(losses[0])
 
 
 @KINDS

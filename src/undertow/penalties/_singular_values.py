@@ -73,7 +73,7 @@ def _power_sum_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
     (w, p, unit), (dw, dp, _) = primals, tangents
     _, s, _, kept = _decomposed(w)
     powers = jnp.where(kept, (s / unit) ** p, 0)
-    return jnp.sum(powers), jnp.sum(slope(w, p, unit) * dw) + jnp.sum(powers * jnp.log(s / unit)) * dp
+    return power_sum(w, p, unit), jnp.sum(slope(w, p, unit) * dw) + jnp.sum(powers * jnp.log(s / unit)) * dp
 
 
 @jax.custom_jvp
@@ -107,7 +107,8 @@ def _slope_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
     # Between values that are zero: g is linear for p = 2, flat above, and has no derivative below.
     moved += jnp.where(p == 2, 2 / unit**2, 0) * (dw - left @ vt - u @ (u.T @ dw))
     by_p = (u * jnp.where(kept, (1 / p + jnp.log(s / unit)) * g, 0)[None, :]) @ vt
-    return (u * g[None, :]) @ vt, moved + by_p * dp
+    # Not by u, g and vt, whose own derivatives do not exist everywhere, for those who differentiate once more.
+    return slope(w, p, unit), moved + by_p * dp
 
 
 def _decomposed(w: Float[Array, "m n"]) -> tuple[Array, Array, Array, Array]:
