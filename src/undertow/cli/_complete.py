@@ -246,11 +246,10 @@ def _target(output: Path | None, table: Path, pairs: Path | None, is_ratings: bo
 def _model(is_ratings: bool, **options: Any) -> Any:
     from undertow.estimators import LowRankImputer, RatingPredictor
 
+    kinds = ("a matrix", "a table of ratings") if is_ratings else ("a table of ratings", "a matrix")
     for name in ("rank",) if is_ratings else ("depth", "width"):
-        if options.pop(name) is not None:
-            raise ValueError(
-                f"--{name}: expected {'a matrix' if is_ratings else 'a table of ratings'}, found the other"
-            )
+        if options.pop(name, None) is not None:
+            raise ValueError(f"--{name}: expected {kinds[0]}, found {kinds[1]}")
     options = {name: value for name, value in options.items() if value is not None}
     # An empty column stays where it is in the file.
     return RatingPredictor(**options) if is_ratings else LowRankImputer(**options, keep_empty_features=True)
@@ -312,7 +311,12 @@ def _say(quiet: bool, text: str) -> None:
 def _as_dict(errors: "HeldOutErrors | ColumnErrors") -> dict[str, Any]:
     from dataclasses import asdict
 
-    return {name: getattr(value, "tolist", lambda value=value: value)() for name, value in asdict(errors).items()}
+    def plain(value: Any) -> Any:
+        if hasattr(value, "tolist"):
+            return [plain(item) for item in value.tolist()]
+        return None if isinstance(value, float) and math.isnan(value) else value  # JSON has no NaN
+
+    return {name: plain(value) for name, value in asdict(errors).items()}
 
 
 def _table_of(errors: "HeldOutErrors") -> str:
