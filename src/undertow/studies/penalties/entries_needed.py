@@ -75,7 +75,7 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
         {
             "error": (dims, table[..., 0]),
             "effective_rank": (dims, table[..., 1]),
-            "truth_rank": ("draw", [float(effective_rank(np.linalg.svd(w, compute_uv=False))) for w, _ in draws]),
+            "truth_rank": ("draw", [float(effective_rank(jnp.linalg.svd(w, compute_uv=False))) for w, _ in draws]),
         },
         coords={"entries": list(counts), "algorithm": list(METHODS), "rank": rank},
         attrs={
@@ -170,7 +170,8 @@ def _optspace(problem: MatrixCompletion, rank: int) -> np.ndarray:
 
 def _without(problem: MatrixCompletion, held_out: np.ndarray) -> MatrixCompletion:
     kept = np.setdiff1d(np.arange(problem.observed), held_out)
-    return MatrixCompletion(problem.shape, *(x[kept] for x in (problem.rows, problem.columns, problem.values)))
+    rows, columns, values = (x[kept] for x in (problem.rows, problem.columns, problem.values))
+    return MatrixCompletion(problem.shape, rows, columns, values)
 
 
 def _error_at(problem: MatrixCompletion, held_out: np.ndarray, w: np.ndarray) -> float:
@@ -205,7 +206,7 @@ def _median(data: xr.Dataset, method: str, name: str = "error") -> float:
 
 
 def _plot(data: xr.Dataset) -> dict[str, Figure]:
-    shown = {ONE: "train", HEAVY: "muted", DEPTH_3: 3, LEAST: 1, KNOWN: "theory", GUESSED: "test", SOFT: 2}
+    shown = {ONE: "train", HEAVY: "muted", DEPTH_3: 3, LEAST: 4, KNOWN: "theory", GUESSED: "test", SOFT: 2}
     with plotting.figure(
         columns=2,
         width=14,
@@ -227,7 +228,7 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
                 ax.fill_between(data["entries"], low, high, color=color, alpha=0.12)
         axes[0].set(yscale="log", xlabel="observed entries", ylabel="error, unobserved entries")
         axes[0].axhline(RECOVERED, color=plotting.color_of("muted"), linewidth=1)
-        axes[1].axhline(float(data["rank"]), color=plotting.color_of("muted"), linewidth=1)
+        axes[1].axhline(float(data["truth_rank"].median()), color=plotting.color_of("muted"), linewidth=1)
         axes[1].set(xlabel="observed entries", ylabel="effective rank")
         axes[1].legend(fontsize=11)
     return {"entries": made}
