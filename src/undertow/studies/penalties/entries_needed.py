@@ -213,8 +213,8 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
         height=5.6,
         caption="Root-mean-square error over unobserved entries (left) and effective rank (right) against the number "
         "of observed entries: the median of the draws, and the second to the last but one of them (bands). Adam with "
-        "the ratio penalty and no depth needs far fewer entries than the least nuclear norm and SoftImpute, and "
-        "about as many as gradient descent at depth 3 and as OptSpace.",
+        "the ratio penalty and no depth needs far fewer entries than the least nuclear norm and SoftImpute, "
+        "about as many as gradient descent at depth 3, and no fewer than OptSpace that knows the rank.",
     ) as (made, axes):
         for method, name in shown.items():
             color = plotting.color_of(name)
@@ -266,7 +266,8 @@ study = Study(
     source="D. Zhao, Combining Explicit and Implicit Regularization for Efficient Learning in Deep Networks, NeurIPS "
     "2022, arXiv:2306.00342 (Figure 4)",
     claim="Adam with the ratio penalty and no depth completes a matrix of low rank from far fewer entries than the "
-    "least nuclear norm and SoftImpute, and from about as many as gradient descent at depth 3 or OptSpace.",
+    "least nuclear norm and SoftImpute, from about as many as gradient descent at depth 3, and from no fewer than "
+    "OptSpace that is told the rank.",
     standing="amended",
     published="Adam:1+R beats CP, GD:3, OptSpace and SoftImpute with fewer entries, in error and in rank.",
     refutation=AtMost(
@@ -279,7 +280,7 @@ study = Study(
         AtMost("entries that Adam:1+R needs, over those of CP", lambda data: _ratio(data, LEAST), bound=0.75),
         AtMost("the same, over those of SoftImpute", lambda data: _ratio(data, SOFT), bound=0.75),
         Between("the same, over those of GD:3", lambda data: _ratio(data, DEPTH_3), low=0.8, high=1.25),
-        Between("the same, over those of OptSpace, rank known", lambda d: _ratio(d, KNOWN), low=0.9, high=1.25),
+        AtLeast("the same, over those of OptSpace, rank known", lambda data: _ratio(data, KNOWN), bound=0.95),
         AtMost("Adam:1+R at the most entries: error", lambda data: _median(data, ONE), bound=0.01),
         Close(
             "Adam:1+R at the most entries: effective rank over the matrix's own",
