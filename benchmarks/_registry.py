@@ -6,6 +6,7 @@ from .flow_versus_descent import flow_versus_descent
 from .large_completion import large_completion
 from .maximum_margin import maximum_margin
 from .norms_to_infinity import norms_to_infinity
+from .penalty_gradient import penalty_gradient
 from .solvers import solvers
 from .sparse_recovery import sparse_recovery
 from .sparse_regression import sparse_regression
@@ -18,6 +19,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         norms_to_infinity,
         large_completion,
         maximum_margin,
+        penalty_gradient,
         solvers,
         sparse_recovery,
         sparse_regression,

@@ -45,8 +45,9 @@ class SteepestDescent(Descent):
     momentum
         :math:`\beta` in [0, 1): the step is by :math:`m \leftarrow \beta m + (1 - \beta) g`, from m = 0.
     orthogonalization
-        How "spectral" finds the polar factor, a method of ``undertow.linalg.polar_factor``: "svd", or "newton_schulz"
-        as Muon does, by matrix products alone, to within a third; a step is then as much longer or shorter.
+        How "spectral" finds the polar factor, a method of ``undertow.linalg.polar_factor``: "svd"; by matrix products
+        alone "polar_express", as exact where singular values are no smaller than 4e-5 of the norm, or "newton_schulz"
+        as Muon does, to within a third; a step is then as much longer or shorter.
     batch_size, replacement
         Mini-batches, as for ``GradientDescent``.
 

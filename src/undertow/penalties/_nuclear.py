@@ -15,7 +15,9 @@ class Nuclear(OfMatrices):
 
     Its gradient is :math:`\lambda U V^T` over the nonzero singular values. Where some are zero (to rounding, as
     ``linalg.polar_factor`` counts them) the subgradients are :math:`\lambda (U V^T + F)` with :math:`U^T F = 0`,
-    :math:`F V = 0` and no singular value of F above 1; this is the one of least norm, 0 at zero.
+    :math:`F V = 0` and no singular value of F above 1; this is the one of least norm, 0 at zero. In float32 it is found
+    by matrix products where they are faster ("polar_express" there, with the accuracy stated), so that a step of
+    descent decomposes nothing.
 
     Parameters
     ----------

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ..linalg._polar import quick_polar_factor
+
 
 def norm_of(w: Float[Array, "m n"], p: Float[Array, ""]) -> Float[Array, ""]:
     r"""The Schatten norm :math:`(\sum_r \sigma_r^p)^{1/p}`, a quasi-norm for p < 1, at any scale; 0 at zero."""
@@ -27,10 +29,19 @@ def ratio_of(w: Float[Array, "m n"], p: Float[Array, ""], q: Float[Array, ""]) -
     return jnp.where(zero, 0, jnp.exp(logarithm))
 
 
+@jax.custom_jvp
 def polar_of(w: Float[Array, "m n"]) -> Float[Array, "m n"]:
-    """The polar factor that ``linalg.polar_factor`` gives, with a derivative where values are zero or repeated too."""
-    w, _ = in_units(w)
-    return slope(w, jnp.ones((), w.dtype), jnp.ones((), w.dtype))
+    """A polar factor, in float32 without a decomposition, with a derivative where values are zero or repeated too."""
+    return quick_polar_factor(w)
+
+
+@polar_of.defjvp
+def _polar_of_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    (w,), (dw,) = primals, tangents
+    scaled, unit = in_units(w)
+    one = jnp.ones((), w.dtype)
+    # Asked for by derivatives of second order alone; where it is not, the compiler drops the decomposition.
+    return polar_of(w), jax.jvp(lambda x: slope(x, one, one), (scaled,), (dw / unit,))[1]
 
 
 @jax.custom_jvp
