@@ -6,12 +6,11 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 
-from ... import plotting
 from ...datasets import load_movielens_100k
 from .._base import AtLeast, AtMost, Budget, Close, Study
 from .._shared import generator
+from ._movielens_figures import figures
 from ._movielens_methods import Split, Table, descend, split_of
 from ._movielens_peers import by_a_constant, by_biases, by_early_stopping, by_nonnegative_factors
 from ._movielens_published import OTHERS, SOURCE
@@ -129,63 +128,6 @@ def _gain(data: xr.Dataset, row: str) -> xr.DataArray:
     return _mean(data, row, "clamped") - _mean(data, BIASES, "clamped")
 
 
-def _plot(data: xr.Dataset) -> dict[str, Figure]:
-    return {"table": _table(data), "published": _others(data)}
-
-
-def _table(data: xr.Dataset) -> Figure:
-    names = data["row"].values[::-1]
-    with plotting.figure(
-        width=12,
-        height=0.42 * len(names) + 1.5,
-        caption="Root-mean-square error on the test ratings, predictions clamped to 1 .. 5: means over the splits, and "
-        "ranges. Diamonds: what the source states for a row of this model, optimizer and penalty, on the whole "
-        f"table; here: {data.attrs['table']}.",
-    ) as (made, ax):
-        for k, (share, color) in enumerate(zip(data["share"].values, ("train", "test"), strict=False)):
-            part, height = data.sel(share=share, row=names), np.arange(len(names)) + (0.16, -0.16)[k]
-            means = part["clamped"].mean("split").values
-            ends = [means - part["clamped"].min("split").values, part["clamped"].max("split").values - means]
-            label = f"{share:.0%} known"
-            ax.errorbar(means, height, xerr=ends, fmt="o", markersize=5, color=plotting.color_of(color), label=label)
-            ax.plot(
-                part["published"], height, "D", markersize=5, markerfacecolor="none", color=plotting.color_of(color)
-            )
-        ax.set_xscale("log")
-        ticks = [0.8, 0.9, 1.0, 1.2, 1.5, 2.0, 2.8, 3.7]
-        ax.set(xlabel="test error (RMSE)", yticks=np.arange(len(names)), xticks=ticks)
-        ax.set_xticklabels([f"{tick:g}" for tick in ticks])
-        ax.set_yticklabels(names, fontsize=10)
-        ax.minorticks_off()
-        ax.legend(loc="center", bbox_to_anchor=(0.56, 0.5), fontsize=10)
-    return made
-
-
-def _others(data: xr.Dataset) -> Figure:
-    splits = list(dict.fromkeys(data["other_split"].values.tolist()))
-    order = np.argsort([splits.index(split) for split in data["other_split"].values.tolist()], kind="stable")[::-1]
-    with plotting.figure(
-        width=12,
-        height=10,
-        caption="Errors that others published, not measured here, by the ratings that they held out; numbers on "
-        "different ones do not compare. A: read in the source; B: quoted by the paper; C: from memory.",
-    ) as (made, ax):
-        for place, k in enumerate(order):
-            split = str(data["other_split"].values[k])
-            color = plotting.color_of(("test", "train", "theory")[splits.index(split) % 3])
-            error = float(data["other_error"][k])
-            ax.plot(error, place, "o", color=color)
-            note = f"{error:g} ({data['other_confidence'].values[k]}, {split})"
-            ax.annotate(note, (error, place), xytext=(8, 0), textcoords="offset points", va="center", fontsize=9)
-        ax.set(xlabel="published test error (RMSE)", xscale="log", yticks=np.arange(len(order)))
-        ax.set_xlim(0.86, 2.2)
-        ticks = [0.9, 1.0, 1.2, 1.6]
-        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        ax.set_yticklabels(data["other"].values[order], fontsize=10)
-        ax.minorticks_off()
-    return made
-
-
 EXAMPLE = """
 import numpy as np
 import undertow as ut
@@ -205,6 +147,8 @@ phi, stop = ut.parameterizations.Identity(shape), ut.Stop(loss=None, steps=40)
 for penalty in (None, ut.penalties.NuclearFrobeniusRatio(1.0)):
     w = np.asarray(ut.train(problem, phi, descent, params=start.astype(np.float32), penalty=penalty, stop=stop).w)
     print(f"test error {np.sqrt(np.mean((w[i[test], j[test]] - ratings[test]) ** 2)):.3f}")
+# test error 0.892
+# test error 0.862
 """
 
 study = Study(
@@ -266,7 +210,7 @@ study = Study(
             bound=2.0,
         ),
     ),
-    plot=_plot,
+    plot=figures,
     example=EXAMPLE,
     note="The published rows of depth 1 without the penalty cannot come from the stated model: unobserved entries stay "
     "where they start, near 0, and the error is 3.71, or 2.77 with predictions clamped, by either optimizer. Those of "
