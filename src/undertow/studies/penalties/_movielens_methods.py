@@ -17,7 +17,7 @@ from ...penalties import Penalty
 from ...probes import TestError
 from ...problems import MatrixCompletion, Problem
 from ...sweeps import sweep
-from ...training import train
+from ...training import Trajectory, train
 
 RIDGE = 5.0
 LOW, HIGH = 1.0, 5.0
@@ -166,9 +166,12 @@ def descend(table: Table, splits: list[Split], method: Method) -> dict[str, list
     tests = [
         [TestError(part.problem(part.held), "test"), TestError(clamped(part, part.held), "clamped")] for part in whole
     ]
-    final = sweep(
-        lambda split: _run(method, whole[split], *picked[split][:2], split, tests[split]), {"split": range(count)}
-    )
+
+    def again(split: int) -> Trajectory:
+        weight, rate, _ = picked[split]
+        return _run(method, whole[split], weight, rate, split, tests[split])
+
+    final = sweep(again, {"split": range(count)})
     at = [sample for *_, sample in picked]
     roots = {name: np.sqrt(final[name].values) for name in ("test", "clamped")}
     return {
@@ -185,7 +188,7 @@ def _part(table: Table, fitted: np.ndarray, held: np.ndarray, method: Method) ->
     return Part(table, fitted, held, method.base(table, fitted))
 
 
-def _run(method: Method, part: Part, weight: Any, rate: Any, split: int, probes: list[TestError]) -> Any:
+def _run(method: Method, part: Part, weight: Any, rate: Any, split: int, probes: list[TestError]) -> Trajectory:
     problem, key = part.problem(part.fitted), jax.random.key(split)
     phi = method.phi(problem.shape)
     entries = len(part.fitted)

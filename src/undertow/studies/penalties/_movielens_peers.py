@@ -58,7 +58,13 @@ def _nonnegative(table: Table, fitted: np.ndarray, held: np.ndarray, rank: int, 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # some updates a sweep, on purpose
             left, right, _ = non_negative_factorization(
-                filled, left, right, n_components=rank, init="custom", max_iter=5, tol=0
+                filled,
+                left,
+                right,
+                n_components=rank,  # pyright: ignore[reportArgumentType] - its default alone is a word
+                init="custom",
+                max_iter=5,
+                tol=0,
             )
         filled = left @ right
         path.append(errors(table, held, filled))
