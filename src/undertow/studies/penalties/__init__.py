@@ -13,5 +13,6 @@ chapter = Chapter(
         "rates-starts-and-normalizations",
         "entries-needed",
         "weight-decay-and-the-potential",
+        "movielens-100k-tables",
     ),
 )
