@@ -114,6 +114,15 @@ def sparse_completion() -> problems.MatrixCompletion:
     return B.MatrixCompletion((600, 500), flat // 500, flat % 500, rng.normal(size=40))
 
 
+_cube, _probed = np.random.default_rng(2).normal(size=(4, 3, 2)), np.random.default_rng(3).normal(size=(5, 4, 3, 2))
+_places = np.array([3, 0, 0, 2, 1, 0]), np.array([1, 0, 2, 2, 1, 0]), np.array([0, 1, 0, 0, 1, 0])
+
+
+def tensor_completion(truth: np.ndarray | None = _cube, normalization: str = "mean") -> problems.TensorCompletion:
+    """Six entries of a 4 x 3 x 2 tensor, given out of order."""
+    return B.TensorCompletion((4, 3, 2), _places, _cube[_places], truth, normalization)
+
+
 # Each with a w of loss zero.
 PROBLEMS = [
     Case("PointTarget", B.PointTarget([3.0, 6.0]), np.array([3.0, 6.0])),
@@ -133,6 +142,21 @@ PROBLEMS = [
     ),
     Case("MatrixCompletion", completion(), _truth),
     Case("MatrixCompletion-half_sum", completion(None, "half_sum"), _truth),
+    Case("TensorCompletion", tensor_completion(), _cube),
+    Case(
+        "TensorCompletion-order-4",
+        B.TensorCompletion((2, 2, 1, 3), ([0], [1], [0], [2]), [1.5]),
+        np.full((2, 2, 1, 3), 1.5),
+    ),
+    Case("TensorSensing", B.TensorSensing(_probed, np.einsum("mijk,ijk->m", _probed, _cube)), _cube),
+    Case(
+        "TensorSensing-rank-one",
+        B.TensorSensing.rank_one(
+            [_probed[:, :, 0, 0], _probed[:, 0, :, 0], _probed[:, 0, 0]],
+            np.einsum("mi,mj,mk,ijk->m", _probed[:, :, 0, 0], _probed[:, 0, :, 0], _probed[:, 0, 0], _cube),
+        ),
+        _cube,
+    ),
 ]
 
 # Their loss is zero at infinity only.
