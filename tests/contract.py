@@ -53,6 +53,10 @@ RANK_TWO = TALL[:, :2] @ np.array([[1.0, 0.5, 2.0], [-1.0, 1.0, 0.0]])
 
 _SEMIDEFINITE = np.array([[2.0, 1.0, 0.0], [1.0, 2.0, 1.0], [0.0, 1.0, 5 / 3]])  # less e_3 e_3^T it has rank two
 
+CUBE = np.arange(24.0).reshape(3, 4, 2) - 8.5
+SPARSE_CUBE = np.zeros((3, 4, 2))
+SPARSE_CUBE[2, :, 0], SPARSE_CUBE[0, :, 1] = TALL[:, 0], TALL[:, 1]
+
 PARAMETERIZATIONS = [
     Case("Identity", P.Identity(3), SIGNED),
     Case("Identity-matrix", P.Identity((4, 3)), TALL),
@@ -91,6 +95,12 @@ PARAMETERIZATIONS = [
     Case("LinearConvolution-2", P.LinearConvolution(4, 2), -TALL[:, 0]),  # negative at frequencies without a phase
     Case("LinearConvolution-3-balanced", P.LinearConvolution(3, 3, "balanced"), SIGNED),
     Case("LinearConvolution-2-identity", P.LinearConvolution(3, 2, "identity"), SIGNED),
+    Case("CPTensor", P.CPTensor((3, 4, 2), 6), CUBE),
+    Case("CPTensor-few", P.CPTensor((3, 4, 2), 2), SPARSE_CUBE),
+    Case("CPTensor-matrix", P.CPTensor((4, 3), 5), TALL),
+    Case("CPTensor-matrix-balanced", P.CPTensor((4, 3), 2, "balanced"), RANK_TWO),
+    Case("CPTensor-balanced", P.CPTensor((2, 3, 1, 2), 13, "balanced"), CUBE.ravel()[:12].reshape(2, 3, 1, 2)),
+    Case("CPTensor-unbalanced", P.CPTensor((3, 4, 2), 3, "unbalanced")),
     Case("Function", P.Function(jax.nn.softplus, _softplus_init)),
 ]
 

@@ -65,7 +65,7 @@ class TensorSensing(Sensing):
     def rank_one(
         cls, factors: Sequence[Numbers], values: Numbers, truth: Numbers | None = None, normalization: str = "mean"
     ) -> "TensorSensing":
-        r"""Measurements :math:`A_i = a_i^1 \circ \dots \circ a_i^N` with a_i^n the rows of ``factors[n]``, never formed.
+        r"""Measurements :math:`A_i = a_i^1 \circ \dots \circ a_i^N` with a_i^n row i of ``factors[n]``, never formed.
 
         Raises
         ------
