@@ -9,6 +9,7 @@ from ._exponential import Exponential as Exponential
 from ._function import Function as Function
 from ._gram import Gram as Gram
 from ._hadamard import Hadamard as Hadamard
+from ._hierarchical_tensor import HierarchicalTensor as HierarchicalTensor
 from ._identity import Identity as Identity
 from ._linear_convolution import LinearConvolution as LinearConvolution
 from ._polar import Polar as Polar
@@ -22,6 +23,7 @@ __all__ = [
     "Function",
     "Gram",
     "Hadamard",
+    "HierarchicalTensor",
     "Identity",
     "LinearConvolution",
     "Parameterization",

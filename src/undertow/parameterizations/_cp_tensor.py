@@ -62,7 +62,7 @@ class CPTensor(Parameterization):
 
     References
     ----------
-    Razin, Maman, Cohen. Implicit Regularization in Tensor Factorization. ICML 2021, Lemma 1 and Theorem 1.
+    Razin, Maman, Cohen. Implicit Regularization in Tensor Factorization. ICML 2021, Lemma 1 and Corollary 1.
     Kolda, Bader. Tensor Decompositions and Applications. SIAM Review 2009.
 
     Examples
