@@ -60,7 +60,8 @@ def conservation_laws(parameterization: Parameterization, params: Params, *, max
 
     References
     ----------
-    Marcotte, Gribonval, Peyre. Abide by the Law and Follow the Flow: Conservation Laws for Gradient Flows. NeurIPS 2023.
+    Marcotte, Gribonval, Peyre. Abide by the Law and Follow the Flow: Conservation Laws for Gradient Flows. NeurIPS
+    2023.
 
     Examples
     --------
