@@ -150,7 +150,7 @@ class HierarchicalTensor(Parameterization):
         for matrix, below in zip(params, self.children, strict=True):
             found.append(khatri_rao([found[child] for child in below]) @ matrix if below else matrix)
         axes = self.nodes[-1]
-        return jnp.transpose(found[-1].reshape([self.shape[axis] for axis in axes]), np.argsort(axes))
+        return jnp.transpose(found[-1].reshape([self.shape[axis] for axis in axes]), np.argsort(axes).tolist())
 
     def entries(self, params: Matrices, indices: Indices) -> Float[Array, "m ..."]:
         at = axes_of(indices)
