@@ -1,8 +1,9 @@
 """The CP rank of a tensor within a tolerance: what can be said of it."""
 
+import importlib
 import itertools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -124,31 +125,30 @@ def _searched(tensor: np.ndarray, tolerance: float, at_least: int, starts: int, 
 
 def _errors(tensor: np.ndarray, rank: int, tolerance: float, starts: int, max_steps: int, seed: int) -> list[float]:
     """The relative errors that alternating least squares reaches from each start; none after the first that will do."""
-    import tensorly
     from tensorly.decomposition import parafac
 
+    tensorly: Any = importlib.import_module("tensorly")  # some of its names come late, unseen by type checkers
     errors: list[float] = []
-    with tensorly.backend_context("numpy", local_threadsafe=True):
-        for start in range(starts):
-            last = [math.inf]
+    for start in range(starts):
+        last = [math.inf]
 
-            def watch(_: object, error: float, last: list[float] = last) -> bool:
-                last[0] = float(error)
-                return last[0] <= tolerance
+        def watch(_: object, error: float, last: list[float] = last) -> bool:
+            last[0] = float(error)
+            return last[0] <= tolerance
 
-            parafac(
-                tensor,
-                rank,
-                n_iter_max=max_steps,
-                init="svd" if start == 0 and rank <= min(tensor.shape) else "random",
-                tol=1e-4 * tolerance,
-                l2_reg=RIDGE,
-                random_state=np.random.RandomState([seed, rank, start]),
-                callback=watch,
-            )
-            errors.append(last[0])
-            if last[0] <= tolerance:
-                break
+        options: dict[str, Any] = {
+            "n_iter_max": max_steps,
+            "init": "svd" if start == 0 and rank <= min(tensor.shape) else "random",
+            "tol": 1e-4 * tolerance,
+            "l2_reg": RIDGE,
+            "random_state": np.random.RandomState([seed, rank, start]),
+            "callback": watch,
+        }
+        with tensorly.backend_context("numpy", local_threadsafe=True):
+            parafac(tensor, rank, **options)
+        errors.append(last[0])
+        if last[0] <= tolerance:
+            break
     return errors
 
 
