@@ -176,7 +176,9 @@ def test_clip_can_be_chosen(folder: Path) -> None:
 def test_matrix_with_labels(folder: Path, capsys: Output) -> None:
     path = write(folder, LABELLED)
     assert undertow("complete", path) == 0
-    assert "row + column effects" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "in column deviations: column means" in told
+    assert "of its mean" in told
     read = list(csv.reader((folder / "table-completed.csv").read_text().splitlines()))
     given = list(csv.reader(LABELLED.splitlines()))
     assert read[0] == given[0]
@@ -184,6 +186,24 @@ def test_matrix_with_labels(folder: Path, capsys: Output) -> None:
     for row, before in zip(read[1:], given[1:], strict=True):
         assert all(cell != "" and (was in ("", cell) or float(was) == float(cell))
                    for cell, was in zip(row[1:], before[1:], strict=True))  # fmt: skip
+
+
+def test_options_of_the_other_kind_are_refused(folder: Path, capsys: Output) -> None:
+    path = write(folder, LABELLED)
+    assert undertow("complete", path, "--depth", 3) == 2
+    assert "--depth: expected a table of ratings, found a matrix" in capsys.readouterr().err
+    ratings = write(folder, delimited([(f"u{i}", f"x{j}", 1.0 + i) for i in range(4) for j in range(4)]))
+    assert undertow("complete", ratings, "--rank", 3) == 2
+    assert "--rank: expected a matrix, found a table of ratings" in capsys.readouterr().err
+
+
+def test_errors_by_column_in_json(folder: Path, capsys: Output) -> None:
+    path = write(folder, LABELLED)
+    assert undertow("complete", path, "--json", "--rank", 2) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["columns"]) == len(found["means"]) == len(found["counts"]) == 5
+    assert sum(found["counts"]) == found["test_size"]
+    assert [value is None for value in found["columns"]] == [count == 0 for count in found["counts"]]
 
 
 def test_npy_end_to_end(folder: Path) -> None:

@@ -2,19 +2,17 @@
 
 import numpy as np
 import pytest
-from completion_tables import SHAPE, effects_only, low_rank, rms, seen
+from completion_tables import effects_only, low_rank, seen
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
-from sklearn.utils.estimator_checks import check_estimator
 
-from undertow.estimators import LowRankImputer, RatingPredictor, _imputer, _ratings
+from undertow.estimators import RatingPredictor, _ratings
 
 
 @pytest.fixture
 def no_descent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_imputer, "complete", effects_only)
     monkeypatch.setattr(_ratings, "complete", effects_only)
 
 
@@ -22,17 +20,15 @@ def no_descent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 PAIRS = [["ann", "x"], ["ann", "y"], ["bob", "x"], ["bob", "z"], ["eve", "y"], ["eve", "z"]]
 RATINGS = [5.0, 4.0, 3.0, 2.0, 4.0, 1.0]
-ESTIMATORS = [RatingPredictor, LowRankImputer]
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_parameters(estimator) -> None:
+def test_parameters() -> None:
     # It stores what it is given and checks nothing but, in these tests, its kind.
-    given = {name: type(value)(-1000) for name, value in estimator().get_params().items()}
-    model = estimator(**given)
+    given = {name: type(value)(-1000) for name, value in RatingPredictor().get_params().items()}
+    model = RatingPredictor(**given)
     assert vars(model) == given
     assert all(model.get_params()[name] is value for name, value in given.items())
-    model = estimator(width=7).set_params(depth=3, clip=True)
+    model = RatingPredictor(width=7).set_params(depth=3, clip=True)
     copy = clone(model)
     assert copy is not model
     assert copy.get_params() == model.get_params()
@@ -53,10 +49,10 @@ BAD_PARAMETERS = [
 
 @pytest.mark.parametrize(("name", "value"), BAD_PARAMETERS)
 def test_bad_parameters_are_refused_by_fit(name: str, value) -> None:
-    for model, arguments in ((RatingPredictor(), (PAIRS, RATINGS)), (LowRankImputer(), (np.eye(3),))):
-        with pytest.raises((ValueError, TypeError), match=f"^{name}: "):
-            model.set_params(**{name: value}).fit(*arguments)
-        assert not hasattr(model, "completion_")
+    model = RatingPredictor()
+    with pytest.raises((ValueError, TypeError), match=f"^{name}: "):
+        model.set_params(**{name: value}).fit(PAIRS, RATINGS)
+    assert not hasattr(model, "completion_")
 
 
 def test_ratings_are_predicted() -> None:
@@ -184,86 +180,3 @@ def test_rating_predictor_in_a_grid_search() -> None:
     search.fit(pairs, ratings)
     assert search.best_params_ == {"ratingpredictor__ridge": 0.1}  # additive data want no shrinkage
     assert search.best_score_ > 0.9
-
-
-# LowRankImputer ---------------------------------------------------------------------------------
-
-
-def test_holes_are_filled() -> None:
-    _, _, holes = seen()
-    matrix = low_rank().copy()
-    matrix[holes] = np.nan
-    before = matrix.copy()
-    model = LowRankImputer(width=30, max_iter=500)
-    filled = model.fit_transform(matrix)
-    np.testing.assert_array_equal(matrix, before)
-    known = ~np.isnan(matrix)
-    np.testing.assert_array_equal(filled[known], matrix[known])
-    assert rms(filled[holes] - low_rank()[holes]) < 0.3 * rms(low_rank()[holes])
-    assert model.n_features_in_ == SHAPE[1]
-    np.testing.assert_array_equal(model.transform(matrix), filled)
-    filled[0] = 0  # what is returned is the caller's own
-    assert not np.array_equal(model.transform(matrix), filled)
-    np.testing.assert_array_equal(model.transform(model.completed_), model.completed_)
-    with pytest.raises(ValueError, match="X: expected the matrix that was fitted"):
-        model.transform(matrix + 1)
-
-
-@pytest.mark.usefixtures("no_descent")
-def test_full_rows_of_holes_and_full_matrices() -> None:
-    matrix = np.add.outer(np.arange(4.0), np.arange(3.0))
-    np.testing.assert_array_equal(LowRankImputer().fit_transform(matrix), matrix)
-    matrix[1] = np.nan
-    filled = LowRankImputer().fit(matrix).transform(matrix)
-    assert np.isfinite(filled).all()
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame(matrix.astype(np.float32), columns=["a", "b", "c"])
-    np.testing.assert_allclose(LowRankImputer().fit_transform(frame), filled)
-    np.testing.assert_allclose(make_pipeline(LowRankImputer()).fit_transform(matrix.tolist()), filled)
-
-
-BAD_MATRICES = [
-    (np.full((3, 3), np.nan), ValueError, "at least 2 entries"),
-    ([[1.0, np.nan], [np.nan, np.nan]], ValueError, "at least 2 entries"),
-    ([[1.0, np.inf], [2.0, 3.0]], ValueError, "X.*infinity"),
-    ([1.0, 2.0], ValueError, "X: .*Expected 2D array"),
-    (np.zeros((2, 2, 2)), ValueError, "X: "),
-    (np.empty((0, 3)), ValueError, "X: .*0 sample"),
-    ([["a", "b"], ["c", "d"]], ValueError, "X: .*could not convert string to float"),
-    ([[1, 2], [3, {}]], TypeError, "X: "),
-    (np.array([[1j, 2], [3, 4]]), ValueError, "X: .*[Cc]omplex"),
-    (None, ValueError, "X: "),
-]
-
-
-@pytest.mark.parametrize(("matrix", "kind", "message"), BAD_MATRICES)
-def test_bad_matrices_are_refused(matrix, kind, message: str) -> None:
-    with pytest.raises(kind, match=f"(?s){message}"):
-        LowRankImputer().fit(matrix)
-
-
-def test_imputer_before_fit() -> None:
-    with pytest.raises(NotFittedError):
-        LowRankImputer().transform(np.eye(3))
-
-
-# scikit-learn's own checks that cannot hold, each for one reason: a completion knows nothing of a row that it has
-# not seen, so `transform` takes the fitted matrix and no other.
-TRANSDUCTIVE = {
-    "check_methods_sample_order_invariance",  # transforms the rows in another order
-    "check_methods_subset_invariance",  # transforms some of the rows
-    "check_fit_idempotent",  # fits some of the rows and transforms the others
-}
-# It gives the constructor arguments of every kind, which only the run-time type checks of these tests object to.
-TYPED = {"check_do_not_raise_errors_in_init_or_set_params"}
-
-
-@pytest.mark.filterwarnings("ignore:Skipping check check_array_api_input")
-@pytest.mark.usefixtures("no_descent")
-def test_scikit_learn_checks_of_the_imputer() -> None:
-    results = check_estimator(LowRankImputer(), on_fail=None)
-    failed = {result["check_name"]: str(result["exception"]) for result in results if result["status"] == "failed"}
-    assert failed.keys() == TRANSDUCTIVE | TYPED
-    assert all("expected the matrix that was fitted" in failed[name] for name in TRANSDUCTIVE)
-    assert all("Type-check error" in failed[name] for name in TYPED)
-    assert sum(result["status"] == "passed" for result in results) > 35

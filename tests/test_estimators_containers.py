@@ -11,7 +11,6 @@ from undertow.estimators import (
     LowRankImputer,
     RatingPredictor,
     SparseRegressor,
-    _imputer,
     _ratings,
     complete,
     fit_effects,
@@ -26,7 +25,6 @@ QUICK = {"cv": 3, "repeats": 1, "scales": 1e-6}
 
 @pytest.fixture(autouse=True)
 def no_descent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_imputer, "complete", effects_only)
     monkeypatch.setattr(_ratings, "complete", effects_only)
 
 

@@ -17,8 +17,7 @@ def check_settings(estimator: Any) -> Settings:
         check_number(name, getattr(estimator, name), 0, exclusive=True)
     check_number("ridge", estimator.ridge, 0)
     check_number("validation_fraction", estimator.validation_fraction, 0, exclusive=True, maximum=0.5)
-    if not isinstance(estimator.clip, (bool, np.bool_)):
-        raise TypeError(f"clip: expected True or False, found {estimator.clip!r}")
+    check_flag("clip", estimator.clip)
     max_iter = check_integer("max_iter", estimator.max_iter, 1)
     if max_iter > MOST_STEPS:
         raise ValueError(f"max_iter: expected at most {MOST_STEPS:,} steps, found {max_iter:,}")
@@ -36,6 +35,12 @@ def check_settings(estimator: Any) -> Settings:
         max_iter=max_iter,
         seed=seed,
     )
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise TypeError if ``value`` is not True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected True or False, found {value!r}")
 
 
 def check_vector(name: str, values: Any, length: int) -> np.ndarray:
