@@ -269,6 +269,21 @@ def test_a_large_tensor_is_never_made(phi, getkey):
     assert found["loss"][-1] < found["loss"][0]
 
 
+def test_a_tensor_that_no_array_can_hold_has_entries(getkey):
+    """2^66 of them."""
+    phi, at = P.CPTensor((2,) * 66, 2), [[0, 1, 1]] * 65 + [[0, 0, 1]]
+    problem = B.TensorCompletion(phi.shape, at, [1.0, 2.0, 2.0])
+    params = tuple(1 + 0.01 * x for x in phi.init(getkey(), 1.0))
+    run = ut.train(
+        problem,
+        phi,
+        ut.dynamics.GradientDescent(ut.optimizers.make("adam", 1e-3)),
+        params=params,
+        stop=ut.Stop(steps=20),
+    )
+    assert run["loss"][-1] < run["loss"][0]
+
+
 # Together --------------------------------------------------------------------------------------
 
 SHAPE = (6, 5, 4)
