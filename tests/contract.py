@@ -53,6 +53,10 @@ RANK_TWO = TALL[:, :2] @ np.array([[1.0, 0.5, 2.0], [-1.0, 1.0, 0.0]])
 
 _SEMIDEFINITE = np.array([[2.0, 1.0, 0.0], [1.0, 2.0, 1.0], [0.0, 1.0, 5 / 3]])  # less e_3 e_3^T it has rank two
 
+CUBE = np.arange(24.0).reshape(3, 4, 2) - 8.5
+SPARSE_CUBE = np.zeros((3, 4, 2))
+SPARSE_CUBE[2, :, 0], SPARSE_CUBE[0, :, 1] = TALL[:, 0], TALL[:, 1]
+
 PARAMETERIZATIONS = [
     Case("Identity", P.Identity(3), SIGNED),
     Case("Identity-matrix", P.Identity((4, 3)), TALL),
@@ -93,6 +97,16 @@ PARAMETERIZATIONS = [
     Case("LinearConvolution-2-identity", P.LinearConvolution(3, 2, "identity"), SIGNED),
     Case("Biased", P.Biased(P.DeepMatrix((4, 3), 2)), TALL),
     Case("Biased-identity", P.Biased(P.Identity((4, 3))), TALL),
+    Case("CPTensor", P.CPTensor((3, 4, 2), 6), CUBE),
+    Case("CPTensor-few", P.CPTensor((3, 4, 2), 2), SPARSE_CUBE),
+    Case("CPTensor-matrix", P.CPTensor((4, 3), 5), TALL),
+    Case("CPTensor-matrix-balanced", P.CPTensor((4, 3), 2, "balanced"), RANK_TWO),
+    Case("CPTensor-balanced", P.CPTensor((2, 3, 1, 2), 13, "balanced"), CUBE.ravel()[:12].reshape(2, 3, 1, 2)),
+    Case("CPTensor-unbalanced", P.CPTensor((3, 4, 2), 3, "unbalanced")),
+    Case("HierarchicalTensor", P.HierarchicalTensor((3, 2, 2, 3), widths=2)),
+    Case("HierarchicalTensor-tree", P.HierarchicalTensor((3, 2, 2), (2, (0, 1)), widths=(4, 2))),
+    Case("HierarchicalTensor-flat", P.HierarchicalTensor((3, 2, 2), (0, 1, 2), widths=3)),
+    Case("HierarchicalTensor-matrix", P.HierarchicalTensor((4, 3), widths=3)),
     Case("Function", P.Function(jax.nn.softplus, _softplus_init)),
 ]
 
@@ -116,6 +130,15 @@ def sparse_completion() -> problems.MatrixCompletion:
     return B.MatrixCompletion((600, 500), flat // 500, flat % 500, rng.normal(size=40))
 
 
+_cube, _probed = np.random.default_rng(2).normal(size=(4, 3, 2)), np.random.default_rng(3).normal(size=(5, 4, 3, 2))
+_places = np.array([3, 0, 0, 2, 1, 0]), np.array([1, 0, 2, 2, 1, 0]), np.array([0, 1, 0, 0, 1, 0])
+
+
+def tensor_completion(truth: np.ndarray | None = _cube, normalization: str = "mean") -> problems.TensorCompletion:
+    """Six entries of a 4 x 3 x 2 tensor, given out of order."""
+    return B.TensorCompletion((4, 3, 2), _places, _cube[_places], truth, normalization)
+
+
 # Each with a w of loss zero.
 PROBLEMS = [
     Case("PointTarget", B.PointTarget([3.0, 6.0]), np.array([3.0, 6.0])),
@@ -135,6 +158,21 @@ PROBLEMS = [
     ),
     Case("MatrixCompletion", completion(), _truth),
     Case("MatrixCompletion-half_sum", completion(None, "half_sum"), _truth),
+    Case("TensorCompletion", tensor_completion(), _cube),
+    Case(
+        "TensorCompletion-order-4",
+        B.TensorCompletion((2, 2, 1, 3), ([0], [1], [0], [2]), [1.5]),
+        np.full((2, 2, 1, 3), 1.5),
+    ),
+    Case("TensorSensing", B.TensorSensing(_probed, np.einsum("mijk,ijk->m", _probed, _cube)), _cube),
+    Case(
+        "TensorSensing-rank-one",
+        B.TensorSensing.rank_one(
+            [_probed[:, :, 0, 0], _probed[:, 0, :, 0], _probed[:, 0, 0]],
+            np.einsum("mi,mj,mk,ijk->m", _probed[:, :, 0, 0], _probed[:, 0, :, 0], _probed[:, 0, 0], _cube),
+        ),
+        _cube,
+    ),
 ]
 
 # Their loss is zero at infinity only.
@@ -200,9 +238,13 @@ def _gradient_norm(factors: list[np.ndarray]) -> float:
 
 
 def _unseen(w: np.ndarray) -> float:
-    mask = np.ones((4, 3), bool)
-    mask[_rows, _columns] = False
-    return float(np.mean((w - _truth)[mask] ** 2))
+    return _unseen_of(w, _truth, (_rows, _columns))
+
+
+def _unseen_of(w: np.ndarray, truth: np.ndarray, seen: tuple[np.ndarray, ...]) -> float:
+    mask = np.ones(truth.shape, bool)
+    mask[seen] = False
+    return float(np.mean((w - truth)[mask] ** 2))
 
 
 def _hessian(factors: list[np.ndarray]) -> np.ndarray:
@@ -244,13 +286,42 @@ _MARGIN_NORMS = {
 
 @dataclasses.dataclass(frozen=True)
 class ProbeCase(Case):
-    """A row with the same number by numpy, from (w, [W_1, W_2]) of a depth-2 ``DeepMatrix`` on a problem.
+    """A row with the same number by numpy, from w and the matrices that it is made of, on a problem.
 
-    The problem, of shape (4, 3), is ``completion()`` where none is given.
+    Where nothing else is given they are [W_1, W_2] of a ``DeepMatrix`` of depth 2 on ``completion()``, of shape (4, 3).
     """
 
     oracle: Callable[[np.ndarray, list[np.ndarray]], Any] = lambda w, factors: None
     problem: problems.Problem = dataclasses.field(default_factory=completion)
+    phi: parameterizations.Parameterization = dataclasses.field(default_factory=lambda: P.DeepMatrix((4, 3), 2))
+    w: Callable[[list[np.ndarray]], np.ndarray] = lambda factors: factors[1] @ factors[0]
+
+
+def _cp(factors: list[np.ndarray]) -> np.ndarray:
+    return np.einsum("ir,jr,kr->ijk", *factors)
+
+
+def _norms(factors: list[np.ndarray]) -> np.ndarray:
+    return np.prod([np.linalg.norm(factor, axis=0) for factor in factors], axis=0)
+
+
+def _component_alignment(w: np.ndarray, factors: list[np.ndarray]) -> np.ndarray:
+    gradient = np.zeros((4, 3, 2))
+    gradient[_places] = 2 / 6 * (w - _cube)[_places]
+    u, v, x = (factor / np.linalg.norm(factor, axis=0) for factor in factors)
+    gamma = -np.einsum("ijk,ir,jr,kr->r", gradient, u, v, x)
+    left_open = np.einsum("ijk,jr,kr->ir", gradient, v, x), np.einsum("ijk,ir,kr->jr", gradient, u, x)
+    sizes = _norms([*left_open, np.einsum("ijk,ir,jr->kr", gradient, u, v)])
+    return (gamma / np.cbrt(sizes))[np.argsort(-_norms(factors))]
+
+
+def _rank_within(matrix: np.ndarray, tolerance: float) -> int:
+    s = _singular(matrix)
+    return next(r for r in range(s.size + 1) if np.linalg.norm(s[r:]) <= tolerance * np.linalg.norm(s))
+
+
+def _tensor_case(name: str, instance: Any, oracle: Callable[[np.ndarray, list[np.ndarray]], Any]) -> ProbeCase:
+    return ProbeCase(name, instance, oracle=oracle, problem=tensor_completion(), phi=P.CPTensor((4, 3, 2), 5), w=_cp)
 
 
 PROBES = [
@@ -280,6 +351,27 @@ PROBES = [
     ProbeCase("Balancedness", M.Balancedness(), oracle=lambda w, f: _gap(f)),
     ProbeCase("DistanceTo", M.DistanceTo(_TARGET), oracle=lambda w, f: np.linalg.norm(w - _TARGET)),
     ProbeCase("Function", M.Function("trace", jnp.trace), oracle=lambda w, f: np.trace(w)),
+    ProbeCase(
+        "ReconstructionError-relative",
+        M.ReconstructionError(relative=True),
+        oracle=lambda w, f: np.linalg.norm(w - _truth) / np.linalg.norm(_truth),
+    ),
+    ProbeCase("MatricizationRanks-matrix", M.MatricizationRanks(0.5), oracle=lambda w, f: [_rank_within(w, 0.5)] * 2),
+    _tensor_case("ComponentNorms", M.ComponentNorms(3), lambda w, f: np.sort(_norms(f))[:-4:-1]),
+    _tensor_case("ComponentAlignment", M.ComponentAlignment(), _component_alignment),
+    _tensor_case(
+        "MatricizationRanks",
+        M.MatricizationRanks(0.3, [(0,), (1,), (2, 1)]),
+        lambda w, f: [
+            _rank_within(w.reshape(4, 6), 0.3),
+            _rank_within(np.moveaxis(w, 1, 0).reshape(3, 8), 0.3),
+            _rank_within(w.reshape(4, 6), 0.3),
+        ],
+    ),
+    _tensor_case(
+        "Balancedness-components", M.Balancedness(), lambda w, f: np.ptp([(x**2).sum(axis=0) for x in f], axis=0).max()
+    ),
+    _tensor_case("TestError-tensor", M.TestError(), lambda w, f: _unseen_of(w, _cube, _places)),
     *(
         ProbeCase(
             f"Margin-{name}",

@@ -52,8 +52,7 @@ def test_problems(case, dtype):
 @DTYPES
 @rows(PROBES)
 def test_probes(case, dtype):
-    phi = ut.parameterizations.DeepMatrix((4, 3), 2)
-    params = phi.init(jax.random.key(0), 1.0)
+    phi, params = case.phi, case.phi.init(jax.random.key(0), 1.0)
     measure = lambda probe, problem, params: probe.measure(Objective(problem, phi), params)
     assert traced(measure, case.instance, case.problem, params, dtype=dtype) == {np.dtype(dtype)}
 

@@ -85,7 +85,9 @@ def check_number(
     return value if isinstance(value, (int, float, np.number, jax.Array)) else number
 
 
-def check_shape(name: str, shape: object, *, dimensions: int | None = None) -> tuple[int, ...]:
+def check_shape(
+    name: str, shape: object, *, dimensions: int | None = None, least_dimensions: int = 0
+) -> tuple[int, ...]:
     """Return ``shape`` as a tuple of positive ints; one integer n means (n,)."""
     if isinstance(shape, numbers.Integral) and not isinstance(shape, bool):
         shape = (shape,)
@@ -96,6 +98,8 @@ def check_shape(name: str, shape: object, *, dimensions: int | None = None) -> t
     if any(n < 1 for n in shape) or (dimensions is not None and len(shape) != dimensions):
         wanted = "positive integers" if dimensions is None else f"{dimensions} positive integers"
         raise ValueError(f"{name}: expected {wanted}, found {tuple(shape)!r}")
+    if len(shape) < least_dimensions:
+        raise ValueError(f"{name}: expected at least {least_dimensions} axes, found {tuple(shape)!r}")
     return tuple(int(n) for n in shape)
 
 

@@ -1,5 +1,6 @@
 """Problem and parameterization put together: what is minimized, and the field that moves ``w``."""
 
+import math
 from typing import Any
 
 import equinox as eqx
@@ -92,8 +93,11 @@ class Objective(eqx.Module):
         """Raise where the objective has no value or no gradient at such parameters; called before any work."""
         name = type(self.problem).__name__
         try:
-            w = jax.ShapeDtypeStruct(self.problem.shape, jnp.result_type(*jax.tree.leaves(params)))
-            loss = jax.eval_shape(self.problem.loss, w)
+            if _has_array(self.problem.shape):
+                w = jax.ShapeDtypeStruct(self.problem.shape, jnp.result_type(*jax.tree.leaves(params)))
+                loss = jax.eval_shape(self.problem.loss, w)
+            else:
+                loss = jax.eval_shape(lambda p: loss_of(self.problem, self.parameterization, p), params)
         except jax.errors.TracerArrayConversionError as error:
             raise TypeError(
                 f"problem: the loss of {name} turns what JAX traces into numpy arrays; write it with jax.numpy"
@@ -138,7 +142,12 @@ def check_params(parameterization: Parameterization, params: Params) -> Params:
     dtype = jnp.result_type(*floating) if floating else jnp.result_type(float)
     params = jax.tree.map(lambda x: jnp.asarray(x, dtype=dtype), params)
     try:
-        out = jax.eval_shape(parameterization, params)
+        if _has_array(parameterization.shape):
+            out = jax.eval_shape(parameterization, params)
+        else:  # a tensor that only ever has entries
+            first = tuple(jnp.zeros(1, jnp.int32) for _ in parameterization.shape)
+            jax.eval_shape(lambda p: parameterization.entries(p, first), params)
+            return params
     except (TypeError, ValueError, IndexError) as error:
         shapes = jax.tree.map(lambda x: x.shape, params)
         raise ValueError(
@@ -148,6 +157,11 @@ def check_params(parameterization: Parameterization, params: Params) -> Params:
     if out.shape != parameterization.shape:
         raise ValueError(f"params: expected parameters that give shape {parameterization.shape}, found {out.shape}")
     return params
+
+
+def _has_array(shape: tuple[int, ...]) -> bool:
+    """Whether JAX can name an array of this shape at all: one of fewer than 2^63 entries."""
+    return math.prod(shape) < 2**63
 
 
 def velocity(problem: Problem, parameterization: Parameterization, params: Params) -> Float[Array, "..."]:

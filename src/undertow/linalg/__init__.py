@@ -1,6 +1,11 @@
-"""Matrix functions that the other rooms share."""
+"""Functions of matrices and tensors that the other rooms share."""
 
 from .._public import public_names as _public_names
+from ._components import khatri_rao as khatri_rao
+from ._components import sampled_sum_of_outer_products as sampled_sum_of_outer_products
+from ._components import sum_of_outer_products as sum_of_outer_products
+from ._cp_rank import CPRank as CPRank
+from ._cp_rank import cp_rank as cp_rank
 from ._polar import polar_factor as polar_factor
 from ._ranks import effective_rank as effective_rank
 from ._ranks import stable_rank as stable_rank
@@ -8,6 +13,18 @@ from ._sampled_product import EntryPattern as EntryPattern
 from ._sampled_product import axes_of as axes_of
 from ._sampled_product import sampled_product as sampled_product
 
-__all__ = ["EntryPattern", "axes_of", "effective_rank", "polar_factor", "sampled_product", "stable_rank"]
+__all__ = [
+    "CPRank",
+    "EntryPattern",
+    "axes_of",
+    "cp_rank",
+    "effective_rank",
+    "khatri_rao",
+    "polar_factor",
+    "sampled_product",
+    "sampled_sum_of_outer_products",
+    "stable_rank",
+    "sum_of_outer_products",
+]
 
 __dir__ = _public_names(__name__)

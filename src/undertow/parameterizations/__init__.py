@@ -4,11 +4,13 @@ from .._public import public_names as _public_names
 from ._base import Parameterization as Parameterization
 from ._base import Params as Params
 from ._biased import Biased as Biased
+from ._cp_tensor import CPTensor as CPTensor
 from ._deep_matrix import DeepMatrix as DeepMatrix
 from ._exponential import Exponential as Exponential
 from ._function import Function as Function
 from ._gram import Gram as Gram
 from ._hadamard import Hadamard as Hadamard
+from ._hierarchical_tensor import HierarchicalTensor as HierarchicalTensor
 from ._identity import Identity as Identity
 from ._linear_convolution import LinearConvolution as LinearConvolution
 from ._polar import Polar as Polar
@@ -17,11 +19,13 @@ from ._signed_power import SignedPower as SignedPower
 
 __all__ = [
     "Biased",
+    "CPTensor",
     "DeepMatrix",
     "Exponential",
     "Function",
     "Gram",
     "Hadamard",
+    "HierarchicalTensor",
     "Identity",
     "LinearConvolution",
     "Parameterization",

@@ -2,6 +2,8 @@
 
 from .._public import public_names as _public_names
 from ._base import Probe as Probe
+from ._components import ComponentAlignment as ComponentAlignment
+from ._components import ComponentNorms as ComponentNorms
 from ._curvature import HessianEigenvalues as HessianEigenvalues
 from ._curvature import Sharpness as Sharpness
 from ._entries import Balancedness as Balancedness
@@ -16,6 +18,7 @@ from ._losses import ReconstructionError as ReconstructionError
 from ._losses import TestError as TestError
 from ._margins import DirectionError as DirectionError
 from ._margins import Margin as Margin
+from ._matricizations import MatricizationRanks as MatricizationRanks
 from ._singular_vectors import SingularVectorAlignment as SingularVectorAlignment
 from ._singular_vectors import SingularVectors as SingularVectors
 from ._spectra import Determinant as Determinant
@@ -28,6 +31,8 @@ from ._spectra import StableRank as StableRank
 
 __all__ = [
     "Balancedness",
+    "ComponentAlignment",
+    "ComponentNorms",
     "Determinant",
     "DirectionError",
     "DistanceFromRank",
@@ -41,6 +46,7 @@ __all__ = [
     "LogLoss",
     "Loss",
     "Margin",
+    "MatricizationRanks",
     "NuclearNorm",
     "Probe",
     "ReconstructionError",

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from .._description import Static
 from .._validation import check_array, check_choice
-from ..parameterizations import DeepMatrix, Parameterization
+from ..parameterizations import CPTensor, DeepMatrix, Parameterization
 from ..parameterizations._base import Params
 from ..problems import Problem
 from ._base import Probe, check_label
@@ -73,18 +73,20 @@ class Entry(Probe):
 
 
 class Balancedness(Probe):
-    r"""How unbalanced the factors of a deep matrix are: :math:`\max_j |W_{j+1}^T W_{j+1} - W_j W_j^T|_F`.
+    r"""How unbalanced factors are: zero for balanced ones, and what it is the size of is conserved by gradient flow.
 
-    Zero for balanced factors, and conserved, matrix by matrix, along gradient flow.
+    Of a deep matrix :math:`\max_j |W_{j+1}^T W_{j+1} - W_j W_j^T|_F`, of the components of a CP tensor
+    :math:`\max_{r, n, m} |w_r^n|^2 - |w_r^m|^2`.
 
     Raises
     ------
     ValueError
-        Before a run, if the parameterization is not a ``DeepMatrix`` of depth 2 at least.
+        Before a run, if the parameterization is neither a ``DeepMatrix`` of depth 2 at least nor a ``CPTensor``.
 
     References
     ----------
     Arora, Cohen, Hazan. On the Optimization of Deep Networks. ICML 2018, Theorem 1.
+    Razin, Maman, Cohen. Implicit Regularization in Tensor Factorization. ICML 2021, Lemma 1.
 
     Examples
     --------
@@ -97,10 +99,17 @@ class Balancedness(Probe):
         return "balancedness"
 
     def check(self, problem: Problem, parameterization: Parameterization) -> None:
+        if isinstance(parameterization, CPTensor):
+            return
         if not isinstance(parameterization, DeepMatrix) or parameterization.depth < 2:
-            raise ValueError(f"balancedness: expected a DeepMatrix of depth 2 at least, found {parameterization!r}")
+            raise ValueError(
+                f"balancedness: expected a DeepMatrix of depth 2 at least, or a CPTensor, found {parameterization!r}"
+            )
 
     def __call__(self, problem: Problem, parameterization: Parameterization, params: Params) -> Float[Array, ""]:
+        if isinstance(parameterization, CPTensor):
+            squares = jnp.stack([jnp.sum(factor**2, axis=0) for factor in params])
+            return jnp.max(jnp.max(squares, axis=0) - jnp.min(squares, axis=0))
         gaps = [after.T @ after - before @ before.T for before, after in itertools.pairwise(params)]
         return jnp.max(jnp.stack([jnp.sqrt(jnp.sum(gap**2)) for gap in gaps]))
 

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._validation import is_traced
 from ..linalg import axes_of
 from ..objective import Objective, loss_of
 from ..parameterizations import Parameterization
@@ -126,12 +127,19 @@ class TestError(Probe):
 
 
 class ReconstructionError(Probe):
-    """Mean square of w - truth over all entries, observed or not.
+    """Mean square of w - truth over all entries, observed or not; or the distance relative to the norm of truth.
+
+    Parameters
+    ----------
+    relative
+        Whether the value is the Frobenius norm of w - truth over that of truth, under the name
+        "relative_reconstruction_error".
 
     Raises
     ------
-    ValueError
-        Before a run, if the problem has no truth.
+    TypeError, ValueError
+        If ``relative`` is not True or False; before a run, if the problem has no truth, or a relative error is asked
+        for and it is zero.
 
     Examples
     --------
@@ -139,15 +147,25 @@ class ReconstructionError(Probe):
     'reconstruction_error'
     """
 
+    relative: bool = eqx.field(static=True, default=False)
+
+    def __check_init__(self) -> None:
+        if not isinstance(self.relative, bool):
+            raise TypeError(f"relative: expected True or False, found {self.relative!r}")
+
     @property
     def name(self) -> str:
-        return "reconstruction_error"
+        return "relative_reconstruction_error" if self.relative else "reconstruction_error"
 
     def check(self, problem: Problem, parameterization: Parameterization) -> None:
-        _truth(problem, "ReconstructionError")
+        truth = _truth(problem, "ReconstructionError")
+        if self.relative and not is_traced(truth) and not jnp.any(truth):
+            raise ValueError("relative: expected a truth that is not zero, found one of zeros")
 
     def __call__(self, problem: Problem, parameterization: Parameterization, params: Params) -> Float[Array, ""]:
-        return jnp.mean((parameterization(params) - _truth(problem, "ReconstructionError")) ** 2)
+        truth = _truth(problem, "ReconstructionError")
+        squares = (parameterization(params) - truth) ** 2
+        return jnp.sqrt(jnp.sum(squares) / jnp.sum(truth**2)) if self.relative else jnp.mean(squares)
 
 
 def _truth(problem: Problem, asker: str) -> Float[Array, "..."]:

@@ -10,6 +10,8 @@ from ._matrix_completion import MatrixCompletion as MatrixCompletion
 from ._matrix_sensing import MatrixSensing as MatrixSensing
 from ._plane import LineTarget as LineTarget
 from ._plane import PointTarget as PointTarget
+from ._tensor_completion import TensorCompletion as TensorCompletion
+from ._tensor_sensing import TensorSensing as TensorSensing
 
 __all__ = [
     "Classification",
@@ -21,6 +23,8 @@ __all__ = [
     "ObservedEntries",
     "PointTarget",
     "Problem",
+    "TensorCompletion",
+    "TensorSensing",
 ]
 
 __dir__ = _public_names(__name__)

@@ -6,6 +6,9 @@ Numbers come back as NumPy arrays in float64, whatever the precision of the prob
 from .._public import public_names as _public_names
 from ._basis_pursuit import basis_pursuit as basis_pursuit
 from ._bregman_projection import bregman_projection as bregman_projection
+from ._component_velocity import ComponentVelocity as ComponentVelocity
+from ._component_velocity import component_velocity as component_velocity
+from ._conservation_laws import conservation_laws as conservation_laws
 from ._errors import Infeasible as Infeasible
 from ._errors import NotAMirrorFlow as NotAMirrorFlow
 from ._errors import NotSeparable as NotSeparable
@@ -36,6 +39,7 @@ from ._singular_value_velocity import end_to_end_velocity as end_to_end_velocity
 from ._singular_value_velocity import singular_value_velocity as singular_value_velocity
 
 __all__ = [
+    "ComponentVelocity",
     "GreedyPath",
     "HardMarginRate",
     "HiddenEntryFlow",
@@ -48,6 +52,8 @@ __all__ = [
     "Unsolved",
     "basis_pursuit",
     "bregman_projection",
+    "component_velocity",
+    "conservation_laws",
     "end_to_end_velocity",
     "greedy_low_rank_learning",
     "hard_margin_rate",
