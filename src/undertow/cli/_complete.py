@@ -16,7 +16,8 @@ from undertow.cli._errors import usage_errors
 
 if TYPE_CHECKING:
     from undertow.datasets import Matrix, Ratings
-    from undertow.estimators import ColumnErrors, Completion, HeldOutErrors
+    from undertow.estimators import ColumnErrors, RatingErrors
+    from undertow.estimators._rating_model import RatingModel
 
 MOST_ROWS = 10_000_000
 """A larger table is written on request only."""
@@ -64,14 +65,9 @@ def complete(
         bool, typer.Option("--all", help="Write the table even if it has more than ten million rows.")
     ] = False,
     test_fraction: Annotated[float, typer.Option(help="Share of the entries that are held out to measure.")] = 0.1,
-    depth: Annotated[int | None, typer.Option(min=2, help="Ratings: factors of the product; 2.")] = None,
-    width: Annotated[
-        int | None, typer.Option(min=1, help="Ratings: inner dimension of the factors, at most; 200.")
-    ] = None,
-    rank: Annotated[int | None, typer.Option(min=1, help="A matrix: factors, at most; 20.")] = None,
+    rank: Annotated[int | None, typer.Option(min=1, help="Factors, at most: 10 for ratings, 20 for a matrix.")] = None,
     max_iter: Annotated[
-        int | None,
-        typer.Option(min=1, max=1_000_000, help="Most steps of the search for the stopping time; 2000, or 500."),
+        int | None, typer.Option(min=1, max=1_000_000, help="Most iterations: 15 for ratings, 500 for a matrix.")
     ] = None,
     clip: Annotated[
         bool | None,
@@ -84,7 +80,7 @@ def complete(
     force: Annotated[bool, typer.Option(help="Replace the output file if it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> int:
-    """Complete a table: ratings by early-stopped gradient descent, a matrix by early-stopped factor analysis.
+    """Complete a table: ratings by an average over factorizations, a matrix by factor analysis.
 
     Part of the entries is held out; the errors on them are printed: for ratings beside those of the mean and of user
     and item biases, for a matrix by column, in the units of the column, beside those of its mean. Then all entries are
@@ -93,9 +89,9 @@ def complete(
     began = time.perf_counter()
     with _in_one_line():
         from undertow import datasets
-        from undertow.estimators import column_errors, held_out_errors
-        from undertow.estimators import complete as complete_entries
+        from undertow.estimators import column_errors, rating_errors
         from undertow.estimators._completion import check_size
+        from undertow.estimators._rating_model import fit_ratings
 
         _check_fraction(test_fraction)
         data = datasets.read_table(
@@ -112,7 +108,7 @@ def complete(
         is_ratings = isinstance(data, datasets.Ratings)
         asked = None if pairs is None else _asked(pairs, data)
         target = _target(output, table, pairs, is_ratings, force)
-        options = {"depth": depth, "width": width, "rank": rank, "max_iter": max_iter, "clip": clip}
+        options = {"rank": rank, "max_iter": max_iter, "clip": clip}
         model = _model(is_ratings, random_state=seed, **options)
         shape, i, j, values = _entries(data)
         too_long = is_ratings and asked is None and shape[0] * shape[1] > MOST_ROWS and not everything
@@ -136,8 +132,7 @@ def complete(
         if isinstance(data, datasets.Matrix):
             errors: Any = column_errors(model, data.values, **held)
         else:
-            settings = model.settings()
-            errors = held_out_errors(i, j, values, shape, settings, clip=model.clip, **held)
+            errors = rating_errors(model, i, j, values, **held)
     _say(as_json, table_of_columns(errors, data.column_labels) if not is_ratings else _table_of(errors))
     if too_long:
         sys.stderr.write(f"undertow: not written: {refusal}\n")
@@ -147,9 +142,7 @@ def complete(
             if isinstance(data, datasets.Matrix):
                 datasets.write_matrix(target, data, model.fit_transform(data.values, progress=progress))
             else:
-                # The stopping point is known: it was chosen without the entries that were held out.
-                known = {"stopping_point": errors.stopping_point, "progress": progress}
-                found = complete_entries(i, j, values, shape, model.settings(), clip=model.clip, **known)
+                found = fit_ratings(i, j, values, shape, model.settings(), clip=model.clip, report=progress)
                 _write(target, data, found, asked)
     seconds = time.perf_counter() - began
     if as_json:
@@ -246,10 +239,6 @@ def _target(output: Path | None, table: Path, pairs: Path | None, is_ratings: bo
 def _model(is_ratings: bool, **options: Any) -> Any:
     from undertow.estimators import LowRankImputer, RatingPredictor
 
-    kinds = ("a matrix", "a table of ratings") if is_ratings else ("a table of ratings", "a matrix")
-    for name in ("rank",) if is_ratings else ("depth", "width"):
-        if options.pop(name, None) is not None:
-            raise ValueError(f"--{name}: expected {kinds[0]}, found {kinds[1]}")
     options = {name: value for name, value in options.items() if value is not None}
     # An empty column stays where it is in the file.
     return RatingPredictor(**options) if is_ratings else LowRankImputer(**options, keep_empty_features=True)
@@ -266,7 +255,7 @@ def _entries(data: "Ratings | Matrix") -> tuple[tuple[int, int], Any, Any, Any]:
     return data.values.shape, i, j, data.values[i, j]
 
 
-def _write(target: Path, data: "Ratings", found: "Completion", asked: _Asked | None) -> None:
+def _write(target: Path, data: "Ratings", found: "RatingModel", asked: _Asked | None) -> None:
     import numpy as np
 
     from undertow import datasets
@@ -308,7 +297,7 @@ def _say(quiet: bool, text: str) -> None:
         typer.echo(text)
 
 
-def _as_dict(errors: "HeldOutErrors | ColumnErrors") -> dict[str, Any]:
+def _as_dict(errors: "RatingErrors | ColumnErrors") -> dict[str, Any]:
     from dataclasses import asdict
 
     def plain(value: Any) -> Any:
@@ -319,13 +308,13 @@ def _as_dict(errors: "HeldOutErrors | ColumnErrors") -> dict[str, Any]:
     return {name: plain(value) for name, value in asdict(errors).items()}
 
 
-def _table_of(errors: "HeldOutErrors") -> str:
+def _table_of(errors: "RatingErrors") -> str:
     form = ".4f" if 0.01 <= errors.mean < 1e5 else ".3e"
     lines = [
         f"error on {errors.test_size:,} held-out entries (root mean square; all fitted on {errors.train_size:,}):",
-        f"  {'mean':<24}{errors.mean:{form}}",
-        f"  {'user + item biases':<24}{errors.effects:{form}}",
-        f"  {'early-stopped descent':<24}{errors.completion:{form}}   ({errors.n_iter} steps)",
+        f"  {'mean':<27}{errors.mean:{form}}",
+        f"  {'user + item biases':<27}{errors.biases:{form}}",
+        f"  {'average of factorizations':<27}{errors.predictor:{form}}",
     ]
     if errors.unseen:
         lines.append(f"  of these, {errors.unseen:,} have a row or column that was not fitted")

@@ -1,6 +1,7 @@
 """How good a completion is, on entries that it has not seen, beside the simplest predictors."""
 
 import dataclasses
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from ..training._progress import Report
 from ._columns import Columns
 from ._completion import Settings, StoppingPoint, check_size, complete, fit_effects, root_mean_square
 from ._imputer import LowRankImputer
+from ._ratings import RatingPredictor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +102,100 @@ def held_out_errors(
         unseen=int((~(seen_row & seen_column)).sum()),
         n_iter=found.n_iter,
         stopping_point=found.stopping_point,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class RatingErrors:
+    """Root-mean-square errors on the same held-out ratings, in their units.
+
+    Attributes
+    ----------
+    mean, biases, predictor
+        Of predicting the mean; of user and item biases; of the predictor.
+    kept
+        The share of what the factors add to the biases that was kept.
+    test_size, train_size
+        How many ratings were held out, and how many fitted.
+    unseen
+        Held-out ratings whose user or item had none that was fitted.
+    """
+
+    mean: float
+    biases: float
+    predictor: float
+    kept: float
+    test_size: int
+    train_size: int
+    unseen: int
+
+
+@usual_errors
+def rating_errors(
+    predictor: RatingPredictor,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    values: np.ndarray,
+    *,
+    test_fraction: float = 0.1,
+    seed: int = 0,
+    progress: bool | Report = False,
+) -> RatingErrors:
+    """Hold out a random part of the ratings, fit the rest, and compare with the biases on the same split.
+
+    Everything is chosen on the fitted part.
+
+    Parameters
+    ----------
+    predictor
+        It is cloned.
+    rows, columns, values
+        Positions of users and items, and the ratings.
+    test_fraction
+        The share that is held out.
+    seed
+        Of the choice.
+
+    Raises
+    ------
+    ValueError
+        If fewer than two ratings are left to fit, or one is larger than 1e100.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> i, j = np.divmod(np.arange(200), 10)
+    >>> errors = rating_errors(RatingPredictor(), i, j, i + 1.0 + j)
+    >>> errors.biases < 0.2 * errors.mean
+    True
+    """
+    check_size(values)
+    order = np.random.default_rng(seed).permutation(len(values))
+    held = max(1, round(test_fraction * len(values)))
+    test, rest = order[:held], order[held:]
+    if len(rest) < 2:
+        raise ValueError(f"values: expected at least 2 ratings beside {held} held out, found {len(rest)}")
+    pairs = np.stack([rows, columns], axis=1)
+    model: Any = clone(predictor)
+    model.set_params(unseen="bias").fit(pairs[rest], values[rest], progress=progress)
+    seen = np.isin(rows[test], rows[rest]) & np.isin(columns[test], columns[rest])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that none is known
+        found = model.predict(pairs[test])
+    biases = dataclasses.replace(model.model_, kept=0.0).at(*model.codes(pairs[test]))
+    mean = np.full(held, values[rest].mean())
+
+    def error(guess: np.ndarray) -> float:
+        return root_mean_square(guess - values[test])
+
+    return RatingErrors(
+        mean=error(mean),
+        biases=error(biases),
+        predictor=error(found),
+        kept=model.kept_,
+        test_size=held,
+        train_size=len(rest),
+        unseen=int((~seen).sum()),
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.impute import MissingIndicator
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import Tags
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
 from .._numpy_errors import usual_errors
@@ -13,7 +13,7 @@ from .._validation import check_integer, check_number
 from ..training._progress import Report, reporter
 from ._columns import Columns
 from ._factor_analysis import FactorModel, search, start
-from ._validation import check_flag, check_no_times, check_unmasked
+from ._validation import check_flag, check_no_times, check_unmasked, seed_of
 
 SPLITS = 5
 ENOUGH = 1000
@@ -126,6 +126,7 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
             is out of its range.
         """
         self.check()
+        self._seed = seed_of(self.random_state)
         matrix = self._matrix(X, reset=True)
         seen = ~np.isnan(matrix)
         if seen.sum() < 2:
@@ -202,11 +203,6 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
         check_number("validation_fraction", self.validation_fraction, 0, exclusive=True, maximum=0.5)
         for name in ("clip", "keep_empty_features", "add_indicator"):
             check_flag(name, getattr(self, name))
-        try:
-            check_random_state(self.random_state)
-        except ValueError as error:
-            found = repr(self.random_state)
-            raise ValueError(f"random_state: expected a seed, a RandomState or None, found {found}") from error
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -214,7 +210,7 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
         return tags
 
     def _fit(self, table: np.ndarray, seen: np.ndarray, report: Report) -> None:
-        draws = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
+        draws = np.random.default_rng(self._seed)
         seen = seen & (self._columns.unit > 0)
         columns, varied = table.shape[1], int((self._columns.unit > 0).sum())
         rank = max(0, min(self.rank, len(table) - 1, varied - 1))
