@@ -130,7 +130,7 @@ def sparse_completion() -> problems.MatrixCompletion:
     return B.MatrixCompletion((600, 500), flat // 500, flat % 500, rng.normal(size=40))
 
 
-_cube, _probed = np.random.default_rng(2).normal(size=(4, 3, 2)), np.random.default_rng(3).normal(size=(5, 4, 3, 2))
+_cube, _probed = np.random.default_rng(12).normal(size=(4, 3, 2)), np.random.default_rng(13).normal(size=(5, 4, 3, 2))
 _places = np.array([3, 0, 0, 2, 1, 0]), np.array([1, 0, 2, 2, 1, 0]), np.array([0, 1, 0, 0, 1, 0])
 
 

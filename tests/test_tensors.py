@@ -316,6 +316,27 @@ def test_the_flow_from_near_zero_finds_the_tensor_of_rank_one():
     assert run["matricization_ranks"][-1].tolist() == [1, 1, 1]
 
 
+def test_from_an_unbalanced_start_many_components_grow():
+    """The same w(0), near zero; what is not near zero are the vectors."""
+    ends = {}
+    for kind in ("balanced", "unbalanced"):
+        phi = P.CPTensor(SHAPE, 20, kind)
+        run = ut.train(
+            rank_one(),
+            phi,
+            ut.dynamics.GradientFlow(),
+            key=0,
+            scale=phi.scale_of(1e-3),
+            probes=[M.ComponentNorms(), M.ReconstructionError(relative=True)],
+            stop=ut.Stop(loss=1e-7),
+        )
+        ends[kind] = np.count_nonzero(run["component_norms"][-1] > 0.05), run["relative_reconstruction_error"][-1]
+    assert ends["balanced"][0] == 1
+    assert ends["balanced"][1] < 0.05
+    assert ends["unbalanced"][0] > 5
+    assert ends["unbalanced"][1] > 5 * ends["balanced"][1]
+
+
 def test_gradient_flow_conserves_differences_of_squared_norms():
     """Of every component; to the tolerance of the solver, by descent to the order of the rate."""
     phi, problem = P.CPTensor(SHAPE, 4), rank_one()
