@@ -7,5 +7,11 @@ chapter = Chapter(
     id="penalties",
     title="Explicit and implicit together",
     sentence="A penalty that is the same at every scale leaves it to optimizer and start whether it helps.",
-    studies=studies_of(__name__, "ratio-penalty-and-the-start"),
+    studies=studies_of(
+        __name__,
+        "ratio-penalty-and-the-start",
+        "depth-and-the-penalty",
+        "adam-and-the-first-gradient",
+        "optimizers-and-depth",
+    ),
 )
