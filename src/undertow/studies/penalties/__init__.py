@@ -13,5 +13,6 @@ chapter = Chapter(
         "depth-and-the-penalty",
         "adam-and-the-first-gradient",
         "optimizers-and-depth",
+        "other-penalties",
     ),
 )

@@ -196,8 +196,10 @@ for name, rate in rates.items():
                        ut.dynamics.GradientDescent(ut.optimizers.make("adam", rate)), key=key, scale=2e-4,
                        penalty=ut.penalties.NuclearFrobeniusRatio(1e-3), stop=ut.Stop(loss=None, steps=9000),
                        probes=[ut.probes.TestError()])
-        errors.append(round(float(np.sqrt(run["test_error"][-1])), 2))
-    print(name, *errors)
+        errors.append(np.sqrt(run["test_error"][-1]))
+    print(f"{name}: {np.sum(np.array(errors) > 1)} of 3 escape, least error {min(errors):.2f}")
+# at once: 1 of 3 escape, least error 0.00
+# warmed up: 0 of 3 escape, least error 0.00
 """
 
 study = Study(

@@ -199,11 +199,15 @@ truth = ut.datasets.low_rank_matrix(0, (20, 20), rank=2)
 rows, columns = ut.datasets.observe(1, (20, 20), 220)
 problem = ut.problems.MatrixCompletion((20, 20), rows, columns, truth[rows, columns], truth=truth)
 phi = ut.parameterizations.Identity((20, 20))
-for name, rate in {"gd": 1.0, "adam": 0.01, "rmsprop": 0.003, "sign": 0.001}.items():
+for name, rate in {"gd": 1.0, "adam": 0.005, "rmsprop": 0.003, "sign": 0.001}.items():
     descent = ut.dynamics.GradientDescent(ut.optimizers.make(name, rate))
     run = ut.train(problem, phi, descent, key=2, scale=2e-4, penalty=ut.penalties.NuclearFrobeniusRatio(0.01),
-                   stop=ut.Stop(loss=None, steps=5000), probes=[ut.probes.TestError(), ut.probes.EffectiveRank()])
+                   stop=ut.Stop(loss=None, steps=8000), probes=[ut.probes.TestError(), ut.probes.EffectiveRank()])
     print(f"{name}: error {run['test_error'][-1] ** 0.5:.2f}, effective rank {run['effective_rank'][-1]:.1f}")
+# gd: error 0.42, effective rank 4.4
+# adam: error 0.00, effective rank 2.0
+# rmsprop: error 0.00, effective rank 2.0
+# sign: error 0.00, effective rank 2.0
 """
 
 study = Study(
