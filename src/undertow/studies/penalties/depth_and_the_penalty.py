@@ -33,7 +33,7 @@ BAND = 0.02
 
 def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None]) -> xr.Dataset:
     size, rank, entries = SIZES[budget]
-    rates = dict(zip((ADAM, DESCENT), RATES[budget], strict=True))
+    rates: dict[str, float] = dict(zip((ADAM, DESCENT), RATES[budget], strict=True))
     draws = [completion(jax.random.fold_in(key, i), size, rank, entries) for i in range(DRAWS[budget])]
     samples = np.unique(np.concatenate([[1], np.linspace(0, STEPS[budget], 41)[1:].astype(int)]))
 
@@ -108,8 +108,8 @@ def _median(data: xr.Dataset, optimizer: str, weight: float) -> xr.DataArray:
 
 def _rank_off(data: xr.Dataset) -> float:
     """The largest distance over depths between the median effective rank and that of the truth, in units of it."""
-    off = _end(data, ADAM, LIGHT, "effective_rank") / data["effective_rank_of_truth"]
-    return float(np.abs(off.median("draw", skipna=False) - 1).max(skipna=False))
+    share = _end(data, ADAM, LIGHT, "effective_rank") / data["effective_rank_of_truth"]
+    return float(np.abs(share.median("draw", skipna=False).values - 1).max())
 
 
 def _plot(data: xr.Dataset) -> dict[str, Figure]:
