@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from undertow import cli, estimators
-from undertow.estimators import StoppingPoint
+from undertow import cli
 
 Output = pytest.CaptureFixture[str]
 
@@ -59,14 +58,3 @@ def one_line(capsys: Output) -> str:
     assert err.endswith("\n")
     assert "Traceback" not in err
     return err
-
-
-def leave_out_descent(patch: pytest.MonkeyPatch) -> None:
-    """Row and column effects only, where the fit is not the point: nothing is compiled."""
-    complete = estimators.complete
-
-    def effects_only(*arguments: Any, **options: Any) -> estimators.Completion:
-        return complete(*arguments, **{**options, "stopping_point": StoppingPoint(1.0, 0)})
-
-    patch.setattr(estimators, "complete", effects_only)
-    patch.setattr("undertow.estimators._hold_out.complete", effects_only)

@@ -91,6 +91,8 @@ PARAMETERIZATIONS = [
     Case("LinearConvolution-2", P.LinearConvolution(4, 2), -TALL[:, 0]),  # negative at frequencies without a phase
     Case("LinearConvolution-3-balanced", P.LinearConvolution(3, 3, "balanced"), SIGNED),
     Case("LinearConvolution-2-identity", P.LinearConvolution(3, 2, "identity"), SIGNED),
+    Case("Biased", P.Biased(P.DeepMatrix((4, 3), 2)), TALL),
+    Case("Biased-identity", P.Biased(P.Identity((4, 3))), TALL),
     Case("Function", P.Function(jax.nn.softplus, _softplus_init)),
 ]
 

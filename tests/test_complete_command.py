@@ -16,7 +16,6 @@ from complete_command import (
     Output,
     check_complete,
     delimited,
-    leave_out_descent,
     one_line,
     rows_of,
     undertow,
@@ -25,12 +24,7 @@ from table_files import parquet, write
 
 from undertow import estimators
 from undertow.cli import _complete
-from undertow.estimators import HeldOutErrors
-
-
-@pytest.fixture
-def no_descent(monkeypatch: pytest.MonkeyPatch) -> None:
-    leave_out_descent(monkeypatch)
+from undertow.estimators import RatingErrors
 
 
 @pytest.fixture
@@ -51,7 +45,7 @@ def test_ratings_end_to_end(folder: Path, capsys: Output) -> None:
     assert "ratings.csv: ratings, delimiter ',', header, user / item / rating" in out
     assert "8 entries of 4 x 3 (66.67%)" in out
     assert "error on 1 held-out entries" in out
-    for name in ("mean", "user + item biases", "early-stopped descent"):
+    for name in ("mean", "user + item biases", "average of factorizations"):
         assert name in out
     assert "wrote ratings-completed.csv" in out
     # What is held out, and what begins, depends on the seed alone.
@@ -59,7 +53,6 @@ def test_ratings_end_to_end(folder: Path, capsys: Output) -> None:
     assert (folder / "again.csv").read_bytes() == (folder / "ratings-completed.csv").read_bytes()
 
 
-@pytest.mark.usefixtures("no_descent")
 @pytest.mark.parametrize("output", ["o.csv", "o.tsv", "o.csv.gz", "o.tsv.gz", "o.parquet", "O.CSV"])
 @pytest.mark.parametrize("source", ["csv", "tsv", "parquet", "no-header", "gz"])
 def test_formats(folder: Path, source: str, output: str) -> None:
@@ -78,7 +71,6 @@ def test_formats(folder: Path, source: str, output: str) -> None:
         check_complete(rows_of(folder / output, "\t" if "tsv" in output else ","))
 
 
-@pytest.mark.usefixtures("no_descent")
 def test_columns_by_option(folder: Path) -> None:
     rows = "".join(f'{k};{r};"{i}";{u}\n' for k, (u, i, r) in enumerate(RATINGS))
     path = write(folder, "n;how good;what;who\n" + rows)
@@ -91,7 +83,6 @@ def test_columns_by_option(folder: Path) -> None:
     check_complete(rows_of(folder / "c.csv"))
 
 
-@pytest.mark.usefixtures("no_descent")
 def test_pairs(folder: Path) -> None:
     rows = "".join(f'{r},"{i}",{u}\n' for u, i, r in RATINGS)
     table = write(folder, "stars,film,who\n" + rows)
@@ -117,7 +108,6 @@ def test_pairs(folder: Path) -> None:
     np.testing.assert_allclose(predicted, expected, rtol=0, atol=0.5e-4)  # four decimals
 
 
-@pytest.mark.usefixtures("no_descent")
 def test_json_is_all_of_the_output(folder: Path, capsys: Output) -> None:
     path = write(folder, delimited(RATINGS))
     assert undertow("complete", path, "--json", "-o", "o.csv", "--test-fraction", 0.25) == 0
@@ -127,10 +117,9 @@ def test_json_is_all_of_the_output(folder: Path, capsys: Output) -> None:
     assert found["test_size"] == 2
     assert found["train_size"] == 6
     assert found["output"] == "o.csv"
-    assert found.keys() == {*HeldOutErrors.__dataclass_fields__, "output", "seconds"}
+    assert found.keys() == {*RatingErrors.__dataclass_fields__, "output", "seconds"}
 
 
-@pytest.mark.usefixtures("no_descent")
 @pytest.mark.parametrize("factor", [1e-9, 1e-120, 1e90])
 def test_predictions_are_rounded_by_their_unit(folder: Path, factor: float, capsys: Output) -> None:
     """Four decimals tell ratings from 1 to 5 apart, but none of a billionth of these."""
@@ -140,7 +129,7 @@ def test_predictions_are_rounded_by_their_unit(folder: Path, factor: float, caps
     ratings = [[float(row["rating"]) for row in rows_of(folder / name)] for name in ("a.csv", "b.csv")]
     np.testing.assert_allclose(np.array(ratings[1]) / factor, ratings[0], rtol=0, atol=1e-4)
     plain, small = map(json.loads, capsys.readouterr().out.splitlines())
-    assert small["effects"] == pytest.approx(factor * plain["effects"])
+    assert small["biases"] == pytest.approx(factor * plain["biases"])
     # Errors are shown with digits that say something.
     assert undertow("complete", scaled, "-o", "c.csv") == 0
     assert f"{small['effects']:.3e}" in capsys.readouterr().out
@@ -151,7 +140,6 @@ def test_clipping_is_for_ratings() -> None:
     assert not _complete._model(False).clip
 
 
-@pytest.mark.usefixtures("no_descent")
 def test_clip_can_be_chosen(folder: Path) -> None:
     # Two users and two items far from the rest: where they meet, the effects lead beyond what was seen.
     high, low = {0, 1}, {28, 29}
@@ -172,11 +160,12 @@ def test_clip_can_be_chosen(folder: Path) -> None:
 # Matrices ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("no_descent")
 def test_matrix_with_labels(folder: Path, capsys: Output) -> None:
     path = write(folder, LABELLED)
     assert undertow("complete", path) == 0
-    assert "row + column effects" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "in column deviations: column means" in told
+    assert "of its mean" in told
     read = list(csv.reader((folder / "table-completed.csv").read_text().splitlines()))
     given = list(csv.reader(LABELLED.splitlines()))
     assert read[0] == given[0]
@@ -184,6 +173,24 @@ def test_matrix_with_labels(folder: Path, capsys: Output) -> None:
     for row, before in zip(read[1:], given[1:], strict=True):
         assert all(cell != "" and (was in ("", cell) or float(was) == float(cell))
                    for cell, was in zip(row[1:], before[1:], strict=True))  # fmt: skip
+
+
+def test_options_of_the_other_kind_are_refused(folder: Path, capsys: Output) -> None:
+    path = write(folder, LABELLED)
+    assert undertow("complete", path, "--depth", 3) == 2
+    assert "--depth: expected a table of ratings, found a matrix" in capsys.readouterr().err
+    ratings = write(folder, delimited([(f"u{i}", f"x{j}", 1.0 + i) for i in range(4) for j in range(4)]))
+    assert undertow("complete", ratings, "--rank", 3) == 2
+    assert "--rank: expected a matrix, found a table of ratings" in capsys.readouterr().err
+
+
+def test_errors_by_column_in_json(folder: Path, capsys: Output) -> None:
+    path = write(folder, LABELLED)
+    assert undertow("complete", path, "--json", "--rank", 2) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["columns"]) == len(found["means"]) == len(found["counts"]) == 5
+    assert sum(found["counts"]) == found["test_size"]
+    assert [value is None for value in found["columns"]] == [count == 0 for count in found["counts"]]
 
 
 def test_npy_end_to_end(folder: Path) -> None:
@@ -203,7 +210,6 @@ def test_npy_end_to_end(folder: Path) -> None:
 # Where it goes ----------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("no_descent")
 @pytest.mark.parametrize(
     ("name", "output"),
     [
@@ -234,7 +240,6 @@ def test_default_output_is_in_the_current_folder(
     assert [path.name for path in source.iterdir()] == [name]
 
 
-@pytest.mark.usefixtures("no_descent")
 def test_files_are_not_overwritten_unasked(folder: Path, capsys: Output) -> None:
     path = write(folder, delimited(RATINGS))
     pairs = write(folder, "u1,7\n", "pairs.csv")
@@ -257,13 +262,12 @@ def test_files_are_not_overwritten_unasked(folder: Path, capsys: Output) -> None
     assert "table-completed.csv exists" in one_line(capsys)
 
 
-@pytest.mark.usefixtures("no_descent")
 def test_long_tables_on_request(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
     monkeypatch.setattr(_complete, "MOST_ROWS", 11)
     path = write(folder, delimited(RATINGS))
     assert undertow("complete", path) == 0  # the errors are worth having
     out, err = capsys.readouterr()
-    assert "early-stopped descent" in out
+    assert "average of factorizations" in out
     assert "wrote" not in out
     assert "not written: the completed table would have 12 rows; ask for it with --all" in err
     assert undertow("complete", path, "--json") == 0

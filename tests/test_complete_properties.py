@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from complete_command import leave_out_descent
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -29,14 +28,6 @@ ROWS = st.lists(
 NAMED_ROWS = st.tuples(st.lists(IDS, min_size=3, max_size=3), st.lists(IDS, min_size=3, max_size=3), ROWS).map(
     lambda t: [(t[0]["abc".index(u)], t[1]["xyz".index(i)], r) for u, i, r in t[2]]
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_descent():
-    """Row and column effects only: the files are the point, and every shape would compile anew."""
-    with pytest.MonkeyPatch.context() as patch:
-        leave_out_descent(patch)
-        yield
 
 
 def run(folder: Path, name: str, content: bytes, *options: str) -> tuple[int, str]:

@@ -18,7 +18,6 @@ from complete_command import (
     Output,
     check_complete,
     delimited,
-    leave_out_descent,
     one_line,
     rows_of,
     undertow,
@@ -26,11 +25,6 @@ from complete_command import (
 from table_files import write
 
 from undertow import estimators
-
-
-@pytest.fixture
-def no_descent(monkeypatch: pytest.MonkeyPatch) -> None:
-    leave_out_descent(monkeypatch)
 
 
 @pytest.fixture
@@ -89,7 +83,7 @@ BAD_TABLES = {
 def test_wrong_usage(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output, name: str, content, options, message: str
 ) -> None:
-    monkeypatch.setattr(estimators, "held_out_errors", never)  # all is checked before any work
+    monkeypatch.setattr(estimators, "rating_errors", never)  # all is checked before any work
     write(folder, content, name)
     assert undertow("complete", name, *options) == 2
     assert message in one_line(capsys)
@@ -113,7 +107,6 @@ def test_wrong_tables_that_are_no_text(folder: Path, capsys: Output) -> None:
     assert [path.name for path in folder.iterdir()] == ["pickled.npy"]
 
 
-@pytest.mark.usefixtures("no_descent")
 def test_failures_of_writing(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
@@ -160,12 +153,12 @@ def test_a_process_prints_json_and_nothing_else(folder: Path) -> None:
 # Says when the fit is under way, so that the test need not guess.
 ANNOUNCED = """
 import sys
-from undertow.training import _run
-advance = _run.Run.advance
-def announced(self, limit):
-    advance(self, limit)
-    print("descending", flush=True)
-_run.Run.advance = announced
+from undertow.estimators import _variational
+updated = _variational.updated
+def announced(*arguments):
+    print("fitting", flush=True)
+    return updated(*arguments)
+_variational.updated = announced
 from undertow.cli import main
 main()
 """
@@ -187,7 +180,7 @@ def test_interruption_leaves_nothing_behind(folder: Path, force: bool) -> None:
         assert process.stdout is not None
         try:
             for line in process.stdout:
-                if "descending" in line:
+                if "fitting" in line:
                     break
             process.send_signal(signal.SIGINT)
             began = time.monotonic()

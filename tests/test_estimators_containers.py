@@ -3,7 +3,6 @@
 import jax
 import numpy as np
 import pytest
-from completion_tables import effects_only
 from scipy.sparse import csc_array, csr_array
 from sklearn.compose import ColumnTransformer
 
@@ -11,8 +10,6 @@ from undertow.estimators import (
     LowRankImputer,
     RatingPredictor,
     SparseRegressor,
-    _imputer,
-    _ratings,
     complete,
     fit_effects,
 )
@@ -22,12 +19,6 @@ from undertow.estimators._standardized import Standardized
 pandas = pytest.importorskip("pandas")
 LARGE = 76561197960265728 + np.arange(6)
 QUICK = {"cv": 3, "repeats": 1, "scales": 1e-6}
-
-
-@pytest.fixture(autouse=True)
-def no_descent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_imputer, "complete", effects_only)
-    monkeypatch.setattr(_ratings, "complete", effects_only)
 
 
 def draw(rows: int = 60, columns: int = 6) -> tuple[np.ndarray, np.ndarray]:

@@ -11,18 +11,19 @@ import numpy as np
 
 from undertow import plotting
 from undertow.datasets import load_photograph
-from undertow.estimators import LowRankImputer, fit_effects
+from undertow.estimators import Settings, complete, fit_effects
 
 truth = load_photograph("china", (120, 180))
 seen = np.random.default_rng(0).random(truth.shape) < 0.3
 given = np.where(seen, truth, np.nan)
 
 # %%
-# As any transformer of scikit-learn. Beside it, what row and column effects alone give.
+# Row and column effects first, then a factorization of what they leave. Beside it, what the effects alone give.
 
-imputer = LowRankImputer(clip=True)
-completed = imputer.fit_transform(given)
-effects = fit_effects(*np.nonzero(seen), truth[seen], truth.shape, imputer.ridge).at(*np.nonzero(~seen))
+i, j = np.nonzero(seen)
+completion = complete(i, j, truth[seen], truth.shape, Settings(ridge=0.1))
+completed = np.where(seen, truth, completion.block(slice(None)))
+effects = fit_effects(i, j, truth[seen], truth.shape, ridge=0.1).at(*np.nonzero(~seen))
 
 
 def decibels(guess):
@@ -32,7 +33,7 @@ def decibels(guess):
 
 print(f"mean gray:               {decibels(truth[seen].mean()):.1f} dB")
 print(f"row and column effects:  {decibels(effects):.1f} dB")
-print(f"early-stopped descent:   {decibels(completed[~seen]):.1f} dB, {imputer.n_iter_} steps")
+print(f"early-stopped descent:   {decibels(completed[~seen]):.1f} dB, {completion.n_iter} steps")
 
 # %%
 gray = mpl.colormaps["gray"].with_extremes(bad=plotting.color_of("optimum"))

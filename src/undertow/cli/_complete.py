@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from undertow.cli._column_table import table_of_columns
 from undertow.cli._errors import usage_errors
 
 if TYPE_CHECKING:
     from undertow.datasets import Matrix, Ratings
-    from undertow.estimators import Completion, HeldOutErrors
+    from undertow.estimators import ColumnErrors, RatingErrors
+    from undertow.estimators._rating_model import RatingModel
 
 MOST_ROWS = 10_000_000
 """A larger table is written on request only."""
@@ -63,11 +65,10 @@ def complete(
         bool, typer.Option("--all", help="Write the table even if it has more than ten million rows.")
     ] = False,
     test_fraction: Annotated[float, typer.Option(help="Share of the entries that are held out to measure.")] = 0.1,
-    depth: Annotated[int, typer.Option(min=2, help="Factors of the product.")] = 2,
-    width: Annotated[int, typer.Option(min=1, help="Inner dimension of the factors, at most.")] = 200,
+    rank: Annotated[int | None, typer.Option(min=1, help="Factors, at most: 10 for ratings, 20 for a matrix.")] = None,
     max_iter: Annotated[
-        int, typer.Option(min=1, max=1_000_000, help="Most steps of the search for the stopping time.")
-    ] = 2000,
+        int | None, typer.Option(min=1, max=1_000_000, help="Most iterations: 15 for ratings, 500 for a matrix.")
+    ] = None,
     clip: Annotated[
         bool | None,
         typer.Option(
@@ -79,17 +80,18 @@ def complete(
     force: Annotated[bool, typer.Option(help="Replace the output file if it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> int:
-    """Complete a table by early-stopped gradient descent, without a penalty.
+    """Complete a table: ratings by an average over factorizations, a matrix by factor analysis.
 
-    Part of the entries is held out; the errors on them are printed beside those of the mean and of the baseline of user
-    and item (row and column) effects. Then all entries are fitted, and the completed table is written.
+    Part of the entries is held out; the errors on them are printed: for ratings beside those of the mean and of user
+    and item biases, for a matrix by column, in the units of the column, beside those of its mean. Then all entries are
+    fitted, and the completed table is written.
     """
     began = time.perf_counter()
     with _in_one_line():
         from undertow import datasets
-        from undertow.estimators import complete as complete_entries
-        from undertow.estimators import held_out_errors
+        from undertow.estimators import column_errors, rating_errors
         from undertow.estimators._completion import check_size
+        from undertow.estimators._rating_model import fit_ratings
 
         _check_fraction(test_fraction)
         data = datasets.read_table(
@@ -106,10 +108,8 @@ def complete(
         is_ratings = isinstance(data, datasets.Ratings)
         asked = None if pairs is None else _asked(pairs, data)
         target = _target(output, table, pairs, is_ratings, force)
-        model = _model(is_ratings, depth=depth, width=width, max_iter=max_iter, random_state=seed)
-        if clip is not None:
-            model.set_params(clip=clip)
-        settings = model.settings()
+        options = {"rank": rank, "max_iter": max_iter, "clip": clip}
+        model = _model(is_ratings, random_state=seed, **options)
         shape, i, j, values = _entries(data)
         too_long = is_ratings and asked is None and shape[0] * shape[1] > MOST_ROWS and not everything
         refusal = (
@@ -127,28 +127,23 @@ def complete(
     )
     if asked is not None and asked.unknown:
         _warn_of_unknown(asked)
-    options: dict[str, Any] = {"clip": model.clip}
     with _in_one_line(), _progress() as progress:
-        errors = held_out_errors(
-            i,
-            j,
-            values,
-            shape,
-            settings,
-            test_fraction=test_fraction,
-            seed=seed,
-            progress=progress,
-            **options,
-        )
-    _say(as_json, _table_of(errors, is_ratings))
+        held = {"test_fraction": test_fraction, "seed": seed, "progress": progress}
+        if isinstance(data, datasets.Matrix):
+            errors: Any = column_errors(model, data.values, **held)
+        else:
+            errors = rating_errors(model, i, j, values, **held)
+    _say(as_json, table_of_columns(errors, data.column_labels) if not is_ratings else _table_of(errors))
     if too_long:
         sys.stderr.write(f"undertow: not written: {refusal}\n")
         target = None
     else:
         with _in_one_line(), _progress() as progress:
-            # The stopping point is known: it was chosen without the entries that were held out.
-            options |= {"stopping_point": errors.stopping_point, "progress": progress}
-            _write(target, data, complete_entries(i, j, values, shape, settings, **options), asked)
+            if isinstance(data, datasets.Matrix):
+                datasets.write_matrix(target, data, model.fit_transform(data.values, progress=progress))
+            else:
+                found = fit_ratings(i, j, values, shape, model.settings(), clip=model.clip, report=progress)
+                _write(target, data, found, asked)
     seconds = time.perf_counter() - began
     if as_json:
         typer.echo(json.dumps({**_as_dict(errors), "output": target and str(target), "seconds": round(seconds, 2)}))
@@ -244,7 +239,9 @@ def _target(output: Path | None, table: Path, pairs: Path | None, is_ratings: bo
 def _model(is_ratings: bool, **options: Any) -> Any:
     from undertow.estimators import LowRankImputer, RatingPredictor
 
-    return RatingPredictor(**options) if is_ratings else LowRankImputer(**options)
+    options = {name: value for name, value in options.items() if value is not None}
+    # An empty column stays where it is in the file.
+    return RatingPredictor(**options) if is_ratings else LowRankImputer(**options, keep_empty_features=True)
 
 
 def _entries(data: "Ratings | Matrix") -> tuple[tuple[int, int], Any, Any, Any]:
@@ -258,17 +255,11 @@ def _entries(data: "Ratings | Matrix") -> tuple[tuple[int, int], Any, Any, Any]:
     return data.values.shape, i, j, data.values[i, j]
 
 
-def _write(target: Path, data: "Ratings | Matrix", found: "Completion", asked: _Asked | None) -> None:
+def _write(target: Path, data: "Ratings", found: "RatingModel", asked: _Asked | None) -> None:
     import numpy as np
 
     from undertow import datasets
 
-    if isinstance(data, datasets.Matrix):
-        holes = np.nonzero(np.isnan(data.values))
-        completed = data.values.copy()
-        completed[holes] = found.at(*holes)
-        datasets.write_matrix(target, data, completed)
-        return
     digits = _digits(float(np.ptp(data.ratings)))
     if asked is None:
         datasets.write_completed_ratings(target, data, lambda users: np.round(found.block(users), digits))
@@ -306,20 +297,24 @@ def _say(quiet: bool, text: str) -> None:
         typer.echo(text)
 
 
-def _as_dict(errors: "HeldOutErrors") -> dict[str, Any]:
+def _as_dict(errors: "RatingErrors | ColumnErrors") -> dict[str, Any]:
     from dataclasses import asdict
 
-    return asdict(errors)
+    def plain(value: Any) -> Any:
+        if hasattr(value, "tolist"):
+            return [plain(item) for item in value.tolist()]
+        return None if isinstance(value, float) and math.isnan(value) else value  # JSON has no NaN
+
+    return {name: plain(value) for name, value in asdict(errors).items()}
 
 
-def _table_of(errors: "HeldOutErrors", is_ratings: bool) -> str:
-    effects = "user + item biases" if is_ratings else "row + column effects"
+def _table_of(errors: "RatingErrors") -> str:
     form = ".4f" if 0.01 <= errors.mean < 1e5 else ".3e"
     lines = [
         f"error on {errors.test_size:,} held-out entries (root mean square; all fitted on {errors.train_size:,}):",
-        f"  {'mean':<24}{errors.mean:{form}}",
-        f"  {effects:<24}{errors.effects:{form}}",
-        f"  {'early-stopped descent':<24}{errors.completion:{form}}   ({errors.n_iter} steps)",
+        f"  {'mean':<27}{errors.mean:{form}}",
+        f"  {'user + item biases':<27}{errors.biases:{form}}",
+        f"  {'average of factorizations':<27}{errors.predictor:{form}}",
     ]
     if errors.unseen:
         lines.append(f"  of these, {errors.unseen:,} have a row or column that was not fitted")

@@ -7,24 +7,32 @@ from ._completion import Settings as Settings
 from ._completion import StoppingPoint as StoppingPoint
 from ._completion import complete as complete
 from ._completion import fit_effects as fit_effects
+from ._hold_out import ColumnErrors as ColumnErrors
 from ._hold_out import HeldOutErrors as HeldOutErrors
+from ._hold_out import RatingErrors as RatingErrors
+from ._hold_out import column_errors as column_errors
 from ._hold_out import held_out_errors as held_out_errors
+from ._hold_out import rating_errors as rating_errors
 from ._imputer import LowRankImputer as LowRankImputer
 from ._ratings import RatingPredictor as RatingPredictor
 from ._sparse_regressor import SparseRegressor as SparseRegressor
 
 __all__ = [
+    "ColumnErrors",
     "Completion",
     "Effects",
     "HeldOutErrors",
     "LowRankImputer",
+    "RatingErrors",
     "RatingPredictor",
     "Settings",
     "SparseRegressor",
     "StoppingPoint",
+    "column_errors",
     "complete",
     "fit_effects",
     "held_out_errors",
+    "rating_errors",
 ]
 
 __dir__ = _public_names(__name__)

@@ -3,137 +3,257 @@
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.impute import MissingIndicator
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
 from .._numpy_errors import usual_errors
-from ..training._progress import Report
-from ._completion import Completion, Settings, complete
-from ._validation import check_no_times, check_settings, check_unmasked
+from .._validation import check_integer, check_number
+from ..training._progress import Report, reporter
+from ._columns import Columns
+from ._factor_analysis import FactorModel, search, start
+from ._validation import check_flag, check_no_times, check_unmasked, seed_of
+
+SPLITS = 5
+ENOUGH = 1000
+"""Held-out entries, beyond which no further split is made."""
 
 
-class LowRankImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    """Fill the holes of a numeric matrix by early-stopped gradient descent on a deep factorization.
+class LowRankImputer(TransformerMixin, BaseEstimator):
+    r"""Fill the holes of a table of measurements: rows are samples, columns are features in any units.
 
-    As ``RatingPredictor``, for a matrix with NaN, or NumPy's mask, on its holes: row and column effects first, then a
-    factorization from small initialization whose bias towards low rank is the only regularizer, stopped by held-out
-    entries. It fits the one matrix that it is given: ``fit_transform`` is the way to use it.
+    .. math:: x_i = \mu + V f_i + \varepsilon_i, \quad f_i \sim N(0, I_r), \quad \varepsilon_{ij} \sim N(0, \psi_j)
+
+    Every column is taken in units of its own mean and standard deviation. The loadings V are fitted to the observed
+    entries by expectation-maximization from small initialization, in which factors come up one after another, and
+    stopped early: by the error on held-out entries, which also decides how much of the difference from the column means
+    is kept. Where nothing is gained, holes are filled with the column means. A hole is filled with its expectation
+    given the observed entries of its row, so that rows that were not fitted can be filled too.
 
     Parameters
     ----------
-    depth, width, scale, speed, ridge, validation_fraction, patience, max_iter, clip, random_state, verbose
-        As in ``RatingPredictor``. Two defaults differ, because entries of a matrix are measurements rather than
-        opinions: ``ridge`` is small, and predictions are not clipped.
+    rank : int
+        Most factors; at most one less than there are rows or columns.
+    validation_fraction : float
+        Share of the observed entries that are held out in each of up to five splits (one, where it is large enough).
+    patience : int
+        Iterations without a lower validation error before the search for the stopping time ends.
+    max_iter : int
+        Most iterations.
+    clip : bool
+        Whether what is filled in is kept within the observed range of its column.
+    keep_empty_features : bool
+        Whether a column without any observed entry is kept, filled with 0, as in scikit-learn; else it is left out.
+    add_indicator : bool
+        Whether columns that mark the holes are appended, as in scikit-learn.
+    random_state : int, RandomState or None
+        Of the initialization and the splits.
+    verbose : bool
+        Whether to show progress (on a terminal or in a notebook).
 
     Attributes
     ----------
-    completed_ : ndarray
-        The matrix that was fitted, with its holes filled; observed entries as they were.
+    mean_ : ndarray of shape (p,)
+        The mean of each column, in its units; NaN where nothing was observed.
+    components_ : ndarray of shape (r, p)
+        The loadings: a change of one standard deviation of a factor, in the units of the columns.
+    noise_variance_ : ndarray of shape (p,)
+        What the factors leave.
+    shrinkage_ : float
+        The share of the difference from the column means that is kept, from 0 to 1.
     n_iter_ : int
-        Steps of the final fit.
-    validation_path_ : ndarray of shape (n, 3)
-        Step, training error and validation error along the search.
+        Iterations of the final fit; 0 where it does not pay.
+    validation_path_ : ndarray
+        Mean square error on held-out entries of the first split, before and after each iteration, in units of the
+        columns' variances.
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
+
+    Notes
+    -----
+    Time is that of rows x columns x rank^2 for an iteration. For a matrix whose rows and columns are alike, as ratings
+    or a picture, ``complete`` fits both sides by descent.
+
+    References
+    ----------
+    Rubin, Thayer. EM algorithms for ML factor analysis. Psychometrika 1982.
+    Ilin, Raiko. Practical approaches to principal component analysis in the presence of missing values. JMLR 2010.
 
     Examples
     --------
     >>> import numpy as np
-    >>> X = np.outer([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0])
-    >>> X[0, 0] = np.nan
-    >>> bool(np.isfinite(LowRankImputer().fit_transform(X)).all())
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.outer(rng.normal(size=50), [1.0, 200.0, 0.03]) + [7.0, 0.0, 1.0]
+    >>> Y = X.copy()
+    >>> Y[0, 0] = Y[3, 2] = np.nan
+    >>> filled, std = LowRankImputer(random_state=0).fit_transform(Y, return_std=True)
+    >>> bool(np.abs(filled - X).max() < 0.1)
     True
     """
 
     def __init__(
         self,
         *,
-        depth: int = 2,
-        width: int = 200,
-        scale: float = 1e-4,
-        speed: float = 0.2,
-        ridge: float = 0.1,
+        rank: int = 20,
         validation_fraction: float = 0.1,
-        patience: int = 25,
-        max_iter: int = 2000,
+        patience: int = 10,
+        max_iter: int = 500,
         clip: bool = False,
-        random_state: int = 0,
+        keep_empty_features: bool = False,
+        add_indicator: bool = False,
+        random_state: Any = 0,
         verbose: bool = False,
     ):
-        self.depth = depth
-        self.width = width
-        self.scale = scale
-        self.speed = speed
-        self.ridge = ridge
+        self.rank = rank
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.max_iter = max_iter
         self.clip = clip
+        self.keep_empty_features = keep_empty_features
+        self.add_indicator = add_indicator
         self.random_state = random_state
         self.verbose = verbose
 
-    def settings(self) -> Settings:
-        """The parameters of the fit, checked.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If one is out of range; the message names it.
-        """
-        return check_settings(self)
-
+    @usual_errors
     def fit(self, X: Any, y: Any = None, *, progress: bool | Report | None = None) -> "LowRankImputer":
-        """Fit the observed entries of ``X`` (rows x columns, NaN in the holes).
+        """Fit the observed entries of ``X`` (rows x columns, NaN or NumPy's mask in the holes).
 
         Raises
         ------
         TypeError, ValueError
-            If ``X`` is no matrix of real numbers, has infinities, or fewer than two observed entries.
+            If ``X`` is no matrix of real numbers, has infinities, or fewer than two observed entries; if a parameter
+            is out of its range.
         """
-        self.fit_transform(X, y, progress=progress)
+        self.check()
+        self._seed = seed_of(self.random_state)
+        matrix = self._matrix(X, reset=True)
+        seen = ~np.isnan(matrix)
+        if seen.sum() < 2:
+            raise ValueError(f"X: expected at least 2 entries, one to fit and one to hold out, found {seen.sum()}")
+        self._columns = Columns(matrix, seen)
+        self._indicator = MissingIndicator(error_on_new=False).fit(matrix) if self.add_indicator else None
+        with reporter(self.verbose if progress is None else progress) as report:
+            self._fit(self._columns.standardized(matrix, seen), seen, report)
+        unit = self._columns.unit
+        self.mean_ = np.where(self._columns.empty, np.nan, self._columns.mean + unit * self._model.mean)
+        self.components_ = (self._model.loadings * unit[:, None]).T
+        self.noise_variance_ = self._model.noise * unit**2
         return self
 
-    @usual_errors
     def fit_transform(  # pyright: ignore[reportIncompatibleMethodOverride] - no parameters of fit but these
-        self, X: Any, y: Any = None, *, progress: bool | Report | None = None
-    ) -> np.ndarray:
-        """Fit ``X`` and return it with its holes filled; errors as for ``fit``."""
-        settings = self.settings()
-        matrix = self._matrix(X, reset=True)
-        i, j = np.nonzero(~np.isnan(matrix))
-        watch = self.verbose if progress is None else progress
-        found = complete(i, j, matrix[i, j], matrix.shape, settings, clip=self.clip, progress=watch)
-        self.completion_: Completion = found
-        filled = matrix.copy()
-        holes = np.nonzero(np.isnan(matrix))
-        filled[holes] = found.at(*holes)
-        self.completed_, self.n_iter_ = filled, found.n_iter
-        self.validation_path_ = found.validation_path
-        return filled.copy()
+        self, X: Any, y: Any = None, *, return_std: bool = False, progress: bool | Report | None = None
+    ) -> Any:
+        """Fit ``X`` and return it with its holes filled; errors as for ``fit``, returns as for ``transform``."""
+        return self.fit(X, y, progress=progress).transform(X, return_std=return_std)
 
     @usual_errors
-    def transform(self, X: Any) -> np.ndarray:
-        """The completed matrix, for the matrix that was fitted.
+    def transform(self, X: Any, *, return_std: bool = False) -> Any:
+        """Fill the holes of ``X``, whose rows need not be those that were fitted; observed entries stay as they are.
+
+        Parameters
+        ----------
+        X
+            With the columns that were fitted.
+        return_std
+            Whether to return standard deviations too.
+
+        Returns
+        -------
+        The filled matrix; with ``return_std`` a pair with the standard deviation of each entry, 0 where it was
+        observed: about 90% of the holes are within 1.645 of them.
 
         Raises
         ------
         NotFittedError
             Before ``fit``.
         TypeError, ValueError
-            If ``X`` is another matrix: completion knows nothing of rows that it has not seen.
+            If ``X`` has other columns, or is no matrix of real numbers.
         """
-        check_is_fitted(self, "completed_")
+        check_is_fitted(self, "mean_")
         matrix = self._matrix(X, reset=False)
-        same = matrix.shape == self.completed_.shape and np.array_equal(
-            np.where(np.isnan(matrix), self.completed_, matrix), self.completed_
-        )
-        if not same:
-            raise ValueError("X: expected the matrix that was fitted, found another; use fit_transform")
-        return self.completed_.copy()
+        seen = ~np.isnan(matrix)
+        columns = self._columns
+        means, variances = self._model.expected(columns.standardized(matrix, seen), seen & (columns.unit > 0))
+        found = columns.mean + columns.unit * self.shrinkage_ * means
+        if self.clip:
+            found = np.clip(found, columns.low, columns.high)
+        filled = np.where(seen, matrix, np.where(columns.empty, 0, found))
+        std = np.where(seen | columns.empty, 0, columns.unit * self._spread * np.sqrt(variances))
+        kept = np.ones(len(columns.unit), bool) if self.keep_empty_features else ~columns.empty
+        filled, std = filled[:, kept], std[:, kept]
+        if self._indicator is not None:
+            marks = np.asarray(self._indicator.transform(matrix), float)
+            filled, std = np.hstack([filled, marks]), np.hstack([std, np.zeros(marks.shape)])
+        return (filled, std) if return_std else filled
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the columns that ``transform`` returns."""
+        check_is_fitted(self, "mean_")
+        names = np.asarray(_check_feature_names_in(self, input_features))
+        kept = names if self.keep_empty_features else names[~self._columns.empty]
+        if self._indicator is None:
+            return kept
+        return np.concatenate([kept, np.asarray(self._indicator.get_feature_names_out(names))])
+
+    def check(self) -> None:
+        """Raise TypeError or ValueError if a parameter is out of its range; the message names it."""
+        for name in ("rank", "patience", "max_iter"):
+            check_integer(name, getattr(self, name), 1)
+        check_number("validation_fraction", self.validation_fraction, 0, exclusive=True, maximum=0.5)
+        for name in ("clip", "keep_empty_features", "add_indicator"):
+            check_flag(name, getattr(self, name))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
+
+    def _fit(self, table: np.ndarray, seen: np.ndarray, report: Report) -> None:
+        draws = np.random.default_rng(self._seed)
+        seen = seen & (self._columns.unit > 0)
+        columns, varied = table.shape[1], int((self._columns.unit > 0).sum())
+        rank = max(0, min(self.rank, len(table) - 1, varied - 1))
+        first = start(columns, rank, draws)
+        self.n_iter_, self.shrinkage_, self._spread = 0, 0.0, 1.0
+        self._model, self.validation_path_ = (
+            FactorModel(np.zeros(columns), first.loadings, np.ones(columns)),
+            np.ones(1),
+        )
+        if rank == 0:
+            return
+        searches = []
+        splits = _splits(seen, self.validation_fraction, draws)
+        for number, held_out in enumerate(splits):
+            searches.append(
+                search(
+                    first,
+                    table,
+                    seen & ~held_out,
+                    held_out,
+                    patience=self.patience,
+                    limit=self.max_iter,
+                    progress=lambda done, number=number: report((number + done) / (len(splits) + 1), "search"),
+                )
+            )
+        self.validation_path_ = searches[0].path
+        truth, found, variance = (
+            np.concatenate([getattr(one, name) for one in searches]) for name in ("truth", "expected", "variance")
+        )
+        squares = float(found @ found)
+        if squares > 0:
+            # One standard error less than fits best: what is within noise of the means is left to them.
+            error = float(np.sqrt(np.sum((found * (truth - found)) ** 2)))
+            self.shrinkage_ = float(np.clip((found @ truth - error) / squares, 0, 1))
+        if self.shrinkage_ == 0:
+            return
+        self._spread = float(np.sqrt(np.mean((truth - self.shrinkage_ * found) ** 2 / variance)))
+        self.n_iter_ = max(1, round(float(np.median([one.steps for one in searches]))))
+        model = first
+        for step in range(self.n_iter_):
+            model = model.improved(table, seen)
+            report((len(splits) + (step + 1) / self.n_iter_) / (len(splits) + 1), "fit")
+        self._model = model
 
     def _matrix(self, X: Any, *, reset: bool) -> np.ndarray:
         check_no_times("X", X)
@@ -145,3 +265,15 @@ class LowRankImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"X: expected a numeric matrix with NaN in its holes: {error}") from error
+
+
+def _splits(seen: np.ndarray, fraction: float, draws: np.random.Generator) -> list[np.ndarray]:
+    """Which entries are held out: at random, in as many splits as it takes to have enough of them."""
+    places = np.flatnonzero(seen)
+    held = max(1, round(fraction * len(places)))
+    found = []
+    for _ in range(min(SPLITS, -(-ENOUGH // held))):
+        mask = np.zeros(seen.size, bool)
+        mask[draws.permutation(places)[:held]] = True
+        found.append(mask.reshape(seen.shape))
+    return found

@@ -3,39 +3,28 @@
 from typing import Any
 
 import numpy as np
+from sklearn.utils import check_random_state
 
-from .._validation import as_numpy, check_integer, check_number, has_masked
-from ._completion import Settings
-
-MOST_STEPS = 1_000_000
-"""Every step is recorded: more would be asking for memory, not for accuracy."""
+from .._validation import as_numpy, has_masked
 
 
-def check_settings(estimator: Any) -> Settings:
-    """The parameters of an estimator as ``Settings``, each within its range."""
-    for name in ("scale", "speed"):
-        check_number(name, getattr(estimator, name), 0, exclusive=True)
-    check_number("ridge", estimator.ridge, 0)
-    check_number("validation_fraction", estimator.validation_fraction, 0, exclusive=True, maximum=0.5)
-    if not isinstance(estimator.clip, (bool, np.bool_)):
-        raise TypeError(f"clip: expected True or False, found {estimator.clip!r}")
-    max_iter = check_integer("max_iter", estimator.max_iter, 1)
-    if max_iter > MOST_STEPS:
-        raise ValueError(f"max_iter: expected at most {MOST_STEPS:,} steps, found {max_iter:,}")
-    seed = check_integer("random_state", estimator.random_state, 0)
-    if seed >= 2**32:
-        raise ValueError(f"random_state: expected a seed below 2**32, found {seed}")
-    return Settings(
-        depth=check_integer("depth", estimator.depth, 2),
-        width=check_integer("width", estimator.width, 1),
-        scale=float(estimator.scale),
-        speed=float(estimator.speed),
-        ridge=float(estimator.ridge),
-        validation_fraction=float(estimator.validation_fraction),
-        patience=check_integer("patience", estimator.patience, 1),
-        max_iter=max_iter,
-        seed=seed,
-    )
+def seed_of(random_state: Any) -> int:
+    """A seed from a seed, a RandomState, which moves on, or None.
+
+    Raises ValueError if it is none of these.
+    """
+    try:
+        state = check_random_state(random_state)
+    except ValueError as error:
+        found = repr(random_state)
+        raise ValueError(f"random_state: expected a seed, a RandomState or None, found {found}") from error
+    return int(state.randint(2**31))
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise TypeError if ``value`` is not True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected True or False, found {value!r}")
 
 
 def check_vector(name: str, values: Any, length: int) -> np.ndarray:

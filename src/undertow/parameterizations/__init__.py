@@ -3,6 +3,7 @@
 from .._public import public_names as _public_names
 from ._base import Parameterization as Parameterization
 from ._base import Params as Params
+from ._biased import Biased as Biased
 from ._deep_matrix import DeepMatrix as DeepMatrix
 from ._exponential import Exponential as Exponential
 from ._function import Function as Function
@@ -15,6 +16,7 @@ from ._power import Power as Power
 from ._signed_power import SignedPower as SignedPower
 
 __all__ = [
+    "Biased",
     "DeepMatrix",
     "Exponential",
     "Function",

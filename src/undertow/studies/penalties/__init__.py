@@ -10,9 +10,13 @@ chapter = Chapter(
     studies=studies_of(
         __name__,
         "ratio-penalty-and-the-start",
+        "rates-starts-and-normalizations",
         "depth-and-the-penalty",
         "adam-and-the-first-gradient",
         "optimizers-and-depth",
         "other-penalties",
+        "entries-needed",
+        "weight-decay-and-the-potential",
+        "movielens-100k-tables",
     ),
 )

@@ -1,0 +1,176 @@
+"""A table of ratings by variational Bayes: Gaussian factors for users and items, and who rated what.
+
+A rating is ``u_i . v_j + b_i + c_j`` and noise. Users have a latent vector (u, b), items (v, c); each is Gaussian given
+the other side, so that one side at a time is found in closed form: an average over all factorizations that fit, in
+place of one of them. Which items a user has rated says something about the user, whatever the ratings are: the prior
+mean of a user's vector is a sum over these items, and an item's over its users. Precisions of the priors are learned,
+a factor that is not needed goes to zero. Everything is sums over the ratings.
+"""
+
+import dataclasses
+
+import numpy as np
+from scipy.sparse import csr_array
+
+HELD = 1.0
+"""Weight at which the prior means by who rated what are held to zero."""
+ROUNDS = 10
+"""Conjugate gradient steps for them in each iteration, which start where the last one ended."""
+VARIANCES = 0.1, 0.01
+"""Of a latent number at the start, prior and posterior, in units of the ratings' variance."""
+BLOCK = 65_536
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """Users or items: means (n x d) and covariances (n x d x d) of their vectors, the last number being the bias.
+
+    ``precision`` (d) is that of the prior, and ``expected`` (n x d) its mean, by who rated what: ``shares`` times
+    ``weights``.
+    """
+
+    means: np.ndarray
+    covariances: np.ndarray
+    precision: np.ndarray
+    expected: np.ndarray
+    weights: np.ndarray
+
+    @property
+    def seconds(self) -> np.ndarray:
+        """Second moments."""
+        return self.means[:, :, None] * self.means[:, None, :] + self.covariances
+
+    def regressors(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """What the other side is regressed on, x = (factors, 1): E x x^T, E x, E bias x and E bias^2."""
+        moments = self.seconds
+        squares = moments.copy()
+        squares[:, -1, :-1] = squares[:, :-1, -1] = self.means[:, :-1]
+        squares[:, -1, -1] = 1
+        first = self.means.copy()
+        first[:, -1] = 1
+        with_bias = moments[:, :, -1].copy()
+        with_bias[:, -1] = self.means[:, -1]
+        return squares, first, with_bias, moments[:, -1, -1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ratings:
+    """Weighted ratings from one side's point of view, as sums over the other."""
+
+    count: csr_array
+    total: csr_array
+    shares: csr_array | None
+    shape: tuple[int, int]
+
+    @staticmethod
+    def of(
+        i: np.ndarray, j: np.ndarray, z: np.ndarray, weight: np.ndarray, shape: tuple[int, int], who: bool
+    ) -> "Ratings":
+        """Rows i, columns j; with ``who``, rows of ones over the root of their number."""
+        there = csr_array((np.ones(len(z)), (i, j)), shape=shape)
+        each = 1 / np.sqrt(np.maximum(np.bincount(i, minlength=shape[0]), 1))
+        return Ratings(
+            csr_array((weight, (i, j)), shape=shape),
+            csr_array((weight * z, (i, j)), shape=shape),
+            csr_array(there.multiply(each[:, None])) if who else None,
+            shape,
+        )
+
+
+def start(count: int, dimension: int, draws: np.random.Generator) -> Side:
+    """Small factors, no biases."""
+    prior, posterior = VARIANCES
+    means = np.sqrt(posterior) * draws.standard_normal((count, dimension))
+    means[:, -1] = 0
+    covariances = np.broadcast_to(posterior * np.eye(dimension), (count, dimension, dimension))
+    nothing = np.zeros((0, dimension))
+    return Side(means, covariances, np.full(dimension, 1 / prior), np.zeros((count, dimension)), nothing)
+
+
+def updated(side: Side, other: Side, ratings: Ratings, noise: float, learn: bool) -> tuple[Side, float]:
+    """One side given the other, its prior learned if asked, and the expected sum of squares that is left."""
+    count, dimension = side.means.shape
+    squares, first, with_bias, bias_squares = other.regressors()
+    gram = np.asarray(ratings.count @ squares.reshape(len(first), -1)).reshape(count, dimension, dimension)
+    right = ratings.total @ first - ratings.count @ with_bias
+    precision = gram / noise
+    precision[:, range(dimension), range(dimension)] += side.precision
+    covariances = np.linalg.inv(precision)
+    means = np.einsum("nde,ne->nd", covariances, right / noise + side.precision * side.expected)
+    new = dataclasses.replace(side, means=means, covariances=covariances)
+    left = np.sum(new.seconds * gram) - 2 * np.sum(means * right)
+    # What the biases of the other side alone leave.
+    left += float(np.sum(ratings.count @ bias_squares)) - 2 * float(np.sum(ratings.total @ other.means[:, -1]))
+    if ratings.shares is not None:
+        weights = side.weights if len(side.weights) else np.zeros((ratings.shape[1], dimension))
+        weights = _ridge(ratings.shares, means, weights)
+        new = dataclasses.replace(new, weights=weights, expected=ratings.shares @ weights)
+    if learn:
+        away = np.sum((new.means - new.expected) ** 2, 0) + np.einsum("ndd->d", covariances)
+        new = dataclasses.replace(new, precision=count / np.maximum(away, 1e-12))
+    return new, float(left)
+
+
+def _ridge(shares: csr_array, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weights with ``shares @ weights`` near the target, held to zero: conjugate gradients, all columns at once."""
+    across = csr_array(shares.T)
+    left = across @ (target - shares @ weights) - HELD * weights
+    along, square = left.copy(), np.sum(left**2, 0)
+    for _ in range(ROUNDS):
+        pushed = across @ (shares @ along) + HELD * along
+        length = square / np.maximum(np.sum(along * pushed, 0), np.finfo(float).tiny)
+        weights, left = weights + length * along, left - length * pushed
+        before, square = square, np.sum(left**2, 0)
+        along = left + square / np.maximum(before, np.finfo(float).tiny) * along
+    return weights
+
+
+@dataclasses.dataclass(frozen=True)
+class Factorization:
+    """Both sides, and the variance of the noise."""
+
+    users: Side
+    items: Side
+    noise: float
+
+    def at(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        """Expected ratings of pairs."""
+        out = np.empty(len(i))
+        for place in _pieces(len(i)):
+            u, v = self.users.means[i[place]], self.items.means[j[place]]
+            out[place] = np.einsum("kd,kd->k", u[:, :-1], v[:, :-1]) + u[:, -1] + v[:, -1]
+        return out
+
+    def variance_at(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        """Variances of what is expected, the noise left out."""
+        out = np.empty(len(i))
+        for place in _pieces(len(i)):
+            squares, _, with_bias, bias_squares = self.items.regressors()
+            u, moments, J = self.users.means[i[place]], self.users.seconds[i[place]], j[place]
+            second = np.einsum("kde,kde->k", moments, squares[J]) + 2 * np.einsum("kd,kd->k", u, with_bias[J])
+            out[place] = second + bias_squares[J]
+        return np.maximum(out - self.at(i, j) ** 2, 0)
+
+
+def _pieces(count: int) -> list[slice]:
+    return [slice(begin, begin + BLOCK) for begin in range(0, count, BLOCK)]
+
+
+def factorize(
+    by_user: Ratings, by_item: Ratings, rank: int, steps: int, seed: int, from_: Factorization | None = None
+) -> Factorization:
+    """Iterate, from small random factors or from where an earlier fit ended; ratings in units of their deviation."""
+    draws = np.random.default_rng(seed)
+    total = float(by_user.count.sum())
+    # E (z - prediction)^2 is that of z and what `updated` adds.
+    squares = float(np.sum(by_user.total.data**2 / np.maximum(by_user.count.data, np.finfo(float).tiny)))
+    if from_ is None:
+        users, items = (start(one.shape[0], rank + 1, draws) for one in (by_user, by_item))
+        noise = 0.8
+    else:
+        users, items, noise = from_.users, from_.items, from_.noise
+    for step in range(steps):
+        users, _ = updated(users, items, by_user, noise, step > 0)
+        items, left = updated(items, users, by_item, noise, step > 0)
+        noise = max((squares + left) / total, 1e-8)
+    return Factorization(users, items, noise)
