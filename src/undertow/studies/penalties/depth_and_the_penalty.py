@@ -170,7 +170,7 @@ study = Study(
     id="depth-and-the-penalty",
     chapter="penalties",
     title="Depth without and with the ratio penalty",
-    source=f"{ZHAO} (Figures 1 to 3: error and effective rank along training)",
+    source=f"{ZHAO} (error and effective rank along training, by depth)",
     claim="Adam without a penalty needs depth to recover a matrix of low rank; with the ratio penalty of small weight "
     "depths 1 to 5 all recover it, and gradient descent gains from the penalty at depth 2 as Adam does.",
     standing="amended",

@@ -207,7 +207,7 @@ study = Study(
     id="optimizers-and-depth",
     chapter="penalties",
     title="The ratio penalty under every optimizer",
-    source=f"{ZHAO} (the table of optimizers and depths)",
+    source=f"{ZHAO} (optimizers and depths)",
     claim="With the ratio penalty, from a tiny start and without depth, optimizers whose steps have a length of their "
     "own recover a matrix of low rank, be it one length for all entries or one for each; those that remember the first "
     "gradients for ever, or step by the gradient, do not in as many steps. At depth 2 all recover.",
