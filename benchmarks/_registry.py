@@ -3,6 +3,7 @@
 from ._base import Benchmark
 from .deep_matrix_grid import deep_matrix_grid
 from .flow_versus_descent import flow_versus_descent
+from .imputation import imputation
 from .large_completion import large_completion
 from .maximum_margin import maximum_margin
 from .norms_to_infinity import norms_to_infinity
@@ -17,6 +18,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         flow_versus_descent,
         deep_matrix_grid,
         norms_to_infinity,
+        imputation,
         large_completion,
         maximum_margin,
         penalty_gradient,
