@@ -23,7 +23,7 @@ SIZES = {"smoke": (16, 1, 110, 20), "quick": (20, 2, 220, 30), "full": (100, 5, 
 """Rows (as many columns), rank, observed entries, entries by which weights are chosen."""
 DEPTHS = (1, 2)
 DRAWS = {"smoke": 2, "quick": 3, "full": 5}
-STEPS = {"smoke": 5000, "quick": 8000, "full": 30_000}
+STEPS = {"smoke": 8000, "quick": 8000, "full": 30_000}
 RATES = {"smoke": 5e-3, "quick": 5e-3, "full": 1e-3}
 WEIGHTS = (1e-4, 1e-3, 1e-2)
 PENALTIES: dict[str, Callable[[Any], Any]] = {
