@@ -25,6 +25,7 @@ from table_files import parquet, write
 from undertow import estimators
 from undertow.cli import _complete
 from undertow.estimators import RatingErrors
+from undertow.estimators._rating_model import fit_ratings
 
 
 @pytest.fixture
@@ -102,8 +103,8 @@ def test_pairs(folder: Path) -> None:
     assert found[1]["stars"] == "3.5"
     ratings = np.array([r for _, _, r in RATINGS])
     codes = np.array([(USERS.index(u), ITEMS.index(i)) for u, i, _ in RATINGS]).T
-    effects = estimators.fit_effects(*codes, ratings, (4, 3), estimators.RatingPredictor().ridge)
-    expected = [effects.at(np.array([u]), np.array([i]))[0] for u, i in [(2, 0), (-1, 1), (1, -1), (-1, -1), (2, 0)]]
+    model = fit_ratings(*codes, ratings, (4, 3), estimators.RatingPredictor().settings())
+    expected = [model.at(np.array([u]), np.array([i]))[0] for u, i in [(2, 0), (-1, 1), (1, -1), (-1, -1), (2, 0)]]
     predicted = [float(row["stars"]) for k, row in enumerate(found) if k != 1]
     np.testing.assert_allclose(predicted, expected, rtol=0, atol=0.5e-4)  # four decimals
 
@@ -132,7 +133,7 @@ def test_predictions_are_rounded_by_their_unit(folder: Path, factor: float, caps
     assert small["biases"] == pytest.approx(factor * plain["biases"])
     # Errors are shown with digits that say something.
     assert undertow("complete", scaled, "-o", "c.csv") == 0
-    assert f"{small['effects']:.3e}" in capsys.readouterr().out
+    assert f"{small['biases']:.3e}" in capsys.readouterr().out
 
 
 def test_clipping_is_for_ratings() -> None:
@@ -175,15 +176,6 @@ def test_matrix_with_labels(folder: Path, capsys: Output) -> None:
                    for cell, was in zip(row[1:], before[1:], strict=True))  # fmt: skip
 
 
-def test_options_of_the_other_kind_are_refused(folder: Path, capsys: Output) -> None:
-    path = write(folder, LABELLED)
-    assert undertow("complete", path, "--depth", 3) == 2
-    assert "--depth: expected a table of ratings, found a matrix" in capsys.readouterr().err
-    ratings = write(folder, delimited([(f"u{i}", f"x{j}", 1.0 + i) for i in range(4) for j in range(4)]))
-    assert undertow("complete", ratings, "--rank", 3) == 2
-    assert "--rank: expected a matrix, found a table of ratings" in capsys.readouterr().err
-
-
 def test_errors_by_column_in_json(folder: Path, capsys: Output) -> None:
     path = write(folder, LABELLED)
     assert undertow("complete", path, "--json", "--rank", 2) == 0
@@ -202,7 +194,7 @@ def test_npy_end_to_end(folder: Path) -> None:
     known = ~np.isnan(matrix)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found[known], matrix[known])
-    np.testing.assert_allclose(found[~known], [3, 5], atol=0.5)  # additive: the effects alone have it, but for ridge
+    np.testing.assert_allclose(found[~known], [3, 5], atol=0.5)  # additive: rows and columns differ by one factor each
     assert undertow("complete", "m.npy", "--max-iter", 20, "-o", "m.csv") == 0
     np.testing.assert_allclose(np.loadtxt(folder / "m.csv", delimiter=","), found, rtol=1e-6)
 
