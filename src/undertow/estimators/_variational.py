@@ -144,11 +144,12 @@ class Factorization:
     def variance_at(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         """Variances of what is expected, the noise left out."""
         out = np.empty(len(i))
+        squares, _, with_bias, bias_squares = self.items.regressors()
+        users = self.users.seconds
         for place in _pieces(len(i)):
-            squares, _, with_bias, bias_squares = self.items.regressors()
-            u, moments, J = self.users.means[i[place]], self.users.seconds[i[place]], j[place]
-            second = np.einsum("kde,kde->k", moments, squares[J]) + 2 * np.einsum("kd,kd->k", u, with_bias[J])
-            out[place] = second + bias_squares[J]
+            u, v = i[place], j[place]
+            out[place] = np.einsum("kde,kde->k", users[u], squares[v]) + bias_squares[v]
+            out[place] += 2 * np.einsum("kd,kd->k", self.users.means[u], with_bias[v])
         return np.maximum(out - self.at(i, j) ** 2, 0)
 
 
