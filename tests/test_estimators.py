@@ -1,5 +1,7 @@
 """The estimators, as scikit-learn users expect them."""
 
+import uuid
+
 import numpy as np
 import pytest
 from completion_tables import low_rank, rms, seen
@@ -301,3 +303,14 @@ def test_what_is_not_known_is_answered_as_asked() -> None:
     assert np.isnan(model.predict([["zoe", "x"], ["ann", "x"]])).tolist() == [True, False]
     with pytest.raises(ValueError, match=r"^X: expected users and items that were fitted, found \(zoe, x\)"):
         RatingPredictor(unseen="error").fit(PAIRS, RATINGS).predict([["zoe", "x"]])
+
+
+def test_a_prediction_of_no_rows_and_ids_that_are_uuids() -> None:
+    ids = {name: uuid.UUID(int=k) for k, name in enumerate(sorted({name for pair in PAIRS for name in pair}))}
+    pairs = [[ids[u], ids[v]] for u, v in PAIRS]
+    model = RatingPredictor().fit(pairs, RATINGS)
+    np.testing.assert_allclose(model.predict(pairs), RatingPredictor().fit(PAIRS, RATINGS).predict(PAIRS))
+    found, std = model.predict(np.empty((0, 2), object), return_std=True)
+    assert found.shape == std.shape == (0,)
+    with pytest.raises(ValueError, match=r"^X: expected at least one pair"):
+        model.fit(np.empty((0, 2), object), [])

@@ -55,11 +55,12 @@ class FactorModel:
     def expected(self, table: Table, seen: Seen) -> tuple[Table, Table]:
         """Means and variances of all entries, noise included, given the seen ones of their row."""
         means, variances = np.empty(table.shape), np.empty(table.shape)
+        rank = self.loadings.shape[1]
+        squares = (self.loadings[:, :, None] * self.loadings[:, None, :]).reshape(len(self.loadings), rank * rank)
         for rows in self.blocks(len(table)):
             factors, covariance = self.factors(table[rows], seen[rows])
             means[rows] = self.mean + factors @ self.loadings.T
-            spread = np.einsum("nrs,ps->nrp", covariance, self.loadings, optimize=True)
-            variances[rows] = np.einsum("nrp,pr->np", spread, self.loadings, optimize=True) + self.noise
+            variances[rows] = covariance.reshape(len(factors), rank * rank) @ squares.T + self.noise
         return means, variances
 
     def improved(self, table: Table, seen: Seen) -> "FactorModel":

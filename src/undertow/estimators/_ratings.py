@@ -133,8 +133,8 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
     ) -> "RatingPredictor":
         """Fit ratings ``y`` (n) of the pairs ``X`` (n x 2: user, item), or the stored entries of a sparse ``X``.
 
-        The ids of a column are all text or all numbers; one column may have text and the other numbers. Columns of a
-        data frame keep their own types; in an array they share one, and integers beyond 2^53 beside floating numbers
+        The ids of a column are all text, all numbers or all UUIDs; one column may have text and the other numbers.
+        Columns of a data frame keep their own types; in an array they share one, and integers beyond 2^53 beside floating numbers
         have lost digits before they arrive here: such ids are refused. Of a sparse matrix (users x items) every entry
         that is stored is a rating, a zero too, and ids are positions.
 
@@ -264,6 +264,8 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
 
     def _pairs(self, X: Any, *, reset: bool) -> tuple[np.ndarray, np.ndarray]:
         users, items = _columns(X)
+        if len(users) == 0 and reset:
+            raise ValueError("X: expected at least one pair, found none")
         validate_data(self, X, reset=reset, skip_check_array=True)
         return _ids("user", users), _ids("item", items)
 
@@ -306,8 +308,6 @@ def _columns(X: Any) -> list[Any]:
     table: Any = X if frame else np.asarray(X, dtype=object if isinstance(X, (list, tuple)) else None)
     if len(table.shape) != 2 or table.shape[1] != 2:
         raise ValueError(f"X: expected n rows of (user, item), found shape {tuple(table.shape)}")
-    if table.shape[0] == 0:
-        raise ValueError("X: expected at least one pair, found none")
     if hasattr(table, "iloc"):  # pandas
         return [table.iloc[:, k] for k in range(2)]
     if hasattr(table, "column"):  # Arrow
@@ -320,7 +320,9 @@ def _ids(role: str, column: Any) -> np.ndarray:
     check_no_times("X", column)
     values = column.to_list() if hasattr(column, "to_list") else column.tolist()
     kinds = sorted({_kind(value) for value in values})
-    if kinds == ["text"]:
+    if not values:
+        return np.empty(0, dtype=object)
+    if kinds in (["text"], ["UUID"]):
         return column if isinstance(column, np.ndarray) else np.array(values, dtype=object)
     if kinds != ["number"]:
         raise TypeError(f"X: expected {role} ids that are all text or all numbers, found {' and '.join(kinds)}")
@@ -348,6 +350,8 @@ def _kind(value: Any) -> str:
 
 def _codes(role: str, ids: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Position of each id among the known ones, -1 where it is none of them."""
+    if not len(ids):
+        return np.empty(0, int)
     found, expected = _kind(ids.tolist()[0]), _kind(known.tolist()[0])
     if found != expected:
         raise TypeError(f"X: expected the kind of {role} ids that was fitted ({expected}), found {found}")
