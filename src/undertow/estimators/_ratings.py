@@ -133,10 +133,10 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
     ) -> "RatingPredictor":
         """Fit ratings ``y`` (n) of the pairs ``X`` (n x 2: user, item), or the stored entries of a sparse ``X``.
 
-        The ids of a column are all text, all numbers or all UUIDs; one column may have text and the other numbers.
-        Columns of a data frame keep their own types; in an array they share one, and integers beyond 2^53 beside
-        floating numbers have lost digits before they arrive here: such ids are refused. Of a sparse matrix (users x items) every entry
-        that is stored is a rating, a zero too, and ids are positions.
+        The ids of a column are all text, all numbers or all UUIDs; one column may have text and the other
+        numbers. Columns of a data frame keep their own types; in an array they share one, and integers beyond
+        2^53 beside floating numbers have lost digits before they arrive here: such ids are refused. Of a sparse
+        matrix (users x items) every entry that is stored is a rating, a zero too, and ids are positions.
 
         Raises
         ------
