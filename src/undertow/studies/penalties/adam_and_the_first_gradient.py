@@ -181,14 +181,14 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
 
 
 EXAMPLE = """
+import jax.numpy as jnp
 import numpy as np
-import optax
 import undertow as ut
 
 truth = ut.datasets.low_rank_matrix(0, (30, 30), rank=3)
 rows, columns = ut.datasets.observe(1, (30, 30), 350)
 problem = ut.problems.MatrixCompletion((30, 30), rows, columns, truth[rows, columns], truth=truth)
-rates = {"at once": 0.02, "warmed up": optax.linear_schedule(0.0, 0.02, 1000)}
+rates = {"at once": 0.02, "warmed up": lambda step: 0.02 * jnp.minimum(step / 1000, 1.0)}
 for name, rate in rates.items():
     errors = []
     for key in range(3):
