@@ -172,6 +172,22 @@ def test_tables_in_their_own_units(name, below):
     assert np.mean(shares) < below
 
 
+def test_columns_that_were_never_seen_together_say_nothing_of_each_other():
+    X = table(200, 8)
+    hidden = np.zeros(X.shape, bool)
+    hidden[:100, :4] = hidden[100:, 4:] = True
+    given = np.where(hidden, np.nan, X)
+    filled, std = LowRankImputer().fit_transform(given, return_std=True)
+    error, of_means = (rms((guess - X)[hidden]) for guess in (filled, np.nanmean(given, 0)))
+    assert error <= 1.05 * of_means
+    assert 0.8 <= np.mean(np.abs(filled - X)[hidden] <= 1.645 * std[hidden]) <= 1
+    # Half a table is no obstacle where the other half was seen with it.
+    hidden[100:] = False
+    given = np.where(hidden, np.nan, X)
+    filled = LowRankImputer().fit_transform(given)
+    assert rms((filled - X)[hidden]) < 0.5 * rms((np.nanmean(given, 0) - X)[hidden])
+
+
 def test_constant_columns_are_filled_with_their_value():
     X = table()
     X[:, 3], X[:, 5] = 7, 0.1

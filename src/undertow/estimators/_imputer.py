@@ -15,6 +15,8 @@ from ._columns import Columns
 from ._factor_analysis import FactorModel, search, start
 from ._validation import check_flag, check_no_times, check_unmasked, seed_of
 
+TOGETHER = 3
+"""Rows in which two columns have to be observed both, before one is filled in by the other."""
 SPLITS = 5
 ENOUGH = 1000
 """Held-out entries, beyond which no further split is made."""
@@ -29,7 +31,8 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
     entries by expectation-maximization from small initialization, in which factors come up one after another, and
     stopped early: by the error on held-out entries, which also decides how much of the difference from the column means
     is kept. Where nothing is gained, holes are filled with the column means. A hole is filled with its expectation
-    given the observed entries of its row, so that rows that were not fitted can be filled too.
+    given the observed entries of its row, so that rows that were not fitted can be filled too; with the column mean
+    where none of these belongs to a column that was observed together with its own.
 
     Parameters
     ----------
@@ -133,6 +136,9 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
             raise ValueError(f"X: expected at least 2 entries, one to fit and one to hold out, found {seen.sum()}")
         self._columns = Columns(matrix, seen)
         self._indicator = MissingIndicator(error_on_new=False).fit(matrix) if self.add_indicator else None
+        both = seen.astype(np.float32)
+        # Of columns that were never observed together it is not known how they hang together.
+        self._related = (both.T @ both >= min(TOGETHER, len(matrix) - 1)).astype(np.float32)
         with reporter(self.verbose if progress is None else progress) as report:
             self._fit(self._columns.standardized(matrix, seen), seen, report)
         unit = self._columns.unit
@@ -175,6 +181,9 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
         seen = ~np.isnan(matrix)
         columns = self._columns
         means, variances = self._model.expected(columns.standardized(matrix, seen), seen & (columns.unit > 0))
+        told = seen.astype(np.float32) @ self._related > 0
+        means = np.where(told, means, self._model.mean)
+        variances = np.where(told, variances, np.sum(self._model.loadings**2, axis=1) + self._model.noise)
         found = columns.mean + columns.unit * self.shrinkage_ * means
         if self.clip:
             found = np.clip(found, columns.low, columns.high)
