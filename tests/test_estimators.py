@@ -314,3 +314,19 @@ def test_a_prediction_of_no_rows_and_ids_that_are_uuids() -> None:
     assert found.shape == std.shape == (0,)
     with pytest.raises(ValueError, match=r"^X: expected at least one pair"):
         model.fit(np.empty((0, 2), object), [])
+
+
+def test_what_is_taken_in_later_is_not_lost() -> None:
+    new = [["zoe", "x"], ["zoe", "y"]]
+    model = RatingPredictor().fit(PAIRS, [3] * len(PAIRS)).partial_fit(new, [5.0, 5.0])
+    assert model.predict(new[:1])[0] > 3.2  # all were alike before
+    model = RatingPredictor().fit(PAIRS, RATINGS).partial_fit(new, [50.0, 50.0])
+    assert model.predict(new[:1])[0] > 5  # beyond the range that was seen before
+    with pytest.raises(ValueError, match=r"^values: expected numbers of at most 1e\+100 in size, found 1e\+200"):
+        model.partial_fit([["zoe", "z"]], [1e200])
+    np.testing.assert_allclose(
+        RatingPredictor().fit(PAIRS, RATINGS, np.full(6, 1e308)).predict(PAIRS),
+        RatingPredictor().fit(PAIRS, RATINGS).predict(PAIRS),
+    )
+    with pytest.raises(TypeError, match=r"^X: expected n rows of \(user, item\), found a sparse matrix"):
+        model.predict(csr_array(np.eye(3)))

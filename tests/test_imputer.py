@@ -123,10 +123,9 @@ def test_rows_are_filled_one_by_one():
     filled = made.transform(given)
     np.testing.assert_allclose(made.transform(given[5:9]), filled[5:9], rtol=1e-12)
     np.testing.assert_array_equal(LowRankImputer().fit_transform(given), filled)
-    fresh, hidden = with_holes(table(seed=0, rows=81)[80:], 0)
+    fresh = table(rows=81)[80:]
     fresh[0, 1] = np.nan
     assert np.isfinite(made.transform(fresh)).all()
-    assert not hidden.any()
 
 
 def test_exact_low_rank_is_found():
@@ -241,7 +240,7 @@ def test_errors_by_column_in_its_units():
     assert 1e5 < errors.means[1] < 1e7
     assert errors.columns[7] == 0
     assert errors.overall < 0.8 * errors.mean_overall
-    with pytest.raises(ValueError, match="X: expected at least 2 entries beside 1 held out"):
+    with pytest.raises(ValueError, match="expected at least 2 entries beside 1 held out"):
         column_errors(LowRankImputer(), np.array([[1.0, 2.0]]))
 
 

@@ -40,7 +40,8 @@ def test_the_scale_of_w_has_no_say(kind, dtype, unit, rank):
     rtol = 1e-4 if dtype == "float32" else 1e-12
     assert float(scaled) / (1 if kind in RATIOS else unit) == pytest.approx(float(value), rel=rtol)
     # Where the rank is 2, rounding of what is zero is multiplied by up to 106,300 on the way to the polar factor.
-    atol = 106_300 * float(jnp.finfo(dtype).eps) if dtype == "float32" else rtol
+    amplified = kind in BY_POLAR and rank == 2 and dtype == "float32"
+    atol = 106_300 * float(jnp.finfo(dtype).eps) if amplified else rtol
     np.testing.assert_allclose(
         scaled_slope * (unit if kind in RATIOS else 1), slope, rtol=rtol, atol=atol * float(jnp.abs(slope).max())
     )

@@ -79,11 +79,7 @@ def held_out_errors(
     True
     """
     check_size(values)
-    order = np.random.default_rng(seed).permutation(len(values))
-    held = max(1, round(test_fraction * len(values)))
-    test, rest = order[:held], order[held:]
-    if len(rest) < 2:
-        raise ValueError(f"values: expected at least 2 entries beside {held} held out, found {len(rest)}")
+    test, rest = _split(len(values), test_fraction, seed)
     found = complete(rows[rest], columns[rest], values[rest], shape, settings, clip=clip, progress=progress)
     effects = fit_effects(rows[rest], columns[rest], values[rest], shape, settings.ridge)
     low, high = (values[rest].min(), values[rest].max()) if clip else (-np.inf, np.inf)
@@ -94,10 +90,10 @@ def held_out_errors(
     seen_row = np.isin(rows[test], rows[rest])
     seen_column = np.isin(columns[test], columns[rest])
     return HeldOutErrors(
-        mean=error(np.full(held, values[rest].mean())),
+        mean=error(np.full(len(test), values[rest].mean())),
         effects=error(effects.at(rows[test], columns[test])),
         completion=error(found.at(rows[test], columns[test])),
-        test_size=held,
+        test_size=len(test),
         train_size=len(rest),
         unseen=int((~(seen_row & seen_column)).sum()),
         n_iter=found.n_iter,
@@ -170,11 +166,7 @@ def rating_errors(
     True
     """
     check_size(values)
-    order = np.random.default_rng(seed).permutation(len(values))
-    held = max(1, round(test_fraction * len(values)))
-    test, rest = order[:held], order[held:]
-    if len(rest) < 2:
-        raise ValueError(f"values: expected at least 2 ratings beside {held} held out, found {len(rest)}")
+    test, rest = _split(len(values), test_fraction, seed)
     pairs = np.stack([rows, columns], axis=1)
     model: Any = clone(predictor)
     model.set_params(unseen="bias").fit(pairs[rest], values[rest], progress=progress)
@@ -183,7 +175,7 @@ def rating_errors(
         warnings.simplefilter("ignore")  # that none is known
         found = model.predict(pairs[test])
     biases = dataclasses.replace(model.model_, kept=0.0).at(*model.codes(pairs[test]))
-    mean = np.full(held, values[rest].mean())
+    mean = np.full(len(test), values[rest].mean())
 
     def error(guess: np.ndarray) -> float:
         return root_mean_square(guess - values[test])
@@ -193,7 +185,7 @@ def rating_errors(
         biases=error(biases),
         predictor=error(found),
         kept=model.kept_,
-        test_size=held,
+        test_size=len(test),
         train_size=len(rest),
         unseen=int((~seen).sum()),
     )
@@ -262,11 +254,9 @@ def column_errors(
     """
     X = np.asarray(X, float)
     places = np.flatnonzero(~np.isnan(X))
-    held = max(1, round(test_fraction * len(places)))
-    if len(places) - held < 2:
-        raise ValueError(f"X: expected at least 2 entries beside {held} held out, found {len(places) - held}")
+    test, rest = _split(len(places), test_fraction, seed)
     hidden = np.zeros(X.shape, bool)
-    hidden.flat[np.random.default_rng(seed).permutation(places)[:held]] = True
+    hidden.flat[places[test]] = True
     given = np.where(hidden, np.nan, X)
     whole: Any = clone(imputer)
     whole.set_params(keep_empty_features=True, add_indicator=False)
@@ -284,9 +274,18 @@ def column_errors(
         means=_by_column(seen.mean - X, hidden),
         overall=overall(guess - X),
         mean_overall=overall(seen.mean - X),
-        test_size=held,
-        train_size=len(places) - held,
+        test_size=len(test),
+        train_size=len(rest),
     )
+
+
+def _split(count: int, test_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of what is held out and of the rest, at random."""
+    order = np.random.default_rng(seed).permutation(count)
+    held = max(1, round(test_fraction * count))
+    if count - held < 2:
+        raise ValueError(f"expected at least 2 entries beside {held} held out, found {count - held}")
+    return order[:held], order[held:]
 
 
 def _by_column(difference: np.ndarray, hidden: np.ndarray) -> np.ndarray:

@@ -212,12 +212,15 @@ def grown(found: Factorization, shape: tuple[int, int]) -> Factorization:
     return dataclasses.replace(found, users=users, items=items)
 
 
-def refitted(model: RatingModel, table: Table, steps: int, seed: int) -> RatingModel:
+def refitted(model: RatingModel, table: Table, steps: int, seed: int, clip: bool) -> RatingModel:
     """With other ratings, from where the model stands; what pays is not asked again."""
+    low, high = -np.inf, np.inf
+    if clip:
+        low, high = (float(model.mean + model.unit * end) for end in (table.z.min(), table.z.max()))
 
     def again(found: Factorization, rank: int, who: bool) -> Factorization:
         return with_unknown(table.fitted(rank, steps, seed, who, grown(found, table.shape)))
 
     biases = again(model.biases, 0, False)
     members = tuple(again(one, one.users.means.shape[1] - 1, model.who_rated_what) for one in model.members)
-    return dataclasses.replace(model, biases=biases, members=members, table=table)
+    return dataclasses.replace(model, low=low, high=high, biases=biases, members=members, table=table)

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .._numpy_errors import usual_errors
 from .._validation import check_choice, check_integer, check_number
 from ..training._progress import Report, reporter
+from ._completion import check_size
 from ._rating_model import RatingModel, RatingSettings, Table, fit_ratings, refitted
 from ._validation import check_flag, check_no_times, check_unmasked, check_vector, seed_of
 
@@ -173,16 +174,24 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
         X, y = _from_sparse(X, y)
         users, items = self._pairs(X, reset=False)
         ratings = check_vector("y", y, len(users))
+        if not len(ratings):
+            return self
         weight = _weights(sample_weight, len(users))
         all_users, i = _extended("user", users, self.users_)
         all_items, j = _extended("item", items, self.items_)
+        check_size(ratings)
         before, model = self.model_.table, self.model_
         i, j = np.concatenate([before.i, i]), np.concatenate([before.j, j])
         _check_distinct(i, j, len(all_items), all_users[i], all_items[j])
-        z = np.concatenate([before.z, (ratings - model.mean) / (model.unit or 1.0) * (model.unit > 0)])
-        table = Table(i, j, z, np.concatenate([before.weight, weight]), (len(all_users), len(all_items)))
+        weight, shape = np.concatenate([before.weight, weight]), (len(all_users), len(all_items))
+        if model.unit > 0:
+            table = Table(i, j, np.concatenate([before.z, (ratings - model.mean) / model.unit]), weight, shape)
+            new = refitted(model, table, 2, settings.seed, clip=self.clip)
+        else:  # all were alike, so that nothing was learned
+            ratings = np.concatenate([np.full(len(before.i), model.mean), ratings])
+            new = fit_ratings(i, j, ratings, shape, settings, weight=weight, clip=self.clip)
         self.users_, self.items_ = all_users, all_items
-        self._keep(refitted(model, table, 2, settings.seed))
+        self._keep(new)
         return self
 
     @usual_errors
@@ -288,6 +297,7 @@ def _weights(weight: Any, count: int) -> np.ndarray:
     weight = check_vector("sample_weight", weight, count)
     if not (weight > 0).all():
         raise ValueError(f"sample_weight: expected numbers above 0, found {weight[weight <= 0][0]}")
+    weight = weight / weight.max()
     return weight / weight.mean()
 
 
@@ -302,6 +312,10 @@ def _extended(role: str, ids: np.ndarray, known: np.ndarray) -> tuple[np.ndarray
 
 def _columns(X: Any) -> list[Any]:
     """The two columns of ``X``, each in a type of its own: in a common one, long integers would be rounded."""
+    if issparse(X):
+        raise TypeError(
+            "X: expected n rows of (user, item), found a sparse matrix, which only `fit` and `partial_fit` take"
+        )
     check_unmasked("X", X)
     frame = hasattr(X, "columns") and not isinstance(X, np.ndarray)
     # A list of (text, number) would otherwise become text altogether.
