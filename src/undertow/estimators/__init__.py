@@ -16,6 +16,7 @@ from ._hold_out import rating_errors as rating_errors
 from ._imputer import LowRankImputer as LowRankImputer
 from ._ratings import RatingPredictor as RatingPredictor
 from ._sparse_regressor import SparseRegressor as SparseRegressor
+from ._tensor_completer import TensorCompleter as TensorCompleter
 
 __all__ = [
     "ColumnErrors",
@@ -28,6 +29,7 @@ __all__ = [
     "Settings",
     "SparseRegressor",
     "StoppingPoint",
+    "TensorCompleter",
     "column_errors",
     "complete",
     "fit_effects",

@@ -14,7 +14,7 @@ import numpy as np
 from ._tensor_sums import BLOCK, Entries
 
 NOISE = 0.1
-"""Variance of the noise at the start, in that of the entries: from a larger one, components die before they are fitted."""
+"""Variance of the noise at the start, in that of the entries: from a larger one, components die before they fit."""
 LEAST_NOISE = 1e-12
 VARIANCE = 0.01
 """Of a latent number at the start."""
@@ -41,7 +41,7 @@ class Products:
         return self.means[0].shape[1]
 
     def improved(self, entries: Entries) -> "Products":
-        """After one pass over the factors. Entries are in units of their size; latent numbers have variance 1 a priori."""
+        """After one pass over the factors; entries are in units of their size, latent numbers have variance 1 a priori."""
         means, seconds, rank = list(self.means), list(self.seconds), self.rank
         upper = np.triu_indices(rank)
         twice = np.where(upper[0] == upper[1], 1.0, 2.0)

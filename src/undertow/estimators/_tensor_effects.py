@@ -48,7 +48,9 @@ def fit_tensor_effects(
     left = values - mean
     size = float(left @ left) / len(left)
     codes = [joint(indices, shape, axes) for axes in terms]
-    counts = [np.bincount(code, minlength=math.prod(shape[k] for k in axes)) for code, axes in zip(codes, terms, strict=True)]
+    counts = [
+        np.bincount(code, minlength=math.prod(shape[k] for k in axes)) for code, axes in zip(codes, terms, strict=True)
+    ]
     tables = [np.zeros(len(count)) for count in counts]
     variances, noise = [size / (len(terms) + 1)] * len(terms), size / (len(terms) + 1)
     for _ in range(SWEEPS if terms and size > 0 else 0):
@@ -72,7 +74,7 @@ def single_axes(order: int) -> tuple[Axes, ...]:
 
 
 def fibers(shape: tuple[int, ...], count: int) -> tuple[Axes, ...]:
-    """The terms of additive effects, and those of all fibers and slices whose tables are not much larger than the data."""
+    """The terms of additive effects, and of all fibers and slices whose tables are not much larger than the data."""
     order = len(shape)
     several = (axes for size in range(2, order) for axes in itertools.combinations(range(order), size))
     return single_axes(order) + tuple(axes for axes in several if math.prod(shape[k] for k in axes) <= DENSE * count)

@@ -8,7 +8,7 @@ the ways to group the axes, and whether the axes' effects are taken out first; w
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from scipy.optimize import nnls
@@ -23,8 +23,8 @@ Groups = tuple[Axes, ...]
 ROUNDING = 1e-13
 """Entries whose deviation is below this share of their size are all alike."""
 FEW = 100_000
-"""Entries up to which several initializations are averaged where it is not said how many, and first trials are longer."""
-MEMBERS = 5
+"""Entries up to which several initializations are averaged, if it is not said how many, and first trials are longer."""
+MEMBERS = 3
 SPLITS, ENOUGH = 5, 1000
 """Most splits, and held-out entries beyond which no further one is made."""
 RANK = 20
@@ -47,13 +47,13 @@ class TensorSettings:
     center: bool | None = None
     validation_fraction: float = 0.1
     patience: int = 5
-    max_iter: int = 100
+    max_iter: int = 50
     seed: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """``weight`` times ``offset + unit * products``, of axes taken together as ``groups`` says; a mean over ``members``."""
+    """``weight`` times ``offset + unit * products``, axes taken as one as ``groups`` says; a mean over ``members``."""
 
     groups: Groups
     offset: TensorEffects | None
@@ -72,6 +72,14 @@ class Part:
         """Mean over the members of the variances they expect."""
         codes = grouped(indices, self.shape, self.groups)
         return self.unit**2 * np.mean([member.variance_at(codes) for member in self.members], axis=0)
+
+    def factors(self, unit: float) -> list[np.ndarray]:
+        """Those of the first member, whose products are what it adds to the offset, times ``unit``; largest first."""
+        member = self.members[0]
+        order = member.alive()
+        sizes = [np.sqrt(np.mean(mean[:, order] ** 2, axis=0)) for mean in member.means]
+        size = (unit * self.unit * np.prod(sizes, axis=0)) ** (1 / len(sizes))
+        return [mean[:, order] / own * size for mean, own in zip(member.means, sizes, strict=True)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +186,9 @@ class _Fitted:
         codes = grouped(self.indices, self.shape, one.groups)
         return Entries(codes, left / unit, lengths(self.shape, one.groups)), unit
 
-    def searched(self, one: _Candidate, rank: int, seed: int, patience: int, limit: int) -> tuple[Search, np.ndarray, float]:
+    def searched(
+        self, one: _Candidate, rank: int, seed: int, patience: int, limit: int
+    ) -> tuple[Search, np.ndarray, float]:
         """A fit, what it expects of the held-out entries, and its unit."""
         entries, unit = self.prepared(one)
         offset = self.effects.at(self.held) if one.centered else 0.0
@@ -211,7 +221,9 @@ def fit_tensor(
     found = []
     for number, one in enumerate(chosen := _candidates(splits, shape, rank, settings, report)):
         report(0.4 + 0.3 * number / len(chosen), "search")
-        found.append([split.searched(one, rank, settings.seed, settings.patience, settings.max_iter) for split in splits])
+        found.append(
+            [split.searched(one, rank, settings.seed, settings.patience, settings.max_iter) for split in splits]
+        )
     guesses = [np.concatenate([guess for _, guess, _ in runs]) for runs in found]
     weights = _weights(base, guesses, truth)
     whole = _Fitted.of(indices, z, shape)
@@ -220,11 +232,16 @@ def fit_tensor(
         if weight > 0:
             report(0.7 + 0.3 * number / len(chosen), "fit")
             parts.append(_part(whole, one, runs, float(weight), rank, settings))
-    used = [(part.weight, runs) for part, runs in zip(parts, [r for r, w in zip(found, weights, strict=True) if w > 0], strict=True)]
+    used = [
+        (part.weight, runs)
+        for part, runs in zip(parts, [r for r, w in zip(found, weights, strict=True) if w > 0], strict=True)
+    ]
     left = truth - base - sum(w * (g - base) for w, g in zip(weights, guesses, strict=True))
     variance, spread = float(np.mean(left**2)), 1.0
     if parts:
-        expected = sum(w * _held_variance(splits, part.groups, runs) for part, (w, runs) in zip(parts, used, strict=True))
+        expected = sum(
+            w * _held_variance(splits, part.groups, runs) for part, (w, runs) in zip(parts, used, strict=True)
+        )
         spread = float(np.sqrt(np.mean(left**2 / (expected / sum(w for w, _ in used))))) or 1.0
     path = found[int(np.argmax(weights))][0][0].path if found else np.zeros(1)
     return TensorModel(unit, fit_tensor_effects(indices, z, shape, terms), tuple(parts), variance, spread, path)
@@ -299,7 +316,12 @@ def _weights(base: np.ndarray, guesses: list[np.ndarray], truth: np.ndarray) -> 
 
 
 def _part(
-    whole: _Fitted, one: _Candidate, runs: list[tuple[Search, np.ndarray, float]], weight: float, rank: int, settings: TensorSettings
+    whole: _Fitted,
+    one: _Candidate,
+    runs: list[tuple[Search, np.ndarray, float]],
+    weight: float,
+    rank: int,
+    settings: TensorSettings,
 ) -> Part:
     """A candidate fitted to all entries, from several initializations for as long as paid on the held-out ones."""
     entries, unit = whole.prepared(one)
@@ -309,7 +331,8 @@ def _part(
     begins: list[tuple[Products, int]] = [(runs[0][0].model, max(3, steps // 4))] if len(runs) == 1 else []
     begins += [(first(entries.shape, rank, settings.seed + k), steps) for k in range(len(begins), members)]
     found = []
-    for model, count in begins:
+    for begin, count in begins:
+        model = begin
         for _ in range(count):
             model = model.improved(entries)
         found.append(model)
