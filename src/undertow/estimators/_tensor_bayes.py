@@ -41,7 +41,7 @@ class Products:
         return self.means[0].shape[1]
 
     def improved(self, entries: Entries) -> "Products":
-        """After one pass over the factors; entries are in units of their size, latent numbers have variance 1 a priori."""
+        """After one pass over the factors; entries are in units of their size, and the prior variances are 1."""
         means, seconds, rank = list(self.means), list(self.seconds), self.rank
         upper = np.triu_indices(rank)
         twice = np.where(upper[0] == upper[1], 1.0, 2.0)

@@ -176,10 +176,10 @@ class TensorCompleter(BaseEstimator):
         Raises
         ------
         TypeError, ValueError
-            If ``X`` is no tensor of real numbers of order 2 or higher, has infinities or an axis of length 0; if indices
-            are no integers, out of range or stand twice; if there are fewer than two observed entries, fewer than
-            components are asked for, or none in a slice and ``empty_slices`` is "error"; if a parameter is out of its
-            range.
+            If ``X`` is no tensor of real numbers of order 2 or higher, has infinities or an axis of length 0; if
+            indices are no integers, out of range or stand twice; if there are fewer than two observed entries, fewer
+            than components are asked for, or none in a slice and ``empty_slices`` is "error"; if a parameter is out of
+            its range.
         """
         settings = self.settings()
         seen = observed_tensor(X, self.shape) if y is None else observed_entries(X, y, self.shape)

@@ -49,7 +49,7 @@ def observed_tensor(X: Any, shape: tuple[int, ...] | None) -> Observed:
     array = array.astype(np.float64)
     infinite = np.isinf(array)
     if infinite.any():
-        where = np.argwhere(infinite)[0].tolist()
+        where = [int(k[0]) for k in np.nonzero(infinite)]
         raise ValueError(
             f"X: expected finite numbers, and NaN in the holes, found {array[tuple(where)]} at index {where}"
         )

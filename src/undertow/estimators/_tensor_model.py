@@ -25,11 +25,13 @@ ROUNDING = 1e-13
 FEW = 100_000
 """Entries up to which several initializations are averaged, if it is not said how many, and first trials are longer."""
 MEMBERS = 3
-SPLITS, ENOUGH = 5, 1000
+SPLITS, ENOUGH = 5, 500
 """Most splits, and held-out entries beyond which no further one is made."""
 RANK = 20
 TRIAL_RANK = 10
-TRIAL_STEPS = 20, 8
+TRIAL_ENOUGH = 200
+"""Held-out entries in first trials."""
+TRIAL_STEPS = 12, 8
 """Iterations of a first trial with few entries, and with many."""
 KEPT = 3
 """How many of the candidates are fitted in full,"""
@@ -281,6 +283,7 @@ def _candidates(
     count = len(splits[0].values)
     ways = groupings(shape, count) if settings.group_axes else [single_axes(len(shape))]
     steps = TRIAL_STEPS[count > FEW]
+    splits = splits[: -(-TRIAL_ENOUGH // len(splits[0].truth))]
 
     def tried(candidates: list[_Candidate], begin: float) -> list[tuple[float, _Candidate]]:
         found = []
