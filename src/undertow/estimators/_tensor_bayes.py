@@ -7,14 +7,16 @@ a component is made of, the harder it has to be called for.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import numpy as np
 
 from ._tensor_sums import BLOCK, Entries
 
-NOISE = 0.1
-"""Variance of the noise at the start, in that of the entries: from a larger one, components die before they fit."""
+NOISE = 0.1, 1.0
+"""Variance of the noise at the start, in that of the entries, for many components and for few: with the larger, those
+that are not called for at first die before they fit, and hardly more are left than an exact sum of products has."""
 LEAST_NOISE = 1e-12
 VARIANCE = 0.01
 """Of a latent number at the start."""
@@ -28,12 +30,15 @@ ALIVE = 1e-2
 class Products:
     """Factors: ``means`` (length x R, one for each axis), ``seconds`` their second moments, and the noise's variance.
 
-    Second moments are those of pairs r <= s, in the order of ``numpy.triu_indices``: (length x R(R+1)/2).
+    Second moments are those of pairs r <= s, in the order of ``numpy.triu_indices``: (length x R(R+1)/2). ``precision``
+    (R) is that of the prior; with ``learn``, of each component, from how large its factors are.
     """
 
     means: tuple[np.ndarray, ...]
     seconds: tuple[np.ndarray, ...]
     noise: float
+    precision: np.ndarray
+    learn: bool
 
     @property
     def rank(self) -> int:
@@ -41,7 +46,7 @@ class Products:
         return self.means[0].shape[1]
 
     def improved(self, entries: Entries) -> "Products":
-        """After one pass over the factors; entries are in units of their size, and the prior variances are 1."""
+        """After one pass over the factors; entries are in units of their size."""
         means, seconds, rank = list(self.means), list(self.seconds), self.rank
         upper = np.triu_indices(rank)
         twice = np.where(upper[0] == upper[1], 1.0, 2.0)
@@ -55,14 +60,19 @@ class Products:
                 rows = slice(start, start + step)
                 precision = np.empty((len(gram[rows]), rank, rank))
                 precision[:, upper[0], upper[1]] = precision[:, upper[1], upper[0]] = gram[rows] / self.noise
-                precision[:, range(rank), range(rank)] += 1
+                precision[:, range(rank), range(rank)] += self.precision
                 covariance = np.linalg.inv(precision)
                 mean[rows] = np.einsum("irs,is->ir", covariance, right[rows] / self.noise)
                 second[rows] = mean[rows][:, upper[0]] * mean[rows][:, upper[1]] + covariance[:, upper[0], upper[1]]
             means[axis], seconds[axis] = mean, second
         left = float(entries.values @ entries.values) - 2 * float(np.sum(means[-1] * right))
         left += float(np.sum((seconds[-1] * gram) @ twice))
-        return Products(tuple(means), tuple(seconds), max(left / len(entries.values), LEAST_NOISE))
+        prior = self.precision
+        if self.learn:
+            diagonal = upper[0] == upper[1]
+            prior = sum(map(len, means)) / sum(second[:, diagonal].sum(0) for second in seconds)
+        noise = max(left / len(entries.values), LEAST_NOISE)
+        return Products(tuple(means), tuple(seconds), noise, prior, self.learn)
 
     def at(self, indices: np.ndarray) -> np.ndarray:
         """Expected entries at ``indices`` (m x N)."""
@@ -97,13 +107,17 @@ class Products:
         return order[sizes[order] > ALIVE]
 
 
-def start(shape: tuple[int, ...], rank: int, seed: int) -> Products:
-    """Random factors whose products are together as large as the entries, and well known."""
+def start(shape: tuple[int, ...], rank: int, seed: int, *, few: bool = False) -> Products:
+    """Random factors whose products are together as large as the entries, and well known; with ``few`` for few of them.
+
+    There are ``rank`` components, or as many as there can be.
+    """
+    rank = min(rank, math.prod(shape) // max(shape))
     draws = np.random.default_rng(seed)
     upper = np.triu_indices(rank)
     means = tuple(rank ** (-0.5 / len(shape)) * draws.standard_normal((length, rank)) for length in shape)
     seconds = tuple(mean[:, upper[0]] * mean[:, upper[1]] + VARIANCE * (upper[0] == upper[1]) for mean in means)
-    return Products(means, seconds, NOISE)
+    return Products(means, seconds, NOISE[few], np.ones(rank), few)
 
 
 @dataclasses.dataclass(frozen=True)

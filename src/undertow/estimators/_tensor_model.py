@@ -31,12 +31,17 @@ RANK = 20
 TRIAL_RANK = 10
 TRIAL_ENOUGH = 200
 """Held-out entries in first trials."""
-TRIAL_STEPS = 12, 8
+TRIAL_STEPS = 20, 8
 """Iterations of a first trial with few entries, and with many."""
 KEPT = 3
 """How many of the candidates are fitted in full,"""
 NEAR = 1.25
 """if their error at first is at most this many times the least."""
+
+
+ALONE, NOTHING = 0.5, 1e-6
+"""Few components are taken alone if their error is at most that share of the others', or this of the deviation."""
+LEAST_WEIGHT = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,6 +164,7 @@ def _partitions(axes: list[int]) -> Iterator[Groups]:
 class _Candidate:
     groups: Groups
     centered: bool
+    few: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,13 +202,10 @@ class _Fitted:
         offset = self.effects.at(self.held) if one.centered else 0.0
         codes = grouped(self.held, self.shape, one.groups)
         truth = (self.truth - offset) / unit
-        found = search(first(entries.shape, rank, seed), entries, codes, truth, patience=patience, limit=limit)
+        found = search(
+            start(entries.shape, rank, seed, few=one.few), entries, codes, truth, patience=patience, limit=limit
+        )
         return found, offset + unit * found.found, unit
-
-
-def first(shape: tuple[int, ...], rank: int, seed: int) -> Products:
-    """The start, with no more components than there can be."""
-    return start(shape, min(rank, math.prod(shape) // max(shape)), seed)
 
 
 def fit_tensor(
@@ -220,13 +223,18 @@ def fit_tensor(
     splits = [_Fitted.of(indices, z, shape, out) for out in _splits(len(z), settings)]
     truth = np.concatenate([split.truth for split in splits])
     terms, base = _baseline(splits, truth)
+    chosen = _candidates(splits, shape, rank, settings, report)
+    chosen.append(dataclasses.replace(chosen[0], few=True))
     found = []
-    for number, one in enumerate(chosen := _candidates(splits, shape, rank, settings, report)):
+    for number, one in enumerate(chosen):
         report(0.4 + 0.3 * number / len(chosen), "search")
         found.append(
             [split.searched(one, rank, settings.seed, settings.patience, settings.max_iter) for split in splits]
         )
     guesses = [np.concatenate([guess for _, guess, _ in runs]) for runs in found]
+    errors = [float(np.sqrt(np.mean((guess - truth) ** 2))) for guess in guesses]
+    if errors[-1] <= ALONE * min(errors[:-1]) + NOTHING:
+        chosen, found, guesses = chosen[-1:], found[-1:], guesses[-1:]
     weights = _weights(base, guesses, truth)
     whole = _Fitted.of(indices, z, shape)
     parts = []
@@ -309,6 +317,7 @@ def _weights(base: np.ndarray, guesses: list[np.ndarray], truth: np.ndarray) -> 
     """How much of each candidate's difference from the baseline is kept."""
     differences = np.stack([guess - base for guess in guesses], axis=1)
     weights = nnls(differences, truth - base)[0]
+    weights[weights < LEAST_WEIGHT] = 0
     added = differences @ weights
     squares = float(added @ added)
     if squares == 0:
@@ -332,7 +341,7 @@ def _part(
     steps = max(1, round(float(np.median([run.steps for run, _, _ in runs]))))
     # Where it took long to find, it goes on from there.
     begins: list[tuple[Products, int]] = [(runs[0][0].model, max(3, steps // 4))] if len(runs) == 1 else []
-    begins += [(first(entries.shape, rank, settings.seed + k), steps) for k in range(len(begins), members)]
+    begins += [(start(entries.shape, rank, settings.seed + k, few=one.few), steps) for k in range(len(begins), members)]
     found = []
     for begin, count in begins:
         model = begin
