@@ -70,7 +70,7 @@ class Products:
         prior = self.precision
         if self.learn:
             diagonal = upper[0] == upper[1]
-            prior = sum(map(len, means)) / sum(second[:, diagonal].sum(0) for second in seconds)
+            prior = sum(map(len, means)) / np.sum([second[:, diagonal].sum(0) for second in seconds], axis=0)
         noise = max(left / len(entries.values), LEAST_NOISE)
         return Products(tuple(means), tuple(seconds), noise, prior, self.learn)
 

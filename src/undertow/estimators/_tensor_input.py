@@ -66,7 +66,7 @@ def observed_entries(X: Any, y: Any, shape: tuple[int, ...] | None) -> Observed:
     shape = tuple(int(n) + 1 for n in indices.max(0)) if shape is None else check_shape("shape", shape)
     if math.prod(shape) >= 2**63:
         raise ValueError(f"shape: expected fewer than 2^63 entries in all, found {shape}")
-    flat = np.ravel_multi_index(tuple(indices.T), shape)
+    flat = np.asarray(np.ravel_multi_index(tuple(indices.T), shape))
     order = np.argsort(flat, kind="stable")
     again = np.flatnonzero(np.diff(flat[order]) == 0)
     if again.size:
