@@ -170,7 +170,7 @@ def complete(
             elif isinstance(data, datasets.Matrix):
                 datasets.write_matrix(target, data, model.fit_transform(data.values, progress=progress))
             else:
-                found = fit_ratings(i, j, values, shape, model.settings(), clip=model.clip, report=progress)
+                found = fit_ratings(i, j, values, data.shape, model.settings(), clip=model.clip, report=progress)
                 _write(target, data, found, asked)
     seconds = time.perf_counter() - began
     if as_json:
