@@ -48,6 +48,8 @@ def tensor_task(
             raise ValueError(f"--{name}: a tensor has none; its columns are axes, and --value names the values")
     data = read_tensor(table, value=value, **reading)
     chosen = {name: given for name, given in options.items() if given is not None}
+    if chosen.get("rank", 0) > len(data.values):
+        raise ValueError(f"--rank: expected at most as many as entries, {len(data.values)}, found {chosen['rank']}")
     if variables is not None:
         chosen["variables"] = _axis(data, variables)
     model = TensorCompleter(**chosen, shape=data.shape, empty_slices="fill", random_state=seed)

@@ -40,7 +40,7 @@ class Tensor:
 
     indices: Integer[np.ndarray, "entries order"]
     values: Float64[np.ndarray, " entries"]
-    labels: tuple[Shaped[np.ndarray, " length"], ...]
+    labels: tuple[Shaped[np.ndarray, " _"], ...]
     names: tuple[str, ...]
     source: Source | None = None
 

@@ -69,12 +69,12 @@ class TensorCompleter(BaseEstimator):
     components_ : tuple of ndarrays
         The factors of the leading part, one for each of ``groups_``, of shape (lengths of its axes, ``rank_``); their
         sum of products is what its first initialization adds to the axes' effects (to zero, where these were not taken
-        out). Scaled alike, the largest component first; with ``variables``, in deviations of the slices. Empty where
-        the baseline is the prediction.
+        out), but for components below a hundredth of the entries' deviation. Scaled alike, the largest component first;
+        with ``variables``, in deviations of the slices. Empty where the baseline is the prediction.
     groups_ : tuple of tuples of int
         Which axes that part takes as one: ((0,), (1,), (2,)) takes none.
     rank_ : int
-        Its components.
+        Its components: no fewer than an exact sum of products needs, often some more that share the work.
     weights_ : ndarray
         How much is kept of each part; empty where the baseline is the prediction.
     parts_ : list of tuples

@@ -81,7 +81,8 @@ def tensor_errors(
     seen = observed_entries(indices, values, shape)
     test, rest = split_at_random("values", len(seen.values), test_fraction, seed)
     whole: Any = clone(completer)
-    whole.set_params(shape=seen.shape, empty_slices="fill")
+    rank = None if completer.rank is None else min(completer.rank, len(rest))
+    whole.set_params(shape=seen.shape, empty_slices="fill", rank=rank)
     whole.fit(seen.indices[rest], seen.values[rest], progress=progress)
     truth, given = seen.values[test], seen.values[rest]
     scale = float(np.abs(given).max()) or 1.0

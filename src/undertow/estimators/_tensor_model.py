@@ -318,13 +318,14 @@ def _weights(base: np.ndarray, guesses: list[np.ndarray], truth: np.ndarray) -> 
     differences = np.stack([guess - base for guess in guesses], axis=1)
     weights = nnls(differences, truth - base)[0]
     weights[weights < LEAST_WEIGHT] = 0
+    weights /= max(1.0, weights.sum())  # in all no more than one of them: more is what fits noise
     added = differences @ weights
     squares = float(added @ added)
     if squares == 0:
         return np.zeros(len(weights))
-    # One standard error less than fits best: what is within noise of the baseline is left to it.
+    # Two standard errors less than fits best: several were tried, and what is within noise is left to the baseline.
     error = float(np.sqrt(np.sum((added * (truth - base - added)) ** 2)))
-    return weights * float(np.clip((added @ (truth - base) - error) / squares, 0, 1))
+    return weights * float(np.clip((added @ (truth - base) - 2 * error) / squares, 0, 1))
 
 
 def _part(
