@@ -11,6 +11,7 @@ from .penalty_gradient import penalty_gradient
 from .solvers import solvers
 from .sparse_recovery import sparse_recovery
 from .sparse_regression import sparse_regression
+from .tensor_completion import tensor_completion
 from .tensor_step import tensor_step
 
 BENCHMARKS: dict[str, Benchmark] = {
@@ -26,6 +27,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         solvers,
         sparse_recovery,
         sparse_regression,
+        tensor_completion,
         tensor_step,
     )
 }

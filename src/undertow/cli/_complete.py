@@ -1,4 +1,4 @@
-"""``undertow complete``: a table of ratings, or a matrix with holes, from a file to a file."""
+"""``undertow complete``: a table of ratings, a matrix or a tensor with holes, from a file to a file."""
 
 import contextlib
 import json
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from undertow.cli._column_table import table_of_columns
+from undertow.cli._complete_tensor import is_tensor, table_of_tensor, tensor_task, write_tensor
 from undertow.cli._errors import usage_errors
 
 if TYPE_CHECKING:
-    from undertow.datasets import Matrix, Ratings
-    from undertow.estimators import ColumnErrors, RatingErrors
+    from undertow.datasets import Matrix, Ratings, Tensor
+    from undertow.estimators import ColumnErrors, RatingErrors, TensorErrors
     from undertow.estimators._rating_model import RatingModel
 
 MOST_ROWS = 10_000_000
@@ -29,8 +30,8 @@ def complete(
     table: Annotated[
         Path,
         typer.Argument(
-            help="Ratings (CSV, TSV, Parquet: user, item, rating) or a numeric matrix with holes (CSV with empty "
-            "cells, .npy with NaN)."
+            help="Ratings (CSV, TSV, Parquet: user, item, rating), a numeric matrix with holes (CSV with empty "
+            "cells, .npy with NaN), or with --kind tensor a value behind any number of columns of indices."
         ),
     ],
     output: Annotated[
@@ -42,10 +43,16 @@ def complete(
             "the current folder, of the type of TABLE.",
         ),
     ] = None,
-    kind: Annotated[str, typer.Option(help="What TABLE holds: auto, ratings or matrix.")] = "auto",
+    kind: Annotated[str, typer.Option(help="What TABLE holds: auto, ratings, matrix or tensor.")] = "auto",
     user: Annotated[str | None, typer.Option(help="Column of the users: a name, or a position from 1.")] = None,
     item: Annotated[str | None, typer.Option(help="Column of the items, likewise.")] = None,
     rating: Annotated[str | None, typer.Option(help="Column of the ratings, likewise.")] = None,
+    value: Annotated[
+        str | None, typer.Option(help="Column of a tensor's values, likewise; those before it are its axes.")
+    ] = None,
+    variables: Annotated[
+        str | None, typer.Option(help="Axis of a tensor whose slices are in different units, likewise.")
+    ] = None,
     delimiter: Annotated[str | None, typer.Option(help="Between columns; detected where left out.")] = None,
     header: Annotated[
         bool | None, typer.Option("--header/--no-header", help="Whether the first line has names; detected.")
@@ -65,56 +72,66 @@ def complete(
         bool, typer.Option("--all", help="Write the table even if it has more than ten million rows.")
     ] = False,
     test_fraction: Annotated[float, typer.Option(help="Share of the entries that are held out to measure.")] = 0.1,
-    rank: Annotated[int | None, typer.Option(min=1, help="Factors, at most: 10 for ratings, 20 for a matrix.")] = None,
+    rank: Annotated[int | None, typer.Option(min=1, help="Factors, at most: 10 for ratings, 20 for others.")] = None,
     max_iter: Annotated[
-        int | None, typer.Option(min=1, max=1_000_000, help="Most iterations: 15 for ratings, 500 for a matrix.")
+        int | None,
+        typer.Option(min=1, max=1_000_000, help="Most iterations: 15 for ratings, 500 for a matrix, 50 for a tensor."),
     ] = None,
     clip: Annotated[
         bool | None,
         typer.Option(
             "--clip/--no-clip",
-            help="Keep predictions in the range of the entries: by default for ratings, not for a matrix.",
+            help="Keep predictions in the range of the entries: by default for ratings alone.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the splits and the initialization.")] = 0,
     force: Annotated[bool, typer.Option(help="Replace the output file if it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> int:
-    """Complete a table: ratings by an average over factorizations, a matrix by factor analysis.
+    """Complete a table: ratings by an average over factorizations, a matrix by factor analysis, a tensor by both.
 
     Part of the entries is held out; the errors on them are printed: for ratings beside those of the mean and of user
-    and item biases, for a matrix by column, in the units of the column, beside those of its mean. Then all entries are
-    fitted, and the completed table is written.
+    and item biases, for a matrix by column, in the units of the column, beside those of its mean, for a tensor beside
+    those of effects of its axes. Then all entries are fitted, and the completed table is written.
     """
     began = time.perf_counter()
     with _in_one_line():
         from undertow import datasets
-        from undertow.estimators import column_errors, rating_errors
+        from undertow.estimators import column_errors, rating_errors, tensor_errors
         from undertow.estimators._completion import check_size
         from undertow.estimators._rating_model import fit_ratings
 
         _check_fraction(test_fraction)
-        data = datasets.read_table(
-            table,
-            kind=kind,
-            user=user,
-            item=item,
-            rating=rating,
-            delimiter=delimiter,
-            header=header,
-            labels=labels,
-            duplicates=duplicates,
-        )
+        reading: dict[str, Any] = {"delimiter": delimiter, "header": header, "duplicates": duplicates}
+        columns = {"user": user, "item": item, "rating": rating}
+        options = {"rank": rank, "max_iter": max_iter}
+        task = None
+        if is_tensor(table, kind):
+            foreign = {**columns, "pairs": pairs, "labels": labels}
+            task = tensor_task(
+                table,
+                value=value,
+                variables=variables,
+                clip=clip,
+                seed=seed,
+                reading=reading,
+                foreign=foreign,
+                options=options,
+            )
+            data: Any = task.data
+        elif value is not None or variables is not None:
+            raise ValueError("--value, --variables: only a tensor has these; say --kind tensor")
+        else:
+            data = datasets.read_table(table, kind=kind, labels=labels, **columns, **reading)
         is_ratings = isinstance(data, datasets.Ratings)
         asked = None if pairs is None else _asked(pairs, data)
-        target = _target(output, table, pairs, is_ratings, force)
-        options = {"rank": rank, "max_iter": max_iter, "clip": clip}
-        model = _model(is_ratings, random_state=seed, **options)
+        target = _target(output, table, pairs, "ratings" if is_ratings else "tensor" if task else "matrix", force)
+        model = task.model if task else _model(is_ratings, random_state=seed, clip=clip, **options)
         shape, i, j, values = _entries(data)
-        too_long = is_ratings and asked is None and shape[0] * shape[1] > MOST_ROWS and not everything
-        refusal = (
-            f"the completed table would have {shape[0] * shape[1]:,} rows; ask for it with --all, "
-            "or for some pairs with --pairs FILE"
+        rows = math.prod(shape)
+        too_long = (is_ratings or task is not None) and asked is None and rows > MOST_ROWS and not everything
+        refusal = f"the completed table would have {rows:,} rows; ask for it with --all" + (
+            ", or for some pairs with --pairs FILE" if is_ratings else ""
         )
         if too_long and output is not None:
             raise ValueError(f"--output: {refusal}")
@@ -123,26 +140,37 @@ def complete(
     _say(as_json, f"read {data.source}")
     _say(
         as_json,
-        f"{len(values):,} entries of {shape[0]:,} x {shape[1]:,} ({len(values) / (shape[0] * shape[1]):.2%})",
+        f"{len(values):,} entries of {' x '.join(f'{n:,}' for n in shape)} ({len(values) / rows:.2%})",
     )
     if asked is not None and asked.unknown:
         _warn_of_unknown(asked)
     with _in_one_line(), _progress() as progress:
         held = {"test_fraction": test_fraction, "seed": seed, "progress": progress}
-        if isinstance(data, datasets.Matrix):
-            errors: Any = column_errors(model, data.values, **held)
+        if task:
+            errors: Any = tensor_errors(model, task.data.indices, values, shape, **held)
+        elif isinstance(data, datasets.Matrix):
+            errors = column_errors(model, data.values, **held)
         else:
             errors = rating_errors(model, i, j, values, **held)
-    _say(as_json, table_of_columns(errors, data.column_labels) if not is_ratings else _table_of(errors))
+    _say(
+        as_json,
+        table_of_tensor(errors)
+        if task
+        else _table_of(errors)
+        if is_ratings
+        else table_of_columns(errors, data.column_labels),
+    )
     if too_long:
         sys.stderr.write(f"undertow: not written: {refusal}\n")
         target = None
     else:
         with _in_one_line(), _progress() as progress:
-            if isinstance(data, datasets.Matrix):
+            if task:
+                write_tensor(target, task, progress)
+            elif isinstance(data, datasets.Matrix):
                 datasets.write_matrix(target, data, model.fit_transform(data.values, progress=progress))
             else:
-                found = fit_ratings(i, j, values, shape, model.settings(), clip=model.clip, report=progress)
+                found = fit_ratings(i, j, values, data.shape, model.settings(), clip=model.clip, report=progress)
                 _write(target, data, found, asked)
     seconds = time.perf_counter() - began
     if as_json:
@@ -216,18 +244,18 @@ def _warn_of_unknown(asked: _Asked) -> None:
     sys.stderr.write(f"undertow: {pairs} a user or an item that is not in the table; it counts as an average one\n")
 
 
-def _target(output: Path | None, table: Path, pairs: Path | None, is_ratings: bool, force: bool) -> Path:
+def _target(output: Path | None, table: Path, pairs: Path | None, kind: str, force: bool) -> Path:
     """The file to write, checked before any work."""
     from undertow.datasets import check_output
 
     if output is None:
         plain = table.with_suffix("") if table.suffix.lower() == ".gz" else table
         suffix = {".pq": ".parquet"}.get(plain.suffix.lower(), plain.suffix.lower())
-        if suffix in (".csv", ".tsv", ".parquet") or (suffix == ".npy" and not is_ratings):
+        if suffix in (".csv", ".tsv", ".parquet") or (suffix == ".npy" and kind != "ratings"):
             output = Path(f"{plain.stem}-completed{suffix}")
         else:
             output = Path(f"{plain.name}-completed.csv")
-    check_output(output, "ratings" if is_ratings else "matrix")
+    check_output(output, kind)
     if output.exists():
         if any(output.samefile(read) for read in (table, pairs) if read is not None):
             raise ValueError(f"--output: {output} is being read; give another name")
@@ -244,11 +272,14 @@ def _model(is_ratings: bool, **options: Any) -> Any:
     return RatingPredictor(**options) if is_ratings else LowRankImputer(**options, keep_empty_features=True)
 
 
-def _entries(data: "Ratings | Matrix") -> tuple[tuple[int, int], Any, Any, Any]:
+def _entries(data: "Ratings | Matrix | Tensor") -> tuple[tuple[int, ...], Any, Any, Any]:
+    """Shape, rows, columns and values of the entries; of a tensor the indices of the first two axes."""
     import numpy as np
 
-    from undertow.datasets import Ratings
+    from undertow.datasets import Ratings, Tensor
 
+    if isinstance(data, Tensor):
+        return data.shape, data.indices[:, 0], data.indices[:, 1], data.values
     if isinstance(data, Ratings):
         return data.shape, data.users, data.items, data.ratings
     i, j = np.nonzero(~np.isnan(data.values))
@@ -297,7 +328,7 @@ def _say(quiet: bool, text: str) -> None:
         typer.echo(text)
 
 
-def _as_dict(errors: "RatingErrors | ColumnErrors") -> dict[str, Any]:
+def _as_dict(errors: "RatingErrors | ColumnErrors | TensorErrors") -> dict[str, Any]:
     from dataclasses import asdict
 
     def plain(value: Any) -> Any:

@@ -6,7 +6,14 @@ from undertow.datasets._one_hidden_entry import one_hidden_entry, sign_of_soluti
 from undertow.datasets._synthetic import low_rank_matrix, observe
 from undertow.datasets._table_types import Matrix, Ratings, Source
 from undertow.datasets._tables import read_pairs, read_table
-from undertow.datasets._writing import check_output, write_completed_ratings, write_matrix, write_pairs
+from undertow.datasets._tensor_tables import Tensor, read_tensor
+from undertow.datasets._writing import (
+    check_output,
+    write_completed_ratings,
+    write_completed_tensor,
+    write_matrix,
+    write_pairs,
+)
 
 from .._public import public_names as _public_names
 
@@ -15,6 +22,7 @@ __all__ = [
     "Matrix",
     "Ratings",
     "Source",
+    "Tensor",
     "check_output",
     "load_digits_matrix",
     "load_movielens_100k",
@@ -24,8 +32,10 @@ __all__ = [
     "one_hidden_entry",
     "read_pairs",
     "read_table",
+    "read_tensor",
     "sign_of_solutions",
     "write_completed_ratings",
+    "write_completed_tensor",
     "write_matrix",
     "write_pairs",
 ]

@@ -92,7 +92,16 @@ def _is_numeric(kind: pa.DataType) -> bool:
 
 
 def npy_matrix(path: Path) -> Matrix:
-    """The matrix in a ``.npy`` file; nothing is unpickled."""
+    """The matrix in a ``.npy`` file."""
+    array = npy_array(path)
+    if array.ndim != 2:
+        raise ValueError(f"{path}: expected an array of two dimensions, found shape {array.shape}")
+    source = Source(str(path), "matrix", "npy", dtype=str(array.dtype))
+    return _checked(Matrix(array.astype(np.float64), source=source))
+
+
+def npy_array(path: Path) -> np.ndarray:
+    """The array of real numbers in a ``.npy`` file; nothing is unpickled."""
     with path.open("rb") as stream, warnings.catch_warnings():
         # Headers that Python 2 wrote, or that are broken, draw advice to save the file again.
         warnings.simplefilter("ignore")
@@ -105,10 +114,7 @@ def npy_matrix(path: Path) -> Matrix:
             raise ValueError(f"{path}: expected a NumPy array, found a broken header ({error})") from error
     if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
         raise ValueError(f"{path}: expected an array of real numbers, found dtype {array.dtype}")
-    if array.ndim != 2:
-        raise ValueError(f"{path}: expected an array of two dimensions, found shape {array.shape}")
-    source = Source(str(path), "matrix", "npy", dtype=str(array.dtype))
-    return _checked(Matrix(array.astype(np.float64), source=source))
+    return array
 
 
 def _checked(matrix: Matrix) -> Matrix:

@@ -34,7 +34,7 @@ PARQUET = (".parquet", ".pq")
 
 
 @dataclass(frozen=True)
-class _Columns:
+class TableColumns:
     """The columns that were asked for, as Arrow arrays, and how to name one of their rows."""
 
     columns: list[pa.ChunkedArray]
@@ -190,7 +190,7 @@ def read_pairs(
             header = _has_pairs_header(text.head, options, table)
         found = _text_columns(text, options, header, "pairs", table.names)
     users, items = (
-        _encode(column, role, name, found)
+        encoded(column, role, name, found)
         for column, role, name in zip(found.columns, options, found.names, strict=True)
     )
     return users[1][users[0]], items[1][items[0]]
@@ -217,7 +217,7 @@ def _text_columns(
     header: bool,
     kind: str,
     table_names: tuple[str, ...] = NAMES,
-) -> _Columns:
+) -> TableColumns:
     if text.complete and len(text.head) <= header:
         raise ValueError(f"{text.path}: expected {kind}, found only a header (0 rows)")
     names = text.head[0] if header else None
@@ -232,7 +232,7 @@ def _text_columns(
         raise ValueError(f"{text.path}: {error}") from error
     called = [names[k].strip() if names else f"column {k + 1}" for k in positions]
     source = Source(text.path, kind, "text", tuple(called), text.delimiter, header)
-    return _Columns(
+    return TableColumns(
         [read.column(str(k)) for k in positions],
         called,
         header,
@@ -243,7 +243,7 @@ def _text_columns(
 
 def _parquet_columns(
     path: Path, options: dict[str, str | int | None], kind: str, table_names: tuple[str, ...] = NAMES
-) -> _Columns:
+) -> TableColumns:
     with path.open("rb") as stream:
         try:
             file = pq.ParquetFile(stream)
@@ -260,17 +260,17 @@ def _parquet_columns(
             prefix = "" if str(path) in str(error) else f"{path}: "
             raise ValueError(f"{prefix}{error}") from error
     source = Source(str(path), kind, "parquet", tuple(called))
-    return _Columns([read.column(name) for name in called], called, True, lambda row: f"row {row + 1}", source)
+    return TableColumns([read.column(name) for name in called], called, True, lambda row: f"row {row + 1}", source)
 
 
-def _ratings(found: _Columns, duplicates: str) -> Ratings:
+def _ratings(found: TableColumns, duplicates: str) -> Ratings:
     """From three columns to ratings."""
     path = found.source.path
     (users, user_ids), (items, item_ids) = (
-        _encode(column, role, name, found)
+        encoded(column, role, name, found)
         for column, role, name in zip(found.columns, ("user", "item"), found.names, strict=False)
     )
-    ratings = _numbers(found.columns[2], found)
+    ratings = numbers(found.columns[2], found)
     pairs = users.astype(np.int64) * len(item_ids) + items
     order = np.sort(pairs)
     if np.any(order[1:] == order[:-1]):
@@ -295,7 +295,7 @@ def _ratings(found: _Columns, duplicates: str) -> Ratings:
     )
 
 
-def _encode(column: pa.ChunkedArray, role: str, name: str, found: _Columns) -> tuple[np.ndarray, np.ndarray]:
+def encoded(column: pa.ChunkedArray, role: str, name: str, found: TableColumns) -> tuple[np.ndarray, np.ndarray]:
     """The position of each cell among the distinct ids, and these ids, in order of first appearance."""
     kind = column.type
     if pa.types.is_dictionary(kind):
@@ -320,8 +320,9 @@ def _encode(column: pa.ChunkedArray, role: str, name: str, found: _Columns) -> t
     return codes, ids
 
 
-def _numbers(column: pa.ChunkedArray, found: _Columns) -> np.ndarray:
-    """The ratings as finite float64; the first three that are not are named."""
+def numbers(column: pa.ChunkedArray, found: TableColumns) -> np.ndarray:
+    """The ratings, or values, as finite float64; the first three that are not are named."""
+    what = "values" if found.source.kind == "tensor" else "ratings"
     kind = column.type
     if pa.types.is_dictionary(kind):
         column, kind = column.cast(kind.value_type), kind.value_type
@@ -340,20 +341,20 @@ def _numbers(column: pa.ChunkedArray, found: _Columns) -> np.ndarray:
         values = np.append(distinct, np.nan)[codes]
         bad, cell = np.flatnonzero(~np.isfinite(values)), lambda row: column[row].as_py()
     else:
-        raise ValueError(f"{found.source.path}, column {found.names[2]!r}: expected ratings as numbers, found {kind}")
+        raise ValueError(f"{found.source.path}, column {found.names[-1]!r}: expected {what} as numbers, found {kind}")
     if bad.size:
         examples = ", ".join(f"{cell(int(row))!r} on {found.where(int(row))}" for row in bad[:3])
         more = f" and {bad.size - 3} more" if bad.size > 3 else ""
         comma = any(isinstance(cell(int(row)), str) and "," in cell(int(row)) for row in bad[:3])
         hint = "; decimals are written with a point" if comma else _matrix_hint(found)
         raise ValueError(
-            f"{found.source.path}: expected a finite number in every cell of the ratings column "
-            f"{found.names[2]!r}, found {examples}{more}{hint}"
+            f"{found.source.path}: expected a finite number in every cell of the {what} column "
+            f"{found.names[-1]!r}, found {examples}{more}{hint}"
         )
     return values
 
 
-def _matrix_hint(found: _Columns) -> str:
+def _matrix_hint(found: TableColumns) -> str:
     matrix = found.source.format == "text" and found.source.kind == "ratings" and not found.header
     return '; if this is a matrix with holes, say kind="matrix"' if matrix else ""
 
@@ -364,7 +365,7 @@ def _resolve(
     duplicates: str,
     user_ids: np.ndarray,
     item_ids: np.ndarray,
-    found: _Columns,
+    found: TableColumns,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The rows that stay where a pair comes more than once (its first), and their ratings."""
     order = np.argsort(pairs, kind="stable")

@@ -3,6 +3,7 @@
 Whole or not at all, and in blocks, since all pairs can be many more than fit into memory.
 """
 
+import math
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -13,12 +14,13 @@ from typing import BinaryIO
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Bool, Num, Shaped
+from jaxtyping import Bool, Integer, Num, Shaped
 from pyarrow import csv as arrow_csv
 
 from undertow._replacing import replacing
 from undertow._validation import as_numpy, check_integer
 from undertow.datasets._table_types import NAMES, Matrix, Ratings
+from undertow.datasets._tensor_tables import Tensor
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _BLOCK_PAIRS = 1 << 18
@@ -60,8 +62,8 @@ def check_output(path: str | os.PathLike[str], kind: str) -> None:
     ----------
     path : path
         Where the result is to go.
-    kind : {"ratings", "matrix"}
-        What it is: completed ratings and pairs go to CSV, TSV or Parquet, matrices to ``.npy`` too.
+    kind : {"ratings", "matrix", "tensor"}
+        What it is: completed ratings and pairs go to CSV, TSV or Parquet, matrices and tensors to ``.npy`` too.
 
     Raises
     ------
@@ -130,6 +132,60 @@ def write_completed_ratings(
             )
 
 
+def write_completed_tensor(
+    path: str | os.PathLike[str],
+    tensor: Tensor,
+    predict: Callable[[Integer[np.ndarray, "places order"]], Num[np.ndarray, " places"]],
+) -> None:
+    """Write a value for every index of a tensor, in long form, labels in their order, the last axis fastest.
+
+    The columns are called as in `tensor`, and ``observed``: observed entries keep their value and are true. Only one
+    block is in memory at a time; the file appears when it is complete. A ``.npy`` file has the values alone.
+
+    Parameters
+    ----------
+    path : path
+        Ends in ``.csv``, ``.tsv`` (both also ``.gz``), ``.parquet`` or ``.npy``.
+    tensor : Tensor
+        What was observed; each index once.
+    predict : callable
+        Takes indices (places x order), gives finite predictions.
+
+    Raises
+    ------
+    ValueError, TypeError, FileNotFoundError, IsADirectoryError
+        As `write_completed_ratings`.
+    """
+    path = Path(path)
+    shape, total = tensor.shape, math.prod(tensor.shape)
+    flat = np.asarray(np.ravel_multi_index(tuple(tensor.indices.T), shape))
+    order = np.argsort(flat)
+    flat, given = flat[order], tensor.values[order]
+
+    def block(start: int) -> tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray]:
+        stop = min(start + _BLOCK_PAIRS, total)
+        places = np.unravel_index(np.arange(start, stop), shape)
+        values = _predictions("predict", predict(np.stack(places, axis=1)), (stop - start,)).copy()
+        low, high = np.searchsorted(flat, [start, stop])
+        observed = np.zeros(stop - start, bool)
+        observed[flat[low:high] - start] = True
+        values[flat[low:high] - start] = given[low:high]
+        return places, values, observed
+
+    starts = range(0, total, _BLOCK_PAIRS)
+    if _format(path, (".npy", ".parquet")) == ".npy":
+        values = np.concatenate([block(start)[1] for start in starts]).reshape(shape)
+        dtype = tensor.source.dtype if tensor.source and tensor.source.dtype.startswith("float") else "float64"
+        with _replacing(path) as stream:
+            np.lib.format.write_array(stream, values.astype(dtype), allow_pickle=False)
+        return
+    labels = [pa.array(axis, pa.string()) for axis in tensor.labels]
+    with _long_form(path, tensor.names, tensor.labels) as write:
+        for start in starts:
+            places, values, observed = block(start)
+            write(*(axis.take(pa.array(k)) for axis, k in zip(labels, places, strict=True)), values, observed)
+
+
 def write_pairs(
     path: str | os.PathLike[str],
     user_ids: Shaped[np.ndarray, " pairs"],
@@ -182,14 +238,12 @@ def _predictions(name: str, values: np.ndarray, shape: tuple[int, ...]) -> np.nd
 
 
 @contextmanager
-def _long_form(
-    path: Path, names: tuple[str, str, str], ids: tuple[np.ndarray, ...]
-) -> Iterator[Callable[[pa.Array, pa.Array, np.ndarray, np.ndarray], None]]:
-    """A function that appends users, items, ratings and observed flags to the table at ``path``."""
+def _long_form(path: Path, names: tuple[str, ...], ids: tuple[np.ndarray, ...]) -> Iterator[Callable[..., None]]:
+    """A function that appends ids (users and items), values and observed flags to the table at ``path``."""
     last = "observed"
     while last in names:
         last += "_"
-    types = (pa.string(), pa.string(), pa.float64(), pa.bool_())
+    types = (*(pa.string() for _ in ids), pa.float64(), pa.bool_())
     schema = pa.schema(list(zip((*names, last), types, strict=True)))
     suffix = _format(path, (".parquet",))
     with _replacing(path) as stream, ExitStack() as stack:

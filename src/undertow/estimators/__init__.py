@@ -16,6 +16,9 @@ from ._hold_out import rating_errors as rating_errors
 from ._imputer import LowRankImputer as LowRankImputer
 from ._ratings import RatingPredictor as RatingPredictor
 from ._sparse_regressor import SparseRegressor as SparseRegressor
+from ._tensor_completer import TensorCompleter as TensorCompleter
+from ._tensor_errors import TensorErrors as TensorErrors
+from ._tensor_errors import tensor_errors as tensor_errors
 
 __all__ = [
     "ColumnErrors",
@@ -28,11 +31,14 @@ __all__ = [
     "Settings",
     "SparseRegressor",
     "StoppingPoint",
+    "TensorCompleter",
+    "TensorErrors",
     "column_errors",
     "complete",
     "fit_effects",
     "held_out_errors",
     "rating_errors",
+    "tensor_errors",
 ]
 
 __dir__ = _public_names(__name__)

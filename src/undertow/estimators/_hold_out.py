@@ -79,7 +79,7 @@ def held_out_errors(
     True
     """
     check_size(values)
-    test, rest = _split("values", len(values), test_fraction, seed)
+    test, rest = split_at_random("values", len(values), test_fraction, seed)
     found = complete(rows[rest], columns[rest], values[rest], shape, settings, clip=clip, progress=progress)
     effects = fit_effects(rows[rest], columns[rest], values[rest], shape, settings.ridge)
     low, high = (values[rest].min(), values[rest].max()) if clip else (-np.inf, np.inf)
@@ -166,7 +166,7 @@ def rating_errors(
     True
     """
     check_size(values)
-    test, rest = _split("values", len(values), test_fraction, seed)
+    test, rest = split_at_random("values", len(values), test_fraction, seed)
     pairs = np.stack([rows, columns], axis=1)
     model: Any = clone(predictor)
     model.set_params(unseen="bias").fit(pairs[rest], values[rest], progress=progress)
@@ -254,7 +254,7 @@ def column_errors(
     """
     X = np.asarray(X, float)
     places = np.flatnonzero(~np.isnan(X))
-    test, rest = _split("X", len(places), test_fraction, seed)
+    test, rest = split_at_random("X", len(places), test_fraction, seed)
     hidden = np.zeros(X.shape, bool)
     hidden.flat[places[test]] = True
     given = np.where(hidden, np.nan, X)
@@ -279,7 +279,7 @@ def column_errors(
     )
 
 
-def _split(argument: str, count: int, test_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def split_at_random(argument: str, count: int, test_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Positions of what is held out and of the rest, at random."""
     order = np.random.default_rng(seed).permutation(count)
     held = max(1, round(test_fraction * count))
