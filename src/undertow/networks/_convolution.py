@@ -132,7 +132,8 @@ class Convolution(eqx.Module):
     Raises
     ------
     TypeError, ValueError
-        If a size is not a positive integer, or the padding a negative one; when called, if the image is too small.
+        If a size is not a positive integer, or the padding a negative one; when called, if the image is too small or
+        has other channels.
 
     Examples
     --------
@@ -154,7 +155,8 @@ class Convolution(eqx.Module):
 
     def __call__(self, image: Image, *, key: Array | None = None) -> Image:
         del key  # which layers of equinox are all given
-        return convolve(image, self.weight, self.stride, self.padding) + self.bias
+        _check_image(image, self.weight, self.weight.shape[0] - 2 * self.padding, self.padding)
+        return convolve(image, self.weight, self.stride, self.padding) + self.bias[None, None]
 
 
 class TransposedConvolution(eqx.Module):
@@ -175,7 +177,8 @@ class TransposedConvolution(eqx.Module):
     Raises
     ------
     TypeError, ValueError
-        If a size is not a positive integer, or the padding not below the kernel.
+        If a size is not a positive integer, or the padding not from 0 to the kernel less 1; when called, if the image
+        has other channels.
 
     Examples
     --------
@@ -198,14 +201,26 @@ class TransposedConvolution(eqx.Module):
         self.weight, self.bias = _draw(key, (kernel, kernel, inputs, outputs), outputs * kernel**2)
 
     def __call__(self, image: Image, *, key: Array | None = None) -> Image:
-        del key  # which layers of equinox are all given
-        return convolve_transposed(image, self.weight, self.stride, self.padding) + self.bias
+        del key
+        _check_image(image, self.weight, 1, self.padding)
+        return convolve_transposed(image, self.weight, self.stride, self.padding) + self.bias[None, None]
 
 
 def _check_sizes(inputs: int, outputs: int, kernel: int, stride: int, padding: int) -> tuple[int, int, int]:
     check_integer("inputs", inputs, 1)
     check_integer("outputs", outputs, 1)
     return check_integer("kernel", kernel, 1), check_integer("stride", stride, 1), check_integer("padding", padding, 0)
+
+
+def _check_image(image: Image, weight: Kernel, least: int, padding: int) -> None:
+    channels = weight.shape[2]
+    if image.shape[2] != channels:
+        raise ValueError(f"image: expected {channels} channel(s), found shape {image.shape}")
+    if min(image.shape[:2]) < least:
+        raise ValueError(
+            f"image: expected at least {least + 2 * padding} pixels along each side with its padding of {padding}, found "
+            f"shape {image.shape}"
+        )
 
 
 def _draw(key: Array, shape: tuple[int, ...], fan: int) -> tuple[Array, Array]:

@@ -4,10 +4,11 @@ import math
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from .._validation import Numbers, as_numpy, check_array, check_choice, is_traced
+from .._validation import Numbers, check_array, check_choice, is_traced
 from ._base import ObservedEntries, check_normalization
 
 LOSSES = ("squares", "cross_entropy")
@@ -110,9 +111,9 @@ class Reconstruction(ObservedEntries):
 
 def as_rows(name: str, X: Any) -> Array:
     """A data set as an array, of bytes or of finite floating numbers, with rows first."""
-    if not is_traced(X):
-        X = X if eqx.is_array(X) else as_numpy(name, X)
-    array = jnp.asarray(X) if getattr(X, "dtype", None) == jnp.uint8 else check_array(name, X)
+    checked = check_array(name, X) if getattr(X, "dtype", None) != jnp.uint8 else jnp.asarray(X)
+    # One of JAX's own is not copied, so that problem, network and probes share it.
+    array = X if isinstance(X, jax.Array) and X.dtype == checked.dtype else checked
     if array.ndim < 2 or array.size == 0:
         raise ValueError(f"{name}: expected rows of numbers, at least one, found shape {array.shape}")
     return array
