@@ -9,7 +9,13 @@ from undertow.networks import Convolution, TransposedConvolution, _convolution
 
 RNG = np.random.default_rng(0)
 # Height, width, inputs, outputs, kernel, stride, padding: those of the papers, and others.
-SIZES = [(8, 8, 2, 3, 4, 2, 1), (2, 2, 3, 4, 2, 1, 0), (4, 4, 3, 1, 1, 1, 0), (7, 5, 2, 2, 3, 2, 1), (9, 6, 1, 2, 5, 3, 2)]
+SIZES = [
+    (8, 8, 2, 3, 4, 2, 1),
+    (2, 2, 3, 4, 2, 1, 0),
+    (4, 4, 3, 1, 1, 1, 0),
+    (7, 5, 2, 2, 3, 2, 1),
+    (9, 6, 1, 2, 5, 3, 2),
+]
 
 
 def draw(height, width, inputs, outputs, kernel):
@@ -36,7 +42,9 @@ def transposed_by_hand(image, weight, stride, padding):
     out = np.zeros((stride * (rows - 1) + k, stride * (columns - 1) + k, weight.shape[3]))
     for i in range(rows):
         for j in range(columns):
-            out[i * stride : i * stride + k, j * stride : j * stride + k] += np.einsum("i,abio->abo", image[i, j], weight)
+            out[i * stride : i * stride + k, j * stride : j * stride + k] += np.einsum(
+                "i,abio->abo", image[i, j], weight
+            )
     return out[padding : out.shape[0] - padding, padding : out.shape[1] - padding]
 
 
@@ -114,7 +122,7 @@ def test_padding_that_leaves_nothing_and_images_that_are_too_small_are_named():
     with pytest.raises(ValueError, match="padding: expected less than the kernel 2, found 2"):
         TransposedConvolution(1, 1, 2, 1, 2, key=jax.random.key(0))
     layer = Convolution(1, 1, 4, key=jax.random.key(0))
-    with pytest.raises(ValueError, match="image: expected at least 4 pixels along each side with its padding of 0, found"):
+    with pytest.raises(ValueError, match="image: expected at least 4 pixels along each side, found"):
         layer(jnp.zeros((3, 5, 1)))
     with pytest.raises(ValueError, match="image: expected 1 channel"):
         layer(jnp.zeros((5, 5, 2)))

@@ -227,7 +227,7 @@ def test_fixed_matrices_stay_and_are_no_parameters():
 
 
 def test_a_linear_autoencoder_finds_the_principal_components():
-    """At its least loss, the sum of the least eigenvalues of the covariance, it projects on the others (Baldi, Hornik)."""
+    """At its least loss, the sum of the least eigenvalues of the covariance, it projects on the others."""
     data = RNG.normal(size=(40, 5)) * np.array([3.0, 2.0, 1.0, 0.3, 0.1]) + RNG.normal(size=5)
     centered = data - data.mean(axis=0)
     _, s, vt = np.linalg.svd(centered, full_matrices=False)
@@ -449,12 +449,10 @@ def start(problem, phi, dynamics, key=0):
         ),
         (
             lambda: start(B.Reconstruction(X), VAE, ut.dynamics.GradientFlow()),
-            "dynamics: expected a descent, as GradientDescent, for VAE, which is trained with noise; found GradientFlow",
+            "dynamics: expected a descent, as GradientDescent, for VAE, which is trained with noise; found Gradient",
         ),
         (
-            lambda: start(
-                B.Reconstruction(X), VAE, ut.dynamics.GradientDescent(ut.optimizers.make("sgd", 0.1)), None
-            ),
+            lambda: start(B.Reconstruction(X), VAE, ut.dynamics.GradientDescent(ut.optimizers.make("sgd", 0.1)), None),
             "key: expected a random key or a seed, by which VAE draws; found None",
         ),
         (

@@ -139,7 +139,7 @@ def _total_and_loss(
         loss = problem.loss(parameterization(params))
         return loss, loss
 
-    def of(problem: ObservedEntries) -> tuple[Array, Array]:
+    def of(problem: Any) -> tuple[Array, Array]:
         entries, costs = parameterization.in_training(params, problem.indices, noise)
         loss = problem.loss_of_entries(entries)
         return loss if costs is None else loss + problem.sum_of(costs), loss
@@ -152,7 +152,7 @@ def _total_and_loss(
 
 
 def sum_over_pieces(terms: int, piece: int, evaluate: Callable[[Array, Array], Any]) -> Any:
-    """The sum of ``evaluate(positions, counts)`` over pieces of so many terms; the last is filled up with counts of 0."""
+    """The sum of ``evaluate(positions, counts)`` over pieces of so many terms, the last filled up with counts of 0."""
 
     def one(number: Array) -> Any:
         positions = number * piece + jnp.arange(piece, dtype=jnp.int32)

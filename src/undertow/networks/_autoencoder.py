@@ -228,7 +228,7 @@ def check_data(architecture: Any, X: Numbers) -> tuple[Architecture, Array]:
 
 def _check_row_shape(name: str, X: Array, architecture: Architecture) -> None:
     shape, row = architecture.shape, X.shape[1:]
-    if row != shape and (*row, 1) != shape:
+    if shape not in (row, (*row, 1)):
         small = len(row) >= 2 and len(shape) >= 2 and row[:2] == (28, 28) and shape[:2] == (32, 32)
         hint = "; undertow.datasets.pad_images adds a margin" if small else ""
         if X.shape in (shape, shape[:-1]):

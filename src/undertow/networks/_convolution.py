@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._repr import shown
 from .._validation import check_integer
 
 Image = Float[Array, "_ _ _"]
@@ -149,13 +150,16 @@ class Convolution(eqx.Module):
     stride: int = eqx.field(static=True)
     padding: int = eqx.field(static=True)
 
+    def __repr__(self) -> str:
+        return shown(self)
+
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0, *, key: Array):
         kernel, self.stride, self.padding = _check_sizes(inputs, outputs, kernel, stride, padding)
         self.weight, self.bias = _draw(key, (kernel, kernel, inputs, outputs), inputs * kernel**2)
 
     def __call__(self, image: Image, *, key: Array | None = None) -> Image:
         del key  # which layers of equinox are all given
-        _check_image(image, self.weight, self.weight.shape[0] - 2 * self.padding, self.padding)
+        _check_image(image, self.weight, self.weight.shape[0] - 2 * self.padding)
         return convolve(image, self.weight, self.stride, self.padding) + self.bias[None, None]
 
 
@@ -194,6 +198,9 @@ class TransposedConvolution(eqx.Module):
     stride: int = eqx.field(static=True)
     padding: int = eqx.field(static=True)
 
+    def __repr__(self) -> str:
+        return shown(self)
+
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0, *, key: Array):
         kernel, self.stride, self.padding = _check_sizes(inputs, outputs, kernel, stride, padding)
         if padding >= kernel:
@@ -202,7 +209,7 @@ class TransposedConvolution(eqx.Module):
 
     def __call__(self, image: Image, *, key: Array | None = None) -> Image:
         del key
-        _check_image(image, self.weight, 1, self.padding)
+        _check_image(image, self.weight, 1)
         return convolve_transposed(image, self.weight, self.stride, self.padding) + self.bias[None, None]
 
 
@@ -212,15 +219,12 @@ def _check_sizes(inputs: int, outputs: int, kernel: int, stride: int, padding: i
     return check_integer("kernel", kernel, 1), check_integer("stride", stride, 1), check_integer("padding", padding, 0)
 
 
-def _check_image(image: Image, weight: Kernel, least: int, padding: int) -> None:
+def _check_image(image: Image, weight: Kernel, least: int) -> None:
     channels = weight.shape[2]
     if image.shape[2] != channels:
         raise ValueError(f"image: expected {channels} channel(s), found shape {image.shape}")
     if min(image.shape[:2]) < least:
-        raise ValueError(
-            f"image: expected at least {least + 2 * padding} pixels along each side with its padding of {padding}, found "
-            f"shape {image.shape}"
-        )
+        raise ValueError(f"image: expected at least {least} pixels along each side, found shape {image.shape}")
 
 
 def _draw(key: Array, shape: tuple[int, ...], fan: int) -> tuple[Array, Array]:

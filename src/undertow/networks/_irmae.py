@@ -98,9 +98,7 @@ class IRMAE(Autoencoder):
         pair = draw_pair(self.architecture, self.architecture.code_size, key)
         count = {"shared": min(self.layers, 1), "fixed": 0}.get(self.kind, self.layers)
         of_linear = jax.random.fold_in(key, 2)
-        return pair._replace(
-            linear=draw_matrices(of_linear, self.architecture.code_size, count, self.initialization)
-        )
+        return pair._replace(linear=draw_matrices(of_linear, self.architecture.code_size, count, self.initialization))
 
     def code_of(self, params: Weights, row: Array) -> Float[Array, " n"]:
         return through(self.matrices(params), self.features_of(params, row), self.kind)

@@ -16,7 +16,7 @@ from ._autoencoder import Autoencoder, Weights, check_data, draw_pair, dtype_of,
 
 
 class VAE(Autoencoder):
-    r"""A variational autoencoder: a row's code is :math:`z = \mu + e^{\lambda/2} \epsilon`, its noise drawn anew each step.
+    r"""A variational autoencoder: codes :math:`z = \mu + e^{\lambda/2} \epsilon`, their noise drawn anew each step.
 
     The encoder gives :math:`\mu` and :math:`\lambda`, the logarithm of a variance, for each number of a code. To the
     loss of ``Reconstruction`` (a mean over N rows of d numbers) training adds

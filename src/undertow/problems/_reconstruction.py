@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from .._validation import Numbers, check_array, check_choice, is_traced
+from ..linalg import EntryPattern, axes_of
 from ._base import ObservedEntries, check_normalization
 
 LOSSES = ("squares", "cross_entropy")
@@ -55,7 +56,7 @@ class Reconstruction(ObservedEntries):
     X: Array
     loss_name: str = eqx.field(static=True)
     normalization: str = eqx.field(static=True)
-    indices: tuple[Int[Array, " m"]]
+    indices: tuple[Int[Array, " m"], ...] | EntryPattern
     counts: Float[Array, " m"] | None
 
     def __init__(self, X: Numbers, loss: str = "squares", normalization: str = "mean"):
@@ -68,7 +69,7 @@ class Reconstruction(ObservedEntries):
         self.indices, self.counts = (jnp.arange(self.shape[0], dtype=jnp.int32),), None
 
     def loss_of_entries(self, entries: Float[Array, "m ..."]) -> Float[Array, ""]:
-        x = rows_of(self.X, self.indices[0], entries.dtype)
+        x = rows_of(self.X, axes_of(self.indices)[0], entries.dtype)
         if self.loss_name == "squares":
             costs = (entries - x) ** 2
         else:
@@ -105,7 +106,10 @@ class Reconstruction(ObservedEntries):
         if self.counts is not None:
             counts = counts * self.counts[positions]
         return eqx.tree_at(
-            lambda p: (p.indices, p.counts), self, ((self.indices[0][positions],), counts), is_leaf=lambda x: x is None
+            lambda p: (p.indices, p.counts),
+            self,
+            ((axes_of(self.indices)[0][positions],), counts),
+            is_leaf=lambda x: x is None,
         )
 
 

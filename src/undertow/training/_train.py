@@ -178,8 +178,8 @@ def _drawing_key(parameterization: Any, dynamics: Dynamics, key: Any) -> Any:
     noisy = isinstance(parameterization, Parameterization) and parameterization.draws
     if noisy and not dynamics.takes_noise:
         raise ValueError(
-            f"dynamics: expected a descent, as GradientDescent, for {type(parameterization).__name__}, which is trained "
-            f"with noise; found {type(dynamics).__name__}"
+            f"dynamics: expected a descent, as GradientDescent, for {type(parameterization).__name__}, which is "
+            f"trained with noise; found {type(dynamics).__name__}"
         )
     if not (dynamics.draws or noisy):
         return None
