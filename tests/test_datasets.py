@@ -81,7 +81,10 @@ def test_parts_of_pictures_are_apart_and_repeatable():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [((0, 0), "count: expected an integer of at least 1"), ((0, 3, "valid"), "part: unknown choice 'valid'.*validation")],
+    [
+        ((0, 0), "count: expected an integer of at least 1"),
+        ((0, 3, "valid"), "part: unknown choice 'valid'.*validation"),
+    ],
 )
 def test_wrong_pictures_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):

@@ -131,6 +131,23 @@ def test_it_goes_through_jit_and_vmap_and_scales(phi):
         phi.lift(X)
 
 
+@kinds
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+def test_no_arithmetic_of_two_types(phi, dtype):
+    with jax.enable_x64(dtype == np.float64), jax.numpy_dtype_promotion("strict"):
+        phi, params = (
+            jax.tree.map(lambda x: jnp.asarray(x, dtype) if eqx.is_inexact_array(x) else x, tree)
+            for tree in (phi, phi.init(KEY, 1.0))
+        )
+        for data in (phi.X, (255 * phi.X).astype(jnp.uint8)):
+            objective = Objective(B.Reconstruction(data), phi).drawn(jax.random.key(1))
+            found = eqx.filter_eval_shape(lambda o, p: (o(p), jax.grad(o, has_aux=True)(p)), objective, params)
+            assert {x.dtype for x in jax.tree.leaves(found)} == {np.dtype(dtype)}
+            probe = N.HeldOutReconstruction(data)
+            found = eqx.filter_eval_shape(probe.measure, objective, params)
+            assert found.dtype == dtype
+
+
 def test_encoder_and_decoder_of_a_key_are_the_same_whatever_is_between():
     plain = KINDS["AE"].init(KEY, 1.0)
     for name in ("IRMAE", "shared", "fixed", "nonlinear"):
