@@ -169,7 +169,7 @@ def run(scope: Scope) -> Outcome:
     )
 
 
-NOTE = "Milliseconds of a step of Adam on 32 images, best rounds, medians over draws; undertow and PyTorch end at one loss."
+NOTE = "Milliseconds of a step of Adam on 32 images: best rounds, medians over draws; both end at the same loss."
 COLUMNS = {
     **{name: lambda row, name=name: f"{1e3 * row[name]:.3g}" for name in WAYS},
     "undertow / PyTorch": lambda row: f"{row['undertow'] / row['PyTorch']:.2f}",
