@@ -48,6 +48,68 @@ def test_low_rank_matrix_refuses(arguments, message: str) -> None:
         datasets.low_rank_matrix(jax.random.key(0), *arguments)
 
 
+# Pictures of shapes -----------------------------------------------------------------------------
+
+
+def test_pictures_are_drawn_from_their_seven_factors():
+    found = datasets.shape_images(3, 400)
+    colors, (x, y, size, square) = found.factors[:, :3], found.factors[:, 3:].T
+    assert found.images.dtype == np.uint8
+    assert set(np.unique(x)) == set(np.unique(y)) == set(range(8, 25))
+    assert set(np.unique(size)) == set(range(3, 9))
+    assert set(np.unique(square)) == {0, 1}
+    assert 0.4 < square.mean() < 0.6
+    assert 0.45 < colors.mean() < 0.55  # the standard error is 0.008
+    for i in range(400):  # one by one, where the library draws all at once
+        expected = np.zeros((32, 32, 3), np.uint8)
+        for row in range(32):
+            for column in range(32):
+                across, down = column - x[i], row - y[i]
+                in_square = 0 <= across < size[i] and 0 <= down < size[i]
+                if in_square if square[i] else np.hypot(across, down) <= size[i]:
+                    expected[row, column] = np.rint(255 * colors[i])
+        np.testing.assert_array_equal(found.images[i], expected)
+
+
+def test_parts_of_pictures_are_apart_and_repeatable():
+    parts = {part: datasets.shape_images(0, 300, part).images for part in ("train", "validation", "test")}
+    np.testing.assert_array_equal(parts["train"], datasets.shape_images(0, 300).images)
+    rows = np.concatenate([images.reshape(300, -1) for images in parts.values()])
+    assert len(np.unique(rows, axis=0)) == 900
+    assert np.abs(datasets.shape_images(1, 300).factors - datasets.shape_images(0, 300).factors).max() > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0, 0), "count: expected an integer of at least 1"),
+        ((0, 3, "valid"), "part: unknown choice 'valid'.*validation"),
+    ],
+)
+def test_wrong_pictures_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        datasets.shape_images(*arguments)
+
+
+def test_margins():
+    images = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
+    padded = datasets.pad_images(images, 6)
+    assert padded.dtype == np.uint8
+    np.testing.assert_array_equal(padded[:, 1:4, 1:5], images)
+    assert padded.sum(dtype=int) == images.sum(dtype=int)
+    assert datasets.pad_images(images[..., None], 6).shape == (2, 6, 6, 1)
+    with pytest.raises(ValueError, match="size: expected at least 4, as images have, found 3"):
+        datasets.pad_images(images, 3)
+    with pytest.raises(ValueError, match=r"images: expected shape \(n, rows, columns\)"):
+        datasets.pad_images(images[0], 6)
+
+
+def test_digits_as_images_are_the_rows_of_the_matrix():
+    digits = datasets.load_digits_images()
+    np.testing.assert_array_equal(digits.images.reshape(-1, 64), datasets.load_digits_matrix())
+    assert np.bincount(digits.labels).min() == 174  # as scikit-learn describes the set
+
+
 @pytest.mark.parametrize(
     ("shape", "count"),
     [((6, 7), 42), ((6, 7), 1), ((200, 300), 500), ((10**6, 10**6), 1000), ((3, 4, 5), 20)],
