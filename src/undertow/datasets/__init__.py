@@ -1,8 +1,10 @@
 """Data: tables read and written, synthetic matrices, and real data sets with checksums."""
 
 from undertow.datasets._images import load_digits_matrix, load_photograph
-from undertow.datasets._movielens import DataNotFound, load_movielens_100k
+from undertow.datasets._mnist import LabeledImages, fashion_mnist, mnist
+from undertow.datasets._movielens import load_movielens_100k
 from undertow.datasets._one_hidden_entry import one_hidden_entry, sign_of_solutions
+from undertow.datasets._places import DataNotFound
 from undertow.datasets._synthetic import low_rank_matrix, observe
 from undertow.datasets._table_types import Matrix, Ratings, Source
 from undertow.datasets._tables import read_pairs, read_table
@@ -12,14 +14,17 @@ from .._public import public_names as _public_names
 
 __all__ = [
     "DataNotFound",
+    "LabeledImages",
     "Matrix",
     "Ratings",
     "Source",
     "check_output",
+    "fashion_mnist",
     "load_digits_matrix",
     "load_movielens_100k",
     "load_photograph",
     "low_rank_matrix",
+    "mnist",
     "observe",
     "one_hidden_entry",
     "read_pairs",
