@@ -2,9 +2,9 @@
 Tensors: components one after another
 =====================================
 
-A sum of outer products with far more components than are needed, fitted to two fifths of the entries of a tensor of rank
-three. From a small start its components grow one after another and all others stay near zero; from a large one all are
-there at once.
+A sum of outer products with far more components than are needed, fitted to two fifths of the entries of a tensor of
+rank three. From a small start a few components grow, one after another, and the others stay near zero; from a large one
+all are there at once.
 """
 
 import jax
@@ -44,7 +44,7 @@ with plotting.figure(columns=2, width=11, height=4.2) as (figure, panels):
     for panel, (deviation, run) in zip(panels, runs.items(), strict=True):
         panel.plot(run.times, run["component_norms"])
         panel.set(xlabel="time", title=f"factors of size {deviation:g} at the start")
-    panels[0].set_xlim(0, 4e5)
+    panels[0].set(xlim=(1e5, 4e5), xticks=[1e5, 2e5, 3e5, 4e5])
     panels[1].set_xscale("log")
     panels[0].set_ylabel("norms of components")
 plt.show()
