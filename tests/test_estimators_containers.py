@@ -169,7 +169,9 @@ def test_entries_that_stand_twice_add_up() -> None:
     halves = np.repeat(X.ravel() / 2, 2), np.repeat(np.tile(np.arange(6), 60), 2), np.arange(0, 721, 12)
     twice = csr_array(halves, shape=X.shape)
     assert not twice.has_canonical_format
-    problems = [Standardized(x, y, scale_columns=True) for x in (twice, csr_array(X))]
+    problems = [
+        Standardized(x, y, scale_columns=True, weight=np.ones(60), intercept=True) for x in (twice, csr_array(X))
+    ]
     np.testing.assert_allclose(problems[0].units, problems[1].units, rtol=1e-14)
     np.testing.assert_allclose(problems[0].table.toarray(), problems[1].table.toarray(), rtol=1e-12)
 
