@@ -1,6 +1,7 @@
 """The benchmarks there are. A new one: its file, its import, and its place in the table."""
 
 from ._base import Benchmark
+from .autoencoder_step import autoencoder_step
 from .deep_matrix_grid import deep_matrix_grid
 from .flow_versus_descent import flow_versus_descent
 from .imputation import imputation
@@ -29,5 +30,6 @@ BENCHMARKS: dict[str, Benchmark] = {
         sparse_regression,
         tensor_completion,
         tensor_step,
+        autoencoder_step,
     )
 }

@@ -139,6 +139,8 @@ def tensor_completion(truth: np.ndarray | None = _cube, normalization: str = "me
     return B.TensorCompletion((4, 3, 2), _places, _cube[_places], truth, normalization)
 
 
+_bytes = np.random.default_rng(14).integers(0, 256, (4, 3, 2), np.uint8)
+
 # Each with a w of loss zero.
 PROBLEMS = [
     Case("PointTarget", B.PointTarget([3.0, 6.0]), np.array([3.0, 6.0])),
@@ -173,6 +175,8 @@ PROBLEMS = [
         ),
         _cube,
     ),
+    Case("Reconstruction", B.Reconstruction(_truth), _truth),
+    Case("Reconstruction-bytes", B.Reconstruction(_bytes, normalization="half_sum"), _bytes / 255),
 ]
 
 # Their loss is zero at infinity only.

@@ -1,4 +1,4 @@
-"""Data sets: synthetic matrices, pictures, and MovieLens where it is found."""
+"""Data sets: synthetic matrices, pictures, and MovieLens and those of MNIST where they are found."""
 
 import gzip
 import hashlib
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from undertow import datasets
-from undertow.datasets import _movielens
+from undertow.datasets import _mnist, _movielens, _places
 
 # Synthetic ------------------------------------------------------------------------------------
 
@@ -46,6 +46,68 @@ def test_low_rank_matrix(getkey, shape: tuple[int, int], rank: int, norm: float 
 def test_low_rank_matrix_refuses(arguments, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         datasets.low_rank_matrix(jax.random.key(0), *arguments)
+
+
+# Pictures of shapes -----------------------------------------------------------------------------
+
+
+def test_pictures_are_drawn_from_their_seven_factors():
+    found = datasets.shape_images(3, 400)
+    colors, (x, y, size, square) = found.factors[:, :3], found.factors[:, 3:].T
+    assert found.images.dtype == np.uint8
+    assert set(np.unique(x)) == set(np.unique(y)) == set(range(8, 25))
+    assert set(np.unique(size)) == set(range(3, 9))
+    assert set(np.unique(square)) == {0, 1}
+    assert 0.4 < square.mean() < 0.6
+    assert 0.45 < colors.mean() < 0.55  # the standard error is 0.008
+    for i in range(400):  # one by one, where the library draws all at once
+        expected = np.zeros((32, 32, 3), np.uint8)
+        for row in range(32):
+            for column in range(32):
+                across, down = column - x[i], row - y[i]
+                in_square = 0 <= across < size[i] and 0 <= down < size[i]
+                if in_square if square[i] else np.hypot(across, down) <= size[i]:
+                    expected[row, column] = np.rint(255 * colors[i])
+        np.testing.assert_array_equal(found.images[i], expected)
+
+
+def test_parts_of_pictures_are_apart_and_repeatable():
+    parts = {part: datasets.shape_images(0, 300, part).images for part in ("train", "validation", "test")}
+    np.testing.assert_array_equal(parts["train"], datasets.shape_images(0, 300).images)
+    rows = np.concatenate([images.reshape(300, -1) for images in parts.values()])
+    assert len(np.unique(rows, axis=0)) == 900
+    assert np.abs(datasets.shape_images(1, 300).factors - datasets.shape_images(0, 300).factors).max() > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0, 0), "count: expected an integer of at least 1"),
+        ((0, 3, "valid"), "part: unknown choice 'valid'.*validation"),
+    ],
+)
+def test_wrong_pictures_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        datasets.shape_images(*arguments)
+
+
+def test_margins():
+    images = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
+    padded = datasets.pad_images(images, 6)
+    assert padded.dtype == np.uint8
+    np.testing.assert_array_equal(padded[:, 1:4, 1:5], images)
+    assert padded.sum(dtype=int) == images.sum(dtype=int)
+    assert datasets.pad_images(images[..., None], 6).shape == (2, 6, 6, 1)
+    with pytest.raises(ValueError, match="size: expected at least 4, as images have, found 3"):
+        datasets.pad_images(images, 3)
+    with pytest.raises(ValueError, match=r"images: expected shape \(n, rows, columns\)"):
+        datasets.pad_images(images[0], 6)
+
+
+def test_digits_as_images_are_the_rows_of_the_matrix():
+    digits = datasets.load_digits_images()
+    np.testing.assert_array_equal(digits.images.reshape(-1, 64), datasets.load_digits_matrix())
+    assert np.bincount(digits.labels).min() == 174  # as scikit-learn describes the set
 
 
 @pytest.mark.parametrize(
@@ -130,7 +192,7 @@ def test_digits() -> None:
 @pytest.fixture
 def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A folder where nothing is found, and no other place to look but UNDERTOW_DATA within it."""
-    monkeypatch.setattr(_movielens, "_folders", lambda: [tmp_path / "given"])
+    monkeypatch.setattr(_places, "folders", lambda: [tmp_path / "given"])
     monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / "cache")
     (tmp_path / "given").mkdir()
     (tmp_path / "cache").mkdir()
@@ -146,7 +208,7 @@ def test_movielens_says_where_it_looked(nowhere: Path) -> None:
 def test_movielens_looks_where_it_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("UNDERTOW_DATA", str(tmp_path / "mine"))
     monkeypatch.chdir(tmp_path)
-    assert _movielens._folders()[:2] == [tmp_path / "mine", tmp_path.parent / "shared" / "data"]
+    assert _places.folders()[:2] == [tmp_path / "mine", tmp_path.parent / "shared" / "data"]
 
 
 @pytest.mark.parametrize("place", ["movielens-100k/u.data.gz", "ml-100k/u.data"])
@@ -204,3 +266,79 @@ def test_movielens() -> None:
     assert sorted(map(int, table.user_ids)) == list(range(1, 944))
     assert sorted(map(int, table.item_ids)) == list(range(1, 1683))
     assert (table.user_ids[0], table.item_ids[0], table.ratings[0]) == ("196", "242", 3.0)
+
+
+# MNIST and Fashion-MNIST ----------------------------------------------------------------------
+
+
+def idx(array: np.ndarray) -> bytes:
+    """The array in the IDX format: zeros, the type, the number of axes, their lengths, the numbers."""
+    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+
+
+def write_images(folder: Path, *, packed: bool) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    made = []
+    for name in _mnist.FILES:
+        shape = (3, 28, 28) if "images" in name else (3,)
+        made.append(rng.integers(0, 10, shape, np.uint8))
+        content = idx(made[-1])
+        path = folder / (f"{name}.gz" if packed else name)
+        path.write_bytes(gzip.compress(content) if packed else content)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("place", "packed"), [("given/mnist", True), ("given/MNIST/raw", False), ("cache/mnist", True)]
+)
+def test_mnist_reads_what_it_finds(nowhere: Path, monkeypatch: pytest.MonkeyPatch, place: str, packed: bool) -> None:
+    made = write_images(nowhere / place, packed=packed)
+    monkeypatch.setitem(_mnist.CONTENT, "mnist", tuple(hashlib.sha256(idx(array)).hexdigest() for array in made))
+    found = datasets.mnist()
+    for array, expected in zip(found, made, strict=True):
+        assert array.dtype == np.uint8
+        np.testing.assert_array_equal(array, expected)
+    assert found.test_images.shape == (3, 28, 28)
+    assert repr(found).startswith("LabeledImages(train_images=u8[3,28,28]")
+
+
+def test_mnist_checks_what_it_finds(nowhere: Path) -> None:
+    write_images(nowhere / "given" / "fashion-mnist", packed=True)
+    with pytest.raises(ValueError, match=r"expected train-images-idx3-ubyte with sha256 c59f468a"):
+        datasets.fashion_mnist()
+
+
+def test_mnist_says_where_it_looked(nowhere: Path) -> None:
+    with pytest.raises(datasets.DataNotFound, match=r"train-images.*given.*cache.*UNDERTOW_DATA.*download=True"):
+        datasets.mnist()
+
+
+def test_mnist_is_fetched_only_when_asked(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fetch(url: str, known_hash: str, fname: str, path: Path) -> None:
+        asked.append((url, known_hash))
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr("pooch.retrieve", fetch)
+    with pytest.raises(datasets.DataNotFound):
+        datasets.fashion_mnist()
+    assert asked == []
+    with pytest.raises(ConnectionError):
+        datasets.fashion_mnist(download=True)
+    assert asked[0][0].endswith("/train-images-idx3-ubyte.gz")
+    assert asked[0][1].startswith("md5:8d4fb7e6")
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("load", [datasets.mnist, datasets.fashion_mnist])
+def test_mnist(load) -> None:
+    try:
+        found = load()
+    except datasets.DataNotFound as error:
+        pytest.skip(str(error))
+    assert [array.shape for array in found] == [(60_000, 28, 28), (60_000,), (10_000, 28, 28), (10_000,)]
+    counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]  # as published; Fashion-MNIST is balanced
+    expected = counts if load is datasets.mnist else [6000] * 10
+    assert np.bincount(found.train_labels).tolist() == expected

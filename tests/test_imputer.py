@@ -240,7 +240,7 @@ def test_errors_by_column_in_its_units():
     assert 1e5 < errors.means[1] < 1e7
     assert errors.columns[7] == 0
     assert errors.overall < 0.8 * errors.mean_overall
-    with pytest.raises(ValueError, match="^X: expected at least 2 entries beside 1 held out"):
+    with pytest.raises(ValueError, match=r"^X: expected at least 2 entries beside 1 held out"):
         column_errors(LowRankImputer(), np.array([[1.0, 2.0]]))
 
 

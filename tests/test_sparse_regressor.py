@@ -19,8 +19,9 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from undertow.estimators import SparseRegressor
-from undertow.estimators._diagonal_flow import Design, FlowState, Folds, dual_pace, flow, last_column, weights
-from undertow.estimators._sparse_regressor import _combined
+from undertow.estimators._diagonal_flow import Design, FlowState, Folds, Network, flow, last_column
+from undertow.estimators._model_average import Thresholds, combined
+from undertow.estimators._sparse_regressor import SCALES
 
 
 def draw(seed: int, n: int, p: int, k: int, rho: float, ratio: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -43,15 +44,16 @@ def f1(found: np.ndarray, truth: np.ndarray) -> float:
 
 
 def run_on_all(
-    X: np.ndarray, y: np.ndarray, scale: float, depth: int = 2, change: float = 0.3
+    X: np.ndarray, y: np.ndarray, scale: float, depth: int = 2, change: float = 0.3, positive: bool = False
 ) -> tuple[FlowState, np.ndarray, np.ndarray]:
     """The flow on all rows, to the end: its times and its coefficients."""
     n = len(y)
     design, folds = Design(X), Folds(jnp.ones((n, 1)), jnp.zeros((n, 0)))
-    state = flow(design, jnp.asarray(y), folds, jnp.asarray(scale), depth, jnp.asarray(20_000), change)
+    network = Network(scale, depth, positive)
+    state = flow(design, jnp.asarray(y), folds, network, jnp.asarray(20_000), change)
     count = int(state.path.count)
-    times = np.asarray(state.path.times)[:count] / dual_pace(scale, depth)
-    return state, times, np.asarray(last_column(design, state.path, jnp.asarray(scale), depth))[:count]
+    times = np.asarray(state.path.times)[:count] / network.pace
+    return state, times, np.asarray(last_column(design, state.path, network))[:count]
 
 
 def basis_pursuit(X: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -104,7 +106,7 @@ def test_laws_of_the_path(depth: int) -> None:
     z = X.T @ np.asarray(state.integral)
     np.testing.assert_allclose(z, np.asarray(state.z), atol=1e-10 * np.abs(z).max())
     # A sample is the state at its time; the last one precedes the end by less than a spacing.
-    np.testing.assert_allclose(np.asarray(weights(state.z, scale, depth))[:, 0], w[-1], atol=0.05)
+    np.testing.assert_allclose(np.asarray(Network(scale, depth)(state.z))[:, 0], w[-1], atol=0.05)
 
 
 def test_it_ends_at_the_smallest_l1_norm() -> None:
@@ -114,7 +116,7 @@ def test_it_ends_at_the_smallest_l1_norm() -> None:
     excess = []
     for scale in (1e-2, 1e-6, 1e-24):
         state, _, _ = run_on_all(X, y, scale)
-        w = np.asarray(weights(state.z, scale, 2))[:, 0]
+        w = np.asarray(Network(scale)(state.z))[:, 0]
         excess.append(np.abs(w).sum() / np.abs(exact).sum() - 1)
     assert excess[0] > 5 * abs(excess[1])
     assert excess[1] > 2 * abs(excess[2])
@@ -151,7 +153,8 @@ def test_closer_to_the_truth_than_cross_validated_lasso(rho: float, ratio: float
     flow_error, lasso_error = np.mean(errors, 0)
     flow_f1, lasso_f1 = np.mean(scores, 0)
     assert flow_error < 0.8 * lasso_error
-    assert flow_f1 > max(0.85, lasso_f1)
+    # The bound was 0.85 while a threshold alone decided; set anew when dense coefficients were no longer given up.
+    assert flow_f1 > max(0.8, 1.5 * lasso_f1)
 
 
 def test_noise_alone() -> None:
@@ -159,9 +162,12 @@ def test_noise_alone() -> None:
     found = []
     for seed in range(5):
         rng = np.random.default_rng(seed)
-        coef = SparseRegressor(scales=1e-6).fit(rng.standard_normal((100, 120)), rng.standard_normal(100)).coef_
-        found.append((coef != 0).sum())
-    assert np.mean(found) <= 2
+        X, y = rng.standard_normal((500, 120)), rng.standard_normal(100)
+        model = SparseRegressor(scales=1e-6).fit(X[:100], y)
+        found.append((model.coef_ != 0).sum())
+        # Hardly worse than to answer the mean, whose error is 0 where there is no signal.
+        assert np.mean(model.predict(X[100:]) ** 2) < 0.15
+    assert np.mean(found) <= 6  # a twentieth of the columns
 
 
 def test_attributes() -> None:
@@ -174,7 +180,7 @@ def test_attributes() -> None:
     np.testing.assert_array_equal(y, before[1])
     assert model.n_features_in_ == 90
     assert model.n_iter_ > 10
-    assert model.scale_ in (1e-6, 1e-24)
+    assert model.scale_ in SCALES
     samples = len(model.path_times_)
     assert model.path_times_[0] == 0
     assert (np.diff(model.path_times_) > 0).all()
@@ -188,11 +194,11 @@ def test_attributes() -> None:
     assert model.path_validation_errors_.shape == (samples, 4)
     best = model.path_validation_errors_.mean(1).argmin()
     assert model.stopping_time_ == model.path_times_[best] > 0
-    assert 0 < model.threshold_ < 1
+    assert 0 <= model.threshold_ < 1
     np.testing.assert_allclose(model.predict(X), X @ model.coef_ + model.intercept_)
     np.testing.assert_allclose(model.predict(X).mean(), y.mean())
     kept = np.abs(model.coef_[model.coef_ != 0] * X.std(0)[model.coef_ != 0])
-    assert kept.min() > model.threshold_ * kept.max()
+    assert len(kept) < 20
 
 
 def test_units_do_not_matter() -> None:
@@ -335,7 +341,7 @@ BAD_PARAMETERS = [
     *[("standardize", value) for value in (None, 1, "yes")],
     *[("cv", value) for value in (1, 0, -3, "10")],
     *[(name, value) for name in ("repeats", "max_iter") for value in (0, 1.5, None)],
-    *[("random_state", value) for value in (-1, None, 0.5, 2**32)],
+    *[("random_state", value) for value in (-1, 0.5, 2**32)],
 ]
 
 
@@ -360,7 +366,7 @@ BAD_DATA = [
     (np.ones((4, 2)), np.ones(3), "inconsistent numbers of samples"),
     (np.ones((1, 2)), np.ones(1), "minimum of 2 is required"),
     (np.ones(4), np.ones(4), "Expected 2D array"),
-    (np.ones((4, 2)), np.ones((4, 2)), "y should be a 1d array"),
+    (np.ones((4, 2)), np.ones((4, 2, 2)), "Found array with dim 3"),
     (np.ones((4, 2)), None, "requires y to be passed"),
     (np.eye(4), [1e200, 0, 0, 0], "^y: expected numbers that can be squared"),
 ]
@@ -382,6 +388,10 @@ def test_before_fit_and_with_other_columns() -> None:
         model.fit(X, y).predict(X[:, 1:])
 
 
+def alike(*thresholds: float) -> Thresholds:
+    return Thresholds(np.array(thresholds), np.full(len(thresholds), 1 / len(thresholds)))
+
+
 @pytest.fixture(name="three_fits")
 def make_three_fits():
     """Coefficients of two folds, which are fitted to 9 of 10 rows, and of the fit to all."""
@@ -400,19 +410,19 @@ def make_three_fits():
             [2.0, 0.0, 0.0],
         ),  # with noise alone the mean of the folds: the second passes in one of two, the third in none
         (7.0, [2.0, 0.0, 0.0]),
-        (0.4, [0.6 * 4.0 + 0.4 * 2.0, 0.0, 0.6 * 2.0]),  # what does not pass in a fold counts as zero there
+        (0.2, [0.8 * 4.0 + 0.2 * 2.0, 0.0, 0.8 * 2.0]),  # what does not pass in a fold counts as zero there
     ],
 )
 def test_folds_count_by_the_noise(three_fits, unexplained, expected) -> None:
-    found = _combined(three_fits[0], np.array([0.2]), three_fits[1], unexplained)
+    found = combined(three_fits[0], alike(0.2), three_fits[1], unexplained)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 def test_thresholds_are_averaged_evenly(three_fits) -> None:
     w, folds = three_fits
-    # The third coefficient is half of the largest: it passes at two of the three thresholds, then at one.
-    np.testing.assert_allclose(_combined(w, np.array([0.1, 0.4, 0.6]), folds, 0.0), [4.0, 0.0, 2.0 * 2 / 3], rtol=1e-12)
-    np.testing.assert_allclose(_combined(w, np.array([0.1, 0.6, 0.7]), folds, 0.0), [4.0, 0.0, 0.0], rtol=1e-12)
+    # The third coefficient is half of the largest: it passes at three of the four thresholds, then at one of three.
+    np.testing.assert_allclose(combined(w, alike(0.1, 0.4, 0.4, 0.6), folds, 0.0), [4.0, 0.0, 2.0 * 3 / 4], rtol=1e-12)
+    np.testing.assert_allclose(combined(w, alike(0.1, 0.6, 0.7), folds, 0.0), [4.0, 0.0, 0.0], rtol=1e-12)
 
 
 def test_folds_of_too_few_rows_are_left_out(three_fits) -> None:
@@ -420,11 +430,13 @@ def test_folds_of_too_few_rows_are_left_out(three_fits) -> None:
     halves = np.asarray(folds.fitted).copy()
     halves[:5, 0] = halves[5:, 1] = 0
     few = Folds(jnp.asarray(halves), jnp.asarray(1 - halves[:, :-1]))
-    np.testing.assert_allclose(_combined(w, np.array([0.2]), few, 1.0), [4.0, 0.0, 2.0], rtol=1e-12)
+    np.testing.assert_allclose(combined(w, alike(0.2), few, 1.0), [4.0, 0.0, 2.0], rtol=1e-12)
 
 
 # It gives the constructor arguments of every kind, which only the run-time type checks of these tests object to.
 TYPED = {"check_do_not_raise_errors_in_init_or_set_params"}
+# A row of weight 2 is held out as one row, two equal rows may be held out apart: no cross-validation can do both.
+FOLDED = {f"check_sample_weight_equivalence_on_{kind}_data" for kind in ("dense", "sparse")}
 
 
 @pytest.mark.filterwarnings("ignore:Skipping check check_array_api_input")
@@ -432,6 +444,154 @@ TYPED = {"check_do_not_raise_errors_in_init_or_set_params"}
 def test_scikit_learn_checks() -> None:
     results = check_estimator(SparseRegressor(cv=3, repeats=1, scales=1e-6, max_iter=200), on_fail=None)
     failed = {result["check_name"]: str(result["exception"]) for result in results if result["status"] == "failed"}
-    assert failed.keys() == TYPED
+    assert failed.keys() == TYPED | FOLDED
     assert "Type-check error" in failed[TYPED.copy().pop()]
     assert sum(result["status"] == "passed" for result in results) > 45
+
+
+# Weights, signs, intercepts, several targets ----------------------------------------------------
+
+
+def small(**options) -> SparseRegressor:
+    return SparseRegressor(cv=3, repeats=1, scales=(1e-2, 1e-6), **options)
+
+
+def test_a_row_of_weight_zero_is_not_there() -> None:
+    X, y, _ = draw(30, 64, 20, 3, 0.3, 4.0)
+    rows = np.arange(64) % 4 > 0
+    y = np.where(rows, y, 1e3)
+    with_all = small().fit(X, y, sample_weight=rows.astype(float))
+    without = small().fit(X[rows], y[rows])
+    np.testing.assert_allclose(with_all.coef_, without.coef_, atol=1e-8)
+    np.testing.assert_allclose(with_all.intercept_, without.intercept_, atol=1e-8)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, csr_array])
+def test_only_ratios_of_weights_matter(kind) -> None:
+    X, y, _ = draw(31, 60, 20, 3, 0.3, 4.0)
+    X[np.random.default_rng(0).random(X.shape) < 0.5] = 0
+    weight = np.random.default_rng(1).uniform(0.1, 2, 60)
+    models = [small().fit(kind(X), y, sample_weight=w) for w in (weight, 1e150 * weight, 1e-150 * weight)]
+    for model in models[1:]:
+        np.testing.assert_allclose(model.coef_, models[0].coef_, rtol=1e-6, atol=1e-9)
+    alike = [small().fit(kind(X), y, sample_weight=w).coef_ for w in (None, 3.0, np.full(60, 7.0))]
+    np.testing.assert_allclose(alike[1:], [alike[0]] * 2, atol=1e-8)
+
+
+def test_a_weighted_flow_ends_at_weighted_least_squares() -> None:
+    # Fewer columns than rows: the one end of the flow, whatever its start.
+    rng = np.random.default_rng(32)
+    X, y = rng.standard_normal((40, 4)), rng.standard_normal(40)
+    weight = rng.uniform(0.1, 3, 40)
+    model = small(max_iter=20_000).fit(X, y + X @ [4.0, -3, 2, 1], sample_weight=weight)
+    root = np.sqrt(weight)[:, None]
+    exact = np.linalg.lstsq(np.hstack([X, np.ones((40, 1))]) * root, (y + X @ [4.0, -3, 2, 1]) * root[:, 0])[0]
+    # The path goes on past the best time, but not to the end: nearer to the weighted than to the plain solution.
+    plain = np.linalg.lstsq(np.hstack([X, np.ones((40, 1))]), y + X @ [4.0, -3, 2, 1])[0]
+    last = model.path_coefs_[-1]
+    assert np.linalg.norm(last - exact[:4]) < 0.2 * np.linalg.norm(plain - exact)
+
+
+def test_positive_coefficients() -> None:
+    X, y, truth = draw(33, 80, 30, 6, 0.0, 20.0)
+    model = small(positive=True).fit(X, y)
+    assert (model.coef_ >= 0).all()
+    assert (model.path_coefs_ >= 0).all()
+    assert set(np.flatnonzero(truth > 0)) <= set(np.flatnonzero(model.coef_))
+    # Where the truth is positive, nothing is lost by asking for it.
+    y = y - X @ truth + X @ np.abs(truth)
+    free, positive = small().fit(X, y), small(positive=True).fit(X, y)
+    assert np.linalg.norm(positive.coef_ - np.abs(truth)) < 1.1 * np.linalg.norm(free.coef_ - np.abs(truth))
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_the_positive_flow_is_that_of_its_network(depth: int) -> None:
+    rng = np.random.default_rng(34)
+    X = rng.standard_normal((20, 3))
+    y = X @ [1.0, 0.0, 0.5] + 3
+    centered, target, scale = X - X.mean(0), y - y.mean(), 1e-2
+
+    def velocity(t: float, u: np.ndarray) -> np.ndarray:
+        return -depth * u ** (depth - 1) * (centered.T @ (centered @ u**depth - target)) / len(y)
+
+    errors = []
+    for change in (0.03, 0.003):
+        _, times, w = run_on_all(X, y, scale, depth, change, positive=True)
+        # A network without its other half runs as fast as with it.
+        exact = solve_ivp(velocity, (0, times[-1]), np.full(3, scale ** (1 / depth)), "LSODA", times, rtol=1e-9).y
+        np.testing.assert_allclose(w[0], scale, rtol=1e-6)
+        errors.append(np.abs(w - exact.T**depth).max())
+    assert errors[0] < 0.05
+    assert errors[1] < errors[0] / 4
+
+
+@pytest.mark.parametrize("kind", [np.asarray, csr_array])
+def test_without_an_intercept(kind) -> None:
+    X, y, truth = draw(35, 60, 20, 3, 0.3, 20.0)
+    model = small(fit_intercept=False).fit(kind(X), y)
+    assert model.intercept_ == 0
+    assert np.linalg.norm(model.coef_ - truth) < 0.3
+    # A column of ones is an intercept then, and no column with one.
+    ones = np.hstack([X, np.ones((60, 1))])
+    without, beside = (small(fit_intercept=f).fit(kind(ones), y + 5) for f in (False, True))
+    assert abs(without.coef_[-1] - 5) < 0.3
+    assert beside.coef_[-1] == 0
+
+
+def test_several_targets_are_fitted_by_themselves() -> None:
+    X, y, _ = draw(36, 60, 20, 3, 0.3, 4.0)
+    Y = np.stack([y, 100 * y[::-1], np.ones(60)], axis=1)
+    both = small().fit(X, Y)
+    for j in range(3):
+        one = small().fit(X, Y[:, j])
+        np.testing.assert_array_equal(both.coef_[j], one.coef_)
+        np.testing.assert_array_equal(both.path_coefs_[j], one.path_coefs_)
+        np.testing.assert_allclose(both.predict(X)[:, j], one.predict(X), rtol=1e-12)
+    assert both.coef_.shape == (3, 20)
+    assert both.intercept_.shape == (3,)
+    assert small().fit(X, y[:, None]).predict(X).shape == (60, 1)
+
+
+def test_random_states_of_every_kind() -> None:
+    X, y, _ = draw(37, 40, 10, 2, 0.0, 2.0)
+    coefs = [small(random_state=s).fit(X, y).coef_ for s in (np.random.RandomState(3), np.random.RandomState(3), 3)]
+    np.testing.assert_array_equal(coefs[0], coefs[1])
+    np.testing.assert_array_equal(coefs[0], coefs[2])
+    small(random_state=None).fit(X, y)
+    state = np.random.RandomState(3)
+    assert not np.array_equal(*(small(random_state=state).fit(X, y).coef_ for _ in range(2)))
+
+
+def test_dense_coefficients_are_not_thrown_away() -> None:
+    """Many coefficients in much noise: not behind Lasso, which a threshold by itself was by a fifth."""
+    excess = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        X, truth = rng.standard_normal((200, 100)), rng.standard_normal(100)
+        y = X @ truth + np.linalg.norm(truth) * rng.standard_normal(200)
+        excess.append([((m.fit(X, y).coef_ - truth) ** 2).sum() for m in (SparseRegressor(), LassoCV(cv=5))])
+    flow_error, lasso_error = np.mean(excess, 0)
+    assert flow_error < 1.03 * lasso_error
+
+
+@pytest.mark.parametrize(
+    ("weight", "error", "message"),
+    [
+        ([1.0] * 39, ValueError, r"^sample_weight: expected shape \(40,\)"),
+        ([-1.0] + [1.0] * 39, ValueError, "^sample_weight: expected weights of at least 0, found -1"),
+        ([1.0] + [0.0] * 39, ValueError, "^sample_weight: expected at least 2 rows whose weight is not zero, found 1"),
+        ([np.nan] * 40, ValueError, "^sample_weight: expected finite numbers"),
+        (["a"] * 40, TypeError, "^sample_weight: expected numbers"),
+    ],
+)
+def test_bad_weights_are_refused(weight, error, message: str) -> None:
+    X, y, _ = draw(38, 40, 10, 2, 0.0, 2.0)
+    with pytest.raises(error, match=message):
+        small().fit(X, y, sample_weight=weight)
+
+
+@pytest.mark.parametrize("name", ["fit_intercept", "positive", "standardize"])
+def test_flags_are_true_or_false(name: str) -> None:
+    X, y, _ = draw(38, 40, 10, 2, 0.0, 2.0)
+    with pytest.raises(TypeError, match=f"^{name}: expected True or False"):
+        SparseRegressor().set_params(**{name: "no"}).fit(X, y)

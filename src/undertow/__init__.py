@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from . import estimators as estimators
     from . import gallery as gallery
     from . import linalg as linalg
+    from . import networks as networks
     from . import optimizers as optimizers
     from . import parameterizations as parameterizations
     from . import penalties as penalties
@@ -49,6 +50,7 @@ _ROOMS = (
     "estimators",
     "gallery",
     "linalg",
+    "networks",
     "optimizers",
     "parameterizations",
     "penalties",

@@ -1,6 +1,7 @@
 """Problem and parameterization put together: what is minimized, and the field that moves ``w``."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -14,6 +15,7 @@ from ._description import describe
 from ._public import public_names as _public_names
 from ._repr import shown
 from ._validation import as_numpy
+from .linalg import axes_of
 from .parameterizations import Parameterization
 from .parameterizations._base import Params
 from .penalties import Penalty
@@ -41,15 +43,18 @@ class Objective(eqx.Module):
     """What the dynamics minimize over ``params``: the loss of the problem and the penalty.
 
     Called, it gives ``(total, loss)`` with the loss of the problem alone beside the total. Where the problem looks at
-    some entries only, and no penalty at w, nothing but those entries is asked of the parameterization.
+    some entries only, and no penalty at w, nothing but those entries is asked of the parameterization. The total has
+    in it what the parameterization itself adds, as a variational code its divergence.
 
-    ``key`` is the run's random key, for dynamics that draw (mini-batches, noise), and None for those that do not.
+    ``key`` is the run's random key, for what draws (mini-batches, noise), and None where nothing does; ``noise`` the
+    key of the noise of one step, and None where the parameterization is looked at without.
     """
 
     problem: Problem
     parameterization: Parameterization
     penalty: Penalty | None = eqx.field(converter=_as_penalty, default=None)
     key: Array | None = None
+    noise: Array | None = None
 
     def __repr__(self) -> str:
         return shown(self)
@@ -67,25 +72,33 @@ class Objective(eqx.Module):
                 f"parameterization: expected shape {self.problem.shape}, as {type(self.problem).__name__} has, "
                 f"found {self.parameterization.shape}"
             )
+        if self.parameterization.draws and not isinstance(self.problem, ObservedEntries):
+            raise ValueError(
+                f"problem: expected one of entries, as Reconstruction, for {type(self.parameterization).__name__}, "
+                f"which draws noise for each of them; found {kind_of(self.problem)}"
+            )
 
     def __call__(self, params: Params) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        if self.penalty is None:
-            loss = loss_of(self.problem, self.parameterization, params)
-            return loss, loss
-        if self.penalty.of_w:
+        if self.penalty is not None and self.penalty.of_w and not self.parameterization.draws:
             loss = self.problem.loss(self.parameterization(params))  # the compiler forms w once
-        else:
-            loss = loss_of(self.problem, self.parameterization, params)
-        return loss + self.penalty.of(self.parameterization, params), loss
+            return loss + self.penalty.of(self.parameterization, params), loss
+        total, loss = _total_and_loss(self.problem, self.parameterization, params, self.noise)
+        return total if self.penalty is None else total + self.penalty.of(self.parameterization, params), loss
 
     def part(self, positions: Int[Array, " k"], counts: Float[Array, " k"]) -> "Objective":
         """The objective with a part of the problem, as ``Problem.part`` says; the penalty stays whole."""
         return eqx.tree_at(lambda o: o.problem, self, self.problem.part(positions, counts))
 
+    def drawn(self, key: Array) -> "Objective":
+        """The objective with the noise that this key draws, where the parameterization is trained with noise."""
+        if not self.parameterization.draws:
+            return self
+        return eqx.tree_at(lambda o: o.noise, self, key, is_leaf=lambda x: x is None)
+
     @property
     def logarithm(self) -> "Objective | None":
         """The objective with the logarithm of the loss as its loss; None with a penalty, or where there is none."""
-        if self.penalty is not None or not self.problem.keeps_logarithms:
+        if self.penalty is not None or self.parameterization.draws or not self.problem.keeps_logarithms:
             return None
         return eqx.tree_at(lambda o: o.problem, self, _Logarithm(self.problem.shape, self.problem))
 
@@ -115,9 +128,43 @@ def kind_of(value: Any) -> str:
 
 def loss_of(problem: Problem, parameterization: Parameterization, params: Params) -> Float[Array, ""]:
     """The loss at ``params``, through the observed entries alone where the problem looks at no others."""
-    if isinstance(problem, ObservedEntries):
-        return problem.loss_of_entries(parameterization.entries(params, problem.indices))
-    return problem.loss(parameterization(params))
+    return _total_and_loss(problem, parameterization, params, None)[1]
+
+
+def _total_and_loss(
+    problem: Problem, parameterization: Parameterization, params: Params, noise: Array | None
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The loss, and before it the loss with what the parameterization adds; in pieces where the problem asks for it."""
+    if not isinstance(problem, ObservedEntries):
+        loss = problem.loss(parameterization(params))
+        return loss, loss
+
+    def of(problem: Any) -> tuple[Array, Array]:
+        entries, costs = parameterization.in_training(params, problem.indices, noise)
+        loss = problem.loss_of_entries(entries)
+        return loss if costs is None else loss + problem.sum_of(costs), loss
+
+    size = 0 if problem.piece is None else axes_of(problem.indices)[0].size
+    if problem.piece is None or size <= problem.piece:
+        return of(problem)
+    # A derivative computes each piece again, and keeps none.
+    return sum_over_pieces(size, problem.piece, jax.checkpoint(lambda *some: of(problem.part(*some))))
+
+
+def sum_over_pieces(terms: int, piece: int, evaluate: Callable[[Array, Array], Any]) -> Any:
+    """The sum of ``evaluate(positions, counts)`` over pieces of so many terms, the last filled up with counts of 0."""
+
+    def one(number: Array) -> Any:
+        positions = number * piece + jnp.arange(piece, dtype=jnp.int32)
+        there = (positions < terms).astype(jnp.result_type(float))
+        return evaluate(jnp.minimum(positions, terms - 1), there)
+
+    def add(total: Any, number: Array) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, one(number)), None
+
+    numbers = jnp.arange(math.ceil(terms / piece), dtype=jnp.int32)
+    first = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one, numbers[0]))
+    return jax.lax.scan(add, first, numbers)[0]
 
 
 def check_params(parameterization: Parameterization, params: Params) -> Params:

@@ -1,8 +1,11 @@
 """Pictures as matrices, from what comes with scikit-learn: no network is needed."""
 
-import numpy as np
-from jaxtyping import Float32
+from typing import NamedTuple
 
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from undertow._repr import shown
 from undertow._validation import check_choice, check_shape
 
 PHOTOGRAPHS = ("china", "flower")
@@ -79,3 +82,45 @@ def load_digits_matrix() -> Float32[np.ndarray, "1797 64"]:
 
     images = load_digits(return_X_y=True)[0]
     return (np.asarray(images) / 16).astype(np.float32)
+
+
+class Digits(NamedTuple):
+    """Images of handwritten digits, and what they show.
+
+    Parameters
+    ----------
+    images
+        8 x 8 pixels from 0 (paper) to 1 (ink), in multiples of 1/16.
+    labels
+        From 0 to 9.
+    """
+
+    images: Float32[np.ndarray, "1797 8 8"]
+    labels: UInt8[np.ndarray, "1797"]
+
+    def __repr__(self) -> str:
+        return shown(self)
+
+
+def load_digits_images() -> Digits:
+    """The handwritten digits of scikit-learn as images, and their labels.
+
+    Returns
+    -------
+    Digits
+        ``images`` and ``labels``, in scikit-learn's order.
+
+    References
+    ----------
+    E. Alpaydin, C. Kaynak. Optical Recognition of Handwritten Digits. UCI Machine Learning Repository, 1998.
+
+    Examples
+    --------
+    >>> digits = load_digits_images()
+    >>> digits.images.shape, digits.labels[:3].tolist()
+    ((1797, 8, 8), [0, 1, 2])
+    """
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    return Digits((np.asarray(images) / 16).astype(np.float32).reshape(-1, 8, 8), np.asarray(labels, np.uint8))

@@ -1,12 +1,11 @@
 """MovieLens-100K, where it is found; it is never part of this project."""
 
-import gzip
-import hashlib
-import os
 import zipfile
 import zlib
 from pathlib import Path
 
+from undertow.datasets import _places
+from undertow.datasets._places import DataNotFound, check_content, first_file, read
 from undertow.datasets._table_types import Ratings
 from undertow.datasets._tables import text_ratings
 from undertow.datasets._text import check_text, sniff
@@ -19,10 +18,6 @@ _PLACES = (
     *("movielens-100k/u.data.gz", "movielens-100k/u.data", "ml-100k/u.data", "ml-100k/u.data.gz"),
     *("u.data", "u.data.gz"),
 )
-
-
-class DataNotFound(FileNotFoundError):  # noqa: N818 - says what happened, as FileNotFoundError itself does not
-    """A data set is in none of the places where it is looked for; the message names them."""
 
 
 def load_movielens_100k(*, download: bool = False) -> Ratings:
@@ -60,12 +55,11 @@ def load_movielens_100k(*, download: bool = False) -> Ratings:
     """
     import pooch
 
-    folders = _folders()
-    for folder in folders:
-        for place in _PLACES:
-            if (folder / place).is_file():
-                return _parse(folder / place, _read(folder / place))
-    archive = Path(pooch.os_cache("undertow")) / "ml-100k.zip"
+    folders = _places.folders()
+    found = first_file(_PLACES, folders)
+    if found is not None:
+        return _parse(found, read(found))
+    archive = _places.downloads() / "ml-100k.zip"
     if download:
         # Fetched and checked by pooch, but opened here: its extractors follow links out of the folder.
         pooch.retrieve(_URL, f"sha256:{_ZIP_SHA256}", fname=archive.name, path=archive.parent)
@@ -78,27 +72,6 @@ def load_movielens_100k(*, download: bool = False) -> Ratings:
     )
 
 
-def _folders() -> list[Path]:
-    given = os.environ.get("UNDERTOW_DATA")
-    shared = Path("..", "shared", "data")
-    folders = [Path(given)] if given else []
-    folders.append((Path.cwd() / shared).resolve())
-    root = Path(__file__).resolve().parents[3]
-    if (root / "pyproject.toml").is_file():
-        folders.append((root / shared).resolve())
-    return list(dict.fromkeys(folders))
-
-
-def _read(path: Path) -> bytes:
-    data = path.read_bytes()
-    if path.suffix == ".gz":
-        try:
-            return gzip.decompress(data)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ValueError(f"{path}: expected gzip data, found it broken or cut off ({error})") from error
-    return data
-
-
 def _read_member(archive: Path) -> bytes:
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -108,8 +81,6 @@ def _read_member(archive: Path) -> bytes:
 
 
 def _parse(path: Path, data: bytes) -> Ratings:
-    found = hashlib.sha256(data).hexdigest()
-    if found != _DATA_SHA256:
-        raise ValueError(f"{path}: expected u.data with sha256 {_DATA_SHA256}, found {found}")
+    data = check_content(path, data, "u.data", _DATA_SHA256)
     text = sniff(str(path), check_text(path, data), "\t", least=3)
     return text_ratings(text, {"user": 1, "item": 2, "rating": 3}, header=False)

@@ -6,7 +6,7 @@ progress, checkpoints and Ctrl-C. Both go through ``vmap``, so that many runs sh
 """
 
 import abc
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -179,6 +179,9 @@ class Dynamics(eqx.Module):
 
     def __repr__(self) -> str:
         return shown(self)
+
+    takes_noise: ClassVar[bool] = False
+    """Whether it moves a parameterization that ``draws`` by what each step draws."""
 
     @property
     @abc.abstractmethod

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ..objective import Objective
+from ..objective import Objective, sum_over_pieces
 from ..parameterizations._base import Params
 
 PIECE = 65_536
@@ -56,22 +56,11 @@ class Batches(eqx.Module):
 
 def whole(objective: Objective, params: Params, evaluate: Callable[[Objective], Any]) -> Any:
     """``evaluate``, which must be linear in the terms, of the whole objective: in pieces where it has many terms."""
-    terms = objective.problem.terms
-    if terms is None or terms <= PIECE:
+    terms, piece = objective.problem.terms, min(PIECE, objective.problem.piece or PIECE)
+    if terms is None or terms <= piece:
         return evaluate(objective)
     without = eqx.tree_at(lambda o: o.penalty, objective, None, is_leaf=lambda x: x is None)
-
-    def piece(number: Array) -> Any:
-        positions = number * PIECE + jnp.arange(PIECE, dtype=jnp.int32)
-        there = (positions < terms).astype(jnp.result_type(float))
-        return evaluate(without.part(jnp.minimum(positions, terms - 1), there))
-
-    def add(total: Any, number: Array) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, total, piece(number)), None
-
-    numbers = jnp.arange(math.ceil(terms / PIECE), dtype=jnp.int32)
-    first = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(piece, numbers[0]))
-    total, _ = jax.lax.scan(add, first, numbers)
+    total = sum_over_pieces(terms, piece, lambda *some: evaluate(without.part(*some)))
     if objective.penalty is None:
         return total
     nothing = objective.part(jnp.zeros(1, jnp.int32), jnp.zeros(1, jnp.result_type(float)))

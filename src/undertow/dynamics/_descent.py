@@ -29,6 +29,10 @@ from ._base import (
 from ._batches import Batches, whole
 from ._stepping import by_steps, running, to_targets
 
+NOISE = 2**32 - 1
+"""Noise is drawn apart from batches: by the run's key with this number, which no step and no epoch has."""
+UNASKED = 16
+"""The whole is looked at once in so many epochs where nothing waits for its loss but the eyes of the user."""
 PATIENCE = 1000
 """Updates in a row that are lost in rounding before the run counts as stalled."""
 
@@ -85,6 +89,7 @@ class Descent(Dynamics):
 
     batch_size: eqx.AbstractVar[int | None]
     replacement: eqx.AbstractVar[bool]
+    takes_noise = True
 
     @property
     @abc.abstractmethod
@@ -102,21 +107,25 @@ class Descent(Dynamics):
 
     def check_terms(self, objective: Objective) -> None:
         """Raise ValueError where the problem cannot be cut into mini-batches of this size."""
-        if self.batch_size is None:
+        if not self._drawn_by_step(objective):
             return
         name, terms = type(objective.problem).__name__, objective.problem.terms
         if terms is None:
             raise ValueError(f"batch_size: expected None, since the loss of {name} is no sum over terms")
-        if self.batch_size > terms:
+        if self.batch_size is not None and self.batch_size > terms:
             raise ValueError(
                 f"batch_size: expected at most {terms}, as many terms as {name} has, found {self.batch_size}"
             )
 
+    def _drawn_by_step(self, objective: Objective) -> bool:
+        """Whether each step has an objective of its own: some of the terms, or noise."""
+        return self.batch_size is not None or objective.parameterization.draws
+
     def _batches(self, objective: Objective) -> Batches | None:
         terms = objective.problem.terms
-        if self.batch_size is None or terms is None:
+        if terms is None or not self._drawn_by_step(objective):
             return None
-        return Batches(self.batch_size, terms, self.replacement)
+        return Batches(terms if self.batch_size is None else self.batch_size, terms, self.replacement)
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -137,7 +146,7 @@ class Descent(Dynamics):
         count = jnp.zeros((), jnp.int32)
         state = DescentState(  # pyright: ignore[reportCallIssue] (what its properties give is no argument)
             params=params,
-            gradient=None if self.draws else gradient,
+            gradient=None if self._drawn_by_step(objective) else gradient,
             optimizer=self.transformation.init(params),
             logarithms=logarithms,
             time=jnp.zeros((), jnp.result_type(float)),
@@ -258,6 +267,7 @@ class Descent(Dynamics):
         """Epoch by epoch, each in an order of its own, which is drawn once."""
         key, length = objective.key, batches.per_epoch
         assert key is not None  # as train sees to
+        noise = jax.random.fold_in(key, NOISE)
 
         def one_epoch(carry: tuple, end: Array) -> tuple:
             state, order, epoch = carry
@@ -265,11 +275,16 @@ class Descent(Dynamics):
             order = jax.lax.cond(now == epoch, lambda: order, lambda: batches.order(key, now))
 
             def step(state: DescentState) -> DescentState:
-                return self._step(objective.part(*batches.draw(key, order, state.steps)), state, stop)
+                part = objective.part(*batches.draw(key, order, state.steps))
+                if objective.parameterization.draws:
+                    part = part.drawn(jax.random.fold_in(noise, state.steps))
+                return self._step(part, state, stop)
 
             until = jnp.minimum(end, (now + 1) * length)
             state = jax.lax.while_loop(lambda s: running(s, until), step, state)
-            return self._look_at_the_whole(objective, state, stop, state.steps % length == 0), order, now
+            waited = (stop.loss > -jnp.inf) | (stop.gradient >= 0) | ((now + 1) % UNASKED == 0)
+            due = (state.steps % length == 0) & waited
+            return self._look_at_the_whole(objective, state, stop, due), order, now
 
         def go(carry: tuple, end: Array) -> tuple:
             return jax.lax.while_loop(lambda c: running(c[0], end), lambda c: one_epoch(c, end), carry)

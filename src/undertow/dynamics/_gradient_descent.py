@@ -70,11 +70,17 @@ class GradientDescent(Descent):
 
     def check(self, objective: Objective, params: Params) -> None:
         self.check_terms(objective)
-        if self.batch_size is not None and self._searches(objective, params):
+        if not self._drawn_by_step(objective) or not self._searches(objective, params):
+            return
+        if self.batch_size is None:
             raise ValueError(
-                "batch_size: expected None for an optimizer with a line search, which compares losses of the same "
-                f"terms, found {self.batch_size}"
+                "optimizer: expected one without a line search, which compares losses with the same noise, for "
+                f"{type(objective.parameterization).__name__}"
             )
+        raise ValueError(
+            "batch_size: expected None for an optimizer with a line search, which compares losses of the same terms, "
+            f"found {self.batch_size}"
+        )
 
     def _searches(self, objective: Objective, params: Params) -> bool:
         """Whether the optimizer asks for losses at other parameters; found by tracing one update."""

@@ -73,7 +73,7 @@ def _bcsr(X: Any) -> sparse.BCSR:
 
 
 class Folds(eqx.Module):
-    """Which rows are fitted and which are held out, 1 or 0 in a column each.
+    """Which rows are fitted and which are held out, their weight or 0 in a column each.
 
     The last column fits all rows and holds out none. A row of zeros is no data: arrays are padded with them, so that
     tables of about the same size share a compiled program.
@@ -81,9 +81,12 @@ class Folds(eqx.Module):
 
     fitted: Float[Array, "n folds"]
     held_out: Float[Array, "n folds-1"]
+    intercept: bool = eqx.field(static=True, default=True)
 
     def center(self, values: Float[Array, "n folds"]) -> Float[Array, "n folds"]:
-        """``values`` less their mean over the fitted rows: what a free intercept leaves."""
+        """``values`` less their mean over the fitted rows: what a free intercept leaves, if there is one."""
+        if not self.intercept:
+            return values
         return values - ((values * self.fitted).sum(0) / self.fitted.sum(0))[None]
 
     def errors(self, residual: Float[Array, "n folds"]) -> tuple[Float[Array, " folds"], Float[Array, " folds-1"]]:
@@ -125,23 +128,35 @@ class FlowState(eqx.Module):
     path: Path
 
 
-def weights(z: Float[Array, "..."], scale: Any, depth: int) -> Float[Array, "..."]:
-    r"""The network's w at the dual variable z.
+class Network(eqx.Module):
+    r"""The network w = u^D - v^D, or w = u^D where ``positive``, both u and v of size :math:`\alpha` at the start.
 
-    At depth 2, :math:`w = 2 \alpha^2 \sinh z`; at depth D > 2, :math:`w = \alpha^D ((1 - z)^{-D/(D-2)} - (1 +
-    z)^{-D/(D-2)})` for \|z\| < 1; ``scale`` is :math:`\alpha^D`.
+    ``scale`` is :math:`\alpha^D`, and D the ``depth``.
     """
-    if depth == 2:
-        return 2 * scale * jnp.sinh(z)
-    power = -depth / (depth - 2)
-    inside = jnp.abs(z) < 1
-    z = jnp.where(inside, z, 0)
-    return jnp.where(inside, scale * ((1 - z) ** power - (1 + z) ** power), jnp.inf)
 
+    scale: Any
+    depth: int = eqx.field(static=True, default=2)
+    positive: bool = eqx.field(static=True, default=False)
 
-def dual_pace(scale: float, depth: int) -> float:
-    r"""Dual time that passes in a unit of flow time: 4 at depth 2, else :math:`D (D - 2) \alpha^{D-2}`."""
-    return 4.0 if depth == 2 else depth * (depth - 2) * scale ** (1 - 2 / depth)
+    def __call__(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
+        r"""The w at the dual variable z.
+
+        At depth 2, :math:`w = 2 \alpha^2 \sinh z`, positive :math:`\alpha^2 e^z`; at depth D > 2, :math:`w = \alpha^D
+        ((1 - z)^{-D/(D-2)} - (1 + z)^{-D/(D-2)})` for \|z\| < 1, positive the first of the two terms for z < 1.
+        """
+        if self.depth == 2:
+            return self.scale * jnp.exp(z) if self.positive else 2 * self.scale * jnp.sinh(z)
+        power = -self.depth / (self.depth - 2)
+        inside = (z if self.positive else jnp.abs(z)) < 1
+        z = jnp.where(inside, z, 0)
+        shrunk = 0 if self.positive else (1 + z) ** power
+        return jnp.where(inside, self.scale * ((1 - z) ** power - shrunk), jnp.inf)
+
+    @property
+    def pace(self) -> float:
+        r"""Dual time that passes in a unit of flow time: 4 at depth 2, else :math:`D (D - 2) \alpha^{D-2}`."""
+        D = self.depth
+        return 4.0 if D == 2 else D * (D - 2) * float(self.scale) ** (1 - 2 / D)
 
 
 @eqx.filter_jit
@@ -149,12 +164,13 @@ def flow(
     design: Design,
     y: Float[Array, " n"],
     folds: Folds,
-    scale: Float[Array, ""],
-    depth: int,
+    network: Network,
     max_iter: Int[Array, ""],
     largest_change: float = LARGEST_CHANGE,
 ) -> FlowState:
     r"""Follow :math:`dz/ds = X^T (y - c - X w(z)) / n` from 0, every column on the rows that it fits.
+
+    Rows count by their weights, and n is their sum.
 
     All columns step together. A step is taken where :math:`\|X \Delta w\|^2 \le 1.5 \langle r, X \Delta w \rangle`:
     then every training loss falls, by at least a quarter of what its slope promises.
@@ -170,7 +186,7 @@ def flow(
 
     def step(state: FlowState) -> FlowState:
         z = state.z + state.step * state.slope
-        fit = design.forward(weights(z, scale, depth))
+        fit = design.forward(network(z))
         change = folds.center(fit - state.fit)
         drop = (change * state.residual * folds.fitted).sum(0)
         square = (change**2 * folds.fitted).sum(0)
@@ -205,7 +221,9 @@ def flow(
 
     zero = jnp.zeros((), dtype)
     none = jnp.zeros((n, columns), dtype)
-    residual = folds.center(target)
+    z = jnp.zeros((p, columns), dtype)
+    fit = design.forward(network(z)) if network.positive else none
+    residual = folds.center(target - fit)
     first = slope(residual)
     steepest = jnp.abs(first).max()
     empty = Path(
@@ -215,11 +233,10 @@ def flow(
         jnp.zeros((SAMPLES, columns - 1), dtype),
         jnp.zeros((), jnp.int32),
     )
-    z = jnp.zeros((p, columns), dtype)
     path = _record(empty, zero, z if p <= n else none, folds.errors(residual))
     count = jnp.zeros((), jnp.int32)
     start = 0.1 / jnp.where(steepest > 0, steepest, 1)
-    state = FlowState(z, first, none, none, residual, zero, start, count, count, steepest <= 0, path)
+    state = FlowState(z, first, none, fit, residual, zero, start, count, count, steepest <= 0, path)
     return jax.lax.while_loop(lambda x: ~x.done & (x.trials < max_iter), step, state)
 
 
@@ -247,9 +264,7 @@ def _over(path: Path, errors: tuple[Array, Array], n: Array) -> Array:
 
 
 @eqx.filter_jit
-def average(
-    design: Design, path: Path, shares: Float[Array, " samples"], scale: Float[Array, ""], depth: int
-) -> Float[Array, "p folds"]:
+def average(design: Design, path: Path, shares: Float[Array, " samples"], network: Network) -> Float[Array, "p folds"]:
     """Mean of w over the samples of a path, each column's own; samples whose share is 0 cost nothing."""
     n, p = design.shape
 
@@ -257,7 +272,7 @@ def average(
         share, dual = sample
 
         def more() -> Array:
-            return total + share * weights(dual if p <= n else design.adjoint(dual), scale, depth)
+            return total + share * network(dual if p <= n else design.adjoint(dual))
 
         return jax.lax.cond(share > 0, more, lambda: total), None
 
@@ -266,8 +281,8 @@ def average(
 
 
 @eqx.filter_jit
-def last_column(design: Design, path: Path, scale: Float[Array, ""], depth: int) -> Float[Array, "samples p"]:
+def last_column(design: Design, path: Path, network: Network) -> Float[Array, "samples p"]:
     """The w of the last column, the one that fits all rows, at every sample."""
     n, p = design.shape
     dual = path.dual[:, :, -1].T
-    return weights(dual if p <= n else design.adjoint(dual), scale, depth).T
+    return network(dual if p <= n else design.adjoint(dual)).T

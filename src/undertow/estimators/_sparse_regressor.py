@@ -1,38 +1,27 @@
 """Sparse linear regression."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
 from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import RepeatedKFold, check_cv
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._numpy_errors import usual_errors
 from .._validation import check_integer, check_number
-from ._diagonal_flow import FlowState, Folds, average, dual_pace, flow, last_column
+from ._diagonal_fit import fit_diagonal
+from ._diagonal_flow import Network
 from ._standardized import Standardized
-from ._validation import check_no_times, check_unmasked
+from ._validation import check_flag, check_no_times, check_unmasked, check_vector, seed_of
 
-TEMPERATURE = 4.0
-"""Of the weights of stopping times, in units of the noise variance over n: from 4 on, the weighted mean is as good as
-the best of them but for a term of order 1 / n (Leung and Barron 2006)."""
-IGNORED = 1e-3
-"""Stopping times whose weight is below this share of the largest are left out."""
-CLEARLY = 2.0
-"""A mean difference is clear where it is more than this many of its standard errors."""
-THRESHOLDS = np.append(np.geomspace(0.01, 0.5, 18), 1.0)
-"""What a coefficient has to exceed to count, in units of the largest; 1 leaves none."""
-NEARLY_ALL = 0.75
-"""Fits of folds count where they are fitted to at least this share of the rows; others are further from the truth."""
-KEPT = 0.5
-"""A coefficient is kept where it passes with more than this share of the fits and thresholds: with most of them."""
+SCALES = [1.0, 1e-1, 1e-2, 1e-3, 1e-6, 1e-24]
+"""Initializations from plain least squares, stopped early, to the sharpest selection."""
+LARGEST_POSITIVE = 1e-2
+"""Of the initializations of positive coefficients, all of which start at this size."""
 
 
 class SparseRegressor(RegressorMixin, BaseEstimator):
@@ -54,18 +43,19 @@ class SparseRegressor(RegressorMixin, BaseEstimator):
     The time is chosen by cross-validation. The folds and the fit to all rows are flows of one program on the same
     times, so that the stopping time found on the folds is that of the fit. Instead of the one best time, the times are
     averaged with weights :math:`\exp(-n \, (e(t) - e_{min}) / (4 e_{min}))`, evenly in log t, where e is the mean
-    square on held-out rows. So are the initializations, if there are several: small ones select more sharply, larger
-    ones shrink more, which is better in much noise.
+    square on held-out rows. So are the initializations, if there are several: small ones select few columns, large ones
+    shrink many coefficients alike (at a scale of 1 the flow is nearly that of plain least squares, and stopped early it
+    is nearly ridge regression), so that how sparse the answer is follows from the data.
 
     Coefficients of the flow are never exactly zero. Those below a threshold, a share of the largest, are set to zero.
-    The coefficients are averaged evenly over the thresholds from the one of least held-out error to the largest that
-    is not clearly (by two standard errors) worse.
+    The coefficients are averaged over the thresholds, none among them, with exponential weights by the held-out errors
+    too.
 
     The fits of the folds count too: their mean varies less than the fit to all rows, but each of them lacks some rows.
     So the coefficients are the fit to all rows and the mean of the folds in shares :math:`1 - q` and q, where
     q is the least held-out error in units of the variance of y: the mean counts in noise, the fit where y is explained.
     Folds that are fitted to less than three quarters of the rows are left out (with ``cv`` of 2 or 3, all of them).
-    Coefficients that exceed the thresholds in no more than half of these, by their shares, are zero.
+    Coefficients that exceed the thresholds in no more than 70% of these, by their shares, are zero.
 
     Parameters
     ----------
@@ -73,34 +63,38 @@ class SparseRegressor(RegressorMixin, BaseEstimator):
         D, at least 2.
     scales
         The sizes :math:`\alpha^D` of both halves at the start, in units of sd(y) / sd(column); a number or several.
-        Left out: 1e-6 and 1e-24 at depth 2, else 1e-3 and 1e-6.
+        Left out: six from 1 to 1e-24 at depth 2, five from 1 to 1e-6 beyond; with ``positive`` those of 0.01 at most.
     standardize
         Whether the flow runs in units of each column's standard deviation; ``coef_`` is in those of X either way.
         False, as of ``LassoCV``, gives columns of larger entries a head start.
     threshold
-        A share of the largest coefficient, from 0 (keep all) to less than 1; several by held-out error where left out.
-        0 or 0.01 predicts slightly better where many coefficients are small but not zero.
+        A share of the largest coefficient, from 0 (keep all) to less than 1; by held-out error where left out.
     cv
         Number of folds, at most n; or a splitter or an iterable of splits, as in scikit-learn.
     repeats
         How many times the rows are dealt to folds; where ``cv`` is a number.
     max_iter
         Most trial steps of a flow.
-    random_state
-        Seed of the folds; nothing else is random.
+    random_state : int, RandomState or None
+        Of the folds; nothing else is random.
+    fit_intercept
+        Whether the intercept c is free; otherwise it is 0, and columns are scaled by their root mean squares.
+    positive
+        Whether coefficients are at least 0: then :math:`w = u^D`.
 
     Attributes
     ----------
-    coef_ : ndarray of shape (p,)
+    coef_ : ndarray of shape (p,), or (targets, p)
         Coefficients, in units of y per unit of X.
-    intercept_ : float
+    intercept_ : float, or ndarray of shape (targets,)
         Intercept.
     n_iter_ : int
-        Steps of the flow from the best initialization.
+        Steps of the flow from the best initialization. This and all below: of several targets, a list with one a
+        target.
     scale_, stopping_time_ : float
         The initialization and the flow time t where the held-out error is smallest, in standardized units.
     threshold_ : float
-        The largest of the thresholds, as a share of the largest coefficient.
+        The threshold that counts most, as a share of the largest coefficient.
     path_times_ : ndarray of shape (samples,)
         Flow times from 0 on, from ``scale_``.
     path_coefs_ : ndarray of shape (samples, p)
@@ -141,9 +135,11 @@ class SparseRegressor(RegressorMixin, BaseEstimator):
         standardize: bool = True,
         threshold: float | None = None,
         cv: Any = 10,
-        repeats: int = 2,
+        repeats: int = 5,
         max_iter: int = 3000,
-        random_state: int = 0,
+        random_state: Any = 0,
+        fit_intercept: bool = True,
+        positive: bool = False,
     ):
         self.depth = depth
         self.scales = scales
@@ -153,18 +149,23 @@ class SparseRegressor(RegressorMixin, BaseEstimator):
         self.repeats = repeats
         self.max_iter = max_iter
         self.random_state = random_state
+        self.fit_intercept = fit_intercept
+        self.positive = positive
 
     @usual_errors
-    def fit(self, X: Any, y: Any) -> "SparseRegressor":
-        """Fit ``y`` (n,) by ``X`` (n x p, dense or sparse).
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "SparseRegressor":
+        """Fit ``y`` (n,) by ``X`` (n x p, dense or sparse); or several targets, (n x targets), each by itself.
+
+        With ``sample_weight`` (n,), at least 0, rows count in proportion, in the fits and where they are held out; a
+        row of weight 0 is as if it were not there. Only the ratios of the weights matter.
 
         Raises
         ------
         TypeError, ValueError
-            If a parameter is out of range, or the data are not finite numbers of these shapes with at least two rows,
-            or masked, or in units so far apart that no float holds the coefficients.
+            If a parameter is out of range, or the data are not finite numbers of these shapes with at least two rows
+            of positive weight, or masked, or in units so far apart that no float holds the coefficients.
         """
-        depth, scales, max_iter = self._check_parameters()
+        networks, max_iter = self._check_parameters()
         for name, values in (("X", X), ("y", y)):
             check_unmasked(name, values)
             check_no_times(name, values)
@@ -174,44 +175,35 @@ class SparseRegressor(RegressorMixin, BaseEstimator):
             y,
             accept_sparse="csr",
             dtype=[np.float64, np.float32],
+            multi_output=True,
             y_numeric=True,
             ensure_min_samples=2,
         )
         y = np.asarray(y, np.float64)
         X = X if isinstance(X, np.ndarray) else csr_array(X)
-        problem = Standardized(X, y, self.standardize)
-        folds = problem.folds(self._splits(X, y))
-        dtype = problem.y.dtype
-        runs = [
-            flow(problem.design, jnp.asarray(problem.y), folds, jnp.asarray(s, dtype), depth, jnp.asarray(max_iter))
-            for s in scales
-        ]
-        errors = [np.asarray(run.path.held_out, np.float64)[: int(run.path.count)].mean(1) for run in runs]
-        best = int(np.argmin([e.min() for e in errors]))
-        w: Any = 0
-        for run, shares, scale in zip(runs, _shares(errors, len(y)), scales, strict=True):
-            if shares.any():
-                # To the fixed length of a path, so that one program serves all.
-                padded = jnp.asarray(np.pad(shares, (0, run.path.times.size - len(shares))), dtype)
-                w = w + average(problem.design, run.path, padded, jnp.asarray(scale, dtype), depth)
-        w = np.asarray(w, np.float64)[: problem.columns]
-        thresholds = _thresholds(problem, folds, w) if self.threshold is None else np.array([float(self.threshold)])
-        self.threshold_ = float(thresholds[-1])
-        unexplained = min(e.min() for e in errors)  # y is in units of its deviation
-        self.coef_ = problem.coefficients(_combined(w, thresholds, folds, unexplained))
-        self.intercept_ = problem.y_mean - float(problem.means @ self.coef_)
-        self._keep_path(problem, runs[best], scales[best], depth)
-        if int(runs[best].trials) >= max_iter and errors[best].argmin() == len(errors[best]) - 1:
-            warnings.warn(
-                f"max_iter: the held-out error was still falling after {max_iter} steps; allow more",
-                ConvergenceWarning,
-                stacklevel=3,  # past the decorator
+        weight = _weight(sample_weight, len(y))
+        splits = self._splits(X, y, weight)
+        targets = y.reshape(len(y), -1).T
+        fits = [
+            fit_diagonal(
+                Standardized(X, target, self.standardize, weight, bool(self.fit_intercept)),
+                splits,
+                networks,
+                self.threshold,
+                max_iter,
             )
+            for target in targets
+        ]
+        if y.ndim == 1:
+            vars(self).update(vars(fits[0]))
+        else:
+            vars(self).update({name: [vars(f)[name] for f in fits] for name in vars(fits[0])})
+            self.coef_, self.intercept_ = np.array(self.coef_), np.array(self.intercept_)
         return self
 
     @usual_errors
     def predict(self, X: Any) -> np.ndarray:
-        """``X @ coef_ + intercept_``.
+        """``X @ coef_.T + intercept_``.
 
         Raises
         ------
@@ -224,99 +216,61 @@ class SparseRegressor(RegressorMixin, BaseEstimator):
         check_unmasked("X", X)
         check_no_times("X", X)
         X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
-        return np.asarray(X @ self.coef_) + self.intercept_
+        return np.asarray(X @ self.coef_.T) + self.intercept_
 
-    def _check_parameters(self) -> tuple[int, list[float], int]:
+    def _check_parameters(self) -> tuple[list[Network], int]:
         depth = check_integer("depth", self.depth, 2)
+        for name in ("standardize", "fit_intercept", "positive"):
+            check_flag(name, getattr(self, name))
         epsilon = float(jnp.finfo(jnp.result_type(float)).eps)
         # Below, w(z) jumps from one floating number z to the next by more than a hundredth, or z overflows.
         smallest = 1e-36 if depth == 2 else (100 * epsilon) ** (depth / (depth - 2))
         if self.scales is None:
-            scales = [1e-6, 1e-24] if depth == 2 else [1e-3, max(1e-6, smallest)]
+            scales = SCALES if depth == 2 else [*SCALES[:-2], max(SCALES[-2], smallest)]
+            scales = [s for s in scales if s <= LARGEST_POSITIVE or not self.positive]
         else:
             scales = list(self.scales) if isinstance(self.scales, (Sequence, np.ndarray)) else [self.scales]
         if not scales or isinstance(self.scales, str):
             raise ValueError(f"scales: expected a number or several, found {self.scales!r}")
         scales = [float(check_number("scales", s, smallest, maximum=1.0)) for s in scales]
-        if not isinstance(self.standardize, (bool, np.bool_)):
-            raise TypeError(f"standardize: expected True or False, found {self.standardize!r}")
         if self.threshold is not None and check_number("threshold", self.threshold, 0) >= 1:
             raise ValueError(f"threshold: expected a number of at least 0 and below 1, found {self.threshold!r}")
         check_integer("repeats", self.repeats, 1)
-        if check_integer("random_state", self.random_state, 0) >= 2**32:
-            raise ValueError(f"random_state: expected a seed below 2**32, found {self.random_state}")
-        return depth, scales, check_integer("max_iter", self.max_iter, 1)
+        max_iter = check_integer("max_iter", self.max_iter, 1)
+        return [Network(s, depth, bool(self.positive)) for s in scales], max_iter
 
-    def _splits(self, X: Any, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _splits(self, X: Any, y: np.ndarray, weight: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        seed = seed_of(self.random_state)
         if isinstance(self.cv, (int, np.integer)):
-            count = min(check_integer("cv", self.cv, 2), len(y))
-            splitter: Any = RepeatedKFold(n_splits=count, n_repeats=self.repeats, random_state=self.random_state)
+            kept = np.flatnonzero(weight)
+            count = min(check_integer("cv", self.cv, 2), len(kept))
+            dealt = RepeatedKFold(n_splits=count, n_repeats=self.repeats, random_state=seed)
+            splits = [(kept[fitted], kept[held_out]) for fitted, held_out in dealt.split(kept)]
         else:
-            splitter = check_cv(self.cv, y)
-        splits = list(splitter.split(X, y))
-        if any(len(rows) == 0 for split in splits for rows in split):
+            splitter: Any = check_cv(self.cv, y)
+            splits = list(splitter.split(X, y))
+        if any(weight[rows].sum() == 0 for split in splits for rows in split):
             raise ValueError("cv: expected splits with rows to fit and rows to hold out, found one without")
         return splits
-
-    def _keep_path(self, problem: Standardized, run: FlowState, scale: float, depth: int) -> None:
-        count, path = int(run.path.count), run.path
-        self.scale_, self.n_iter_ = scale, int(run.steps)
-        self.path_times_ = np.asarray(path.times, np.float64)[:count] / dual_pace(scale, depth)
-        # Cut in numpy: a cut by JAX would be a program for every length.
-        w = np.asarray(last_column(problem.design, path, jnp.asarray(scale, problem.y.dtype), depth))
-        self.path_coefs_ = problem.coefficients(w[:count])
-        self.path_train_errors_ = np.asarray(path.fitted, np.float64)[:count, -1] * problem.y_unit**2
-        self.path_validation_errors_ = np.asarray(path.held_out, np.float64)[:count] * problem.y_unit**2
-        self.stopping_time_ = float(self.path_times_[self.path_validation_errors_.mean(1).argmin()])
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.target_tags.multi_output = True
         return tags
 
 
-def _shares(errors: list[np.ndarray], n: int) -> list[np.ndarray]:
-    """Exponential weights of all samples of all flows, by their held-out errors; they sum to 1."""
-    least = min(e.min() for e in errors)
-    # Where the least error is 0, the samples that reach it share the weight.
-    excess = [(e - least) / least if least > 0 else np.where(e > 0, np.inf, 0.0) for e in errors]
-    shares = [np.exp(-n / TEMPERATURE * e) for e in excess]
-    shares = [np.where(s < IGNORED, 0, s) for s in shares]
-    total = sum(s.sum() for s in shares)
-    return [s / total for s in shares]
-
-
-def _thresholds(problem: Standardized, folds: Folds, w: Float[np.ndarray, "p folds"]) -> np.ndarray:
-    """From the best to the largest that is not clearly worse, judged row by row on the same held-out rows."""
-    rows = problem.rows
-    fitted, held_out = (np.asarray(mask, np.float64)[:rows] for mask in (folds.fitted, folds.held_out))
-    fitted = fitted[:, :-1]
-    times = held_out.sum(1)
-    w = w[:, :-1]
-    sizes, largest = np.abs(w), np.abs(w).max(0)
-    near = np.flatnonzero((sizes > THRESHOLDS[0] * largest).any(1))
-    table, target = problem.table[:, near], problem.y[:rows, None].astype(np.float64)
-    errors = []
-    for threshold in THRESHOLDS:
-        residual = target - table @ np.where(sizes[near] > threshold * largest, w[near], 0.0)
-        residual = residual - (residual * fitted).sum(0) / fitted.sum(0)
-        errors.append((residual**2 * held_out).sum(1)[times > 0] / times[times > 0])
-    best = int(np.argmin(np.mean(errors, 1)))
-    worse = np.array(errors) - errors[best]
-    clearly = worse.mean(1) > CLEARLY * worse.std(1) / np.sqrt(worse.shape[1])
-    # That nothing is left is the answer only where nothing is better.
-    largest_good = max(best, *np.flatnonzero(~clearly[:-1]), 0)
-    return THRESHOLDS[best : largest_good + 1]
-
-
-def _combined(
-    w: Float[np.ndarray, "p folds"], thresholds: Float[np.ndarray, " thresholds"], folds: Folds, unexplained: float
-) -> Float[np.ndarray, " p"]:
-    """The fit to all rows and the mean of the folds, over the thresholds; few of whose entries are not zero."""
-    sizes = np.asarray(folds.fitted, np.float64).sum(0)
-    near = sizes[:-1] >= NEARLY_ALL * sizes[-1]
-    noise = min(unexplained, 1.0) if near.any() else 0.0
-    shares = np.append(noise * near / max(near.sum(), 1), 1 - noise)
-    passed = np.abs(w)[None] > thresholds[:, None, None] * np.abs(w).max(0)
-    frequency = passed.mean(0)
-    return np.where(frequency @ shares > KEPT, (w * frequency) @ shares, 0.0)
+def _weight(weight: Any, rows: int) -> np.ndarray:
+    """Weights of rows, the largest 1."""
+    if weight is None:
+        return np.ones(rows)
+    check_unmasked("sample_weight", weight)
+    array = np.asarray(weight)
+    array = check_vector("sample_weight", np.full(rows, array) if array.ndim == 0 else array, rows)
+    if array.min() < 0:
+        raise ValueError(f"sample_weight: expected weights of at least 0, found {array.min():g}")
+    if np.count_nonzero(array) < 2:
+        raise ValueError(
+            f"sample_weight: expected at least 2 rows whose weight is not zero, found {np.count_nonzero(array)}"
+        )
+    return array / array.max()

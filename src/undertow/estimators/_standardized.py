@@ -22,6 +22,8 @@ FAR = 3.0
 class Standardized:
     """X and y in units of their standard deviations, less their means, in the floats JAX works in.
 
+    Without an intercept the means stay, and the units are root mean squares. Means and squares are weighted.
+
     Units are found in double precision, and before that every column is divided by a power of two near its largest
     entry, so that neither tiny nor huge numbers get lost. A sparse X keeps its zeros: its means are left to the
     intercept, which the flow profiles out, except in columns that hardly have a zero.
@@ -32,6 +34,10 @@ class Standardized:
         The data, checked, X an array or a sparse array in rows.
     scale_columns
         False: one unit for all columns, the root mean square of their deviations.
+    weight
+        Of the rows, at least 0; only their ratios matter.
+    intercept
+        Whether means are taken off.
 
     Raises
     ------
@@ -39,7 +45,11 @@ class Standardized:
         If y cannot be squared, or its unit per that of a column is no number.
     """
 
-    def __init__(self, X: Any, y: np.ndarray, scale_columns: bool):
+    def __init__(self, X: Any, y: np.ndarray, scale_columns: bool, weight: np.ndarray, intercept: bool):
+        self.intercept = intercept
+        # Their sum is the number of rows that would tell as much, were they weighted alike.
+        self.weight = weight * (weight.sum() / (weight @ weight))
+        share = weight / weight.sum()
         dtype = np.dtype(jnp.result_type(float))
         self.rows, self.columns = X.shape
         dense = isinstance(X, np.ndarray)
@@ -48,15 +58,16 @@ class Standardized:
             padded = tuple(-(-size // MULTIPLE) * MULTIPLE for size in X.shape)
             filled = np.zeros(padded, dtype)
             self.table: Any = filled[: self.rows, : self.columns]
-            exponents, means, deviations = _center(X, self.table)
+            exponents, means, deviations = _center(X, self.table, share, intercept)
         else:
             filled, padded = None, X.shape
-            self.table, exponents, means, deviations = _center_sparse(X)
+            self.table, exponents, means, deviations = _center_sparse(X, share, intercept)
         self.means = np.ldexp(means, exponents)
         constant = (deviations <= rounding * np.abs(means)) | (deviations == 0)
         y_exponent = _exponents(np.abs(y).max())
         y = np.ldexp(y, -y_exponent)
-        y_mean, y_unit = y.mean(), y.std()
+        y_mean = share @ y if intercept else np.zeros(())
+        y_unit = np.sqrt(share @ (y - y_mean) ** 2)
         if y_unit <= ROUNDING * np.finfo(float).eps * abs(y_mean):
             y_unit = np.zeros(())
         self.y_mean, self.y_unit = (float(np.ldexp(x, y_exponent)) for x in (y_mean, y_unit))
@@ -82,13 +93,13 @@ class Standardized:
         self.y[: self.rows] = (y - y_mean) / (y_unit or 1.0)
 
     def folds(self, splits: list[tuple[np.ndarray, np.ndarray]]) -> Folds:
-        """The (fitted, held-out) rows of every split, and a last run of all rows, as columns of zeros and ones."""
+        """The (fitted, held-out) rows of every split, and a last run of all rows, as columns of weights and zeros."""
         fitted = np.zeros((self.y.size, len(splits) + 1), self.y.dtype)
         held_out = np.zeros((self.y.size, len(splits)), self.y.dtype)
         for column, (fit, hold) in enumerate(splits):
-            fitted[fit, column], held_out[hold, column] = 1, 1
-        fitted[: self.rows, -1] = 1
-        return Folds(jnp.asarray(fitted), jnp.asarray(held_out))
+            fitted[fit, column], held_out[hold, column] = self.weight[fit], self.weight[hold]
+        fitted[: self.rows, -1] = self.weight
+        return Folds(jnp.asarray(fitted), jnp.asarray(held_out), self.intercept)
 
     def coefficients(self, w: np.ndarray) -> np.ndarray:
         """``w`` of the standardized problem, along its last axis, in units of y per unit of X."""
@@ -100,7 +111,9 @@ def _exponents(largest: Any) -> Any:
     return np.frexp(largest)[1]
 
 
-def _center(X: np.ndarray, out: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _center(
+    X: np.ndarray, out: np.ndarray, share: np.ndarray, intercept: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Write X, in powers of two for each column and less its means, to ``out``.
 
     Returns the exponents, and in these units means and deviations. Centered before they are rounded: deviations far
@@ -114,29 +127,33 @@ def _center(X: np.ndarray, out: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
     def scaled(block: slice) -> np.ndarray:
         return np.ldexp(X[block].astype(np.float64), -exponents)
 
-    # From the first row on, so that a constant column is left without a rounding error.
-    first = scaled(slice(1))[0]
-    means = first + sum((scaled(block) - first).sum(0) for block in blocks) / rows
+    means = np.zeros(columns)
+    if intercept:
+        # From a row on, so that a constant column is left without a rounding error.
+        first = scaled(slice(1))[0]
+        means = first + sum(share[block] @ (scaled(block) - first) for block in blocks)
     squares = np.zeros(columns)
     for block in blocks:
         centered = scaled(block) - means
-        squares += np.einsum("ij,ij->j", centered, centered)
+        squares += share[block] @ centered**2
         out[block] = centered
-    return exponents, means, np.sqrt(squares / rows)
+    return exponents, means, np.sqrt(squares)
 
 
-def _center_sparse(X: Any) -> tuple[csc_array, np.ndarray, np.ndarray, np.ndarray]:
+def _center_sparse(X: Any, share: np.ndarray, intercept: bool) -> tuple[csc_array, np.ndarray, np.ndarray, np.ndarray]:
     """As ``_center``, for a sparse X, less its means only in columns that are far from 0."""
     table = csc_array(X, dtype=np.float64, copy=True)
     table.sum_duplicates()
     exponents = _exponents(np.asarray(abs(table).max(axis=0).todense()).ravel())
     table.data = np.ldexp(table.data, -np.repeat(exponents, np.diff(table.indptr)))
-    moments: Any = mean_variance_axis(table, axis=0)
+    if not intercept:
+        return table, exponents, np.zeros(X.shape[1]), np.sqrt(share @ table**2)
+    moments: Any = mean_variance_axis(table, axis=0, weights=share)
     means, deviations = moments[0], np.sqrt(moments[1])
     far = np.flatnonzero(np.abs(means) > FAR * deviations)
     if far.size:
         filled = table[:, far].toarray()
-        _, means[far], deviations[far] = _center(filled, filled)
+        _, means[far], deviations[far] = _center(filled, filled, share, intercept)
         rest = np.setdiff1d(np.arange(X.shape[1]), far)
         order = np.argsort(np.concatenate([rest, far]))
         joined: Any = hstack([table[:, rest], csc_array(filled)], format="csc")

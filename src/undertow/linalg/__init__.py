@@ -8,6 +8,8 @@ from ._cp_rank import CPRank as CPRank
 from ._cp_rank import cp_rank as cp_rank
 from ._polar import polar_factor as polar_factor
 from ._ranks import effective_rank as effective_rank
+from ._ranks import numerical_rank as numerical_rank
+from ._ranks import participation_ratio as participation_ratio
 from ._ranks import stable_rank as stable_rank
 from ._sampled_product import EntryPattern as EntryPattern
 from ._sampled_product import axes_of as axes_of
@@ -20,6 +22,8 @@ __all__ = [
     "cp_rank",
     "effective_rank",
     "khatri_rao",
+    "numerical_rank",
+    "participation_ratio",
     "polar_factor",
     "sampled_product",
     "sampled_sum_of_outer_products",

@@ -1,7 +1,9 @@
 """Soft counts of the singular values that matter."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
+
+from .._validation import check_number
 
 
 def effective_rank(singular_values: Float[Array, " r"]) -> Float[Array, ""]:
@@ -47,3 +49,49 @@ def stable_rank(singular_values: Float[Array, " r"]) -> Float[Array, ""]:
     largest = jnp.max(singular_values)
     scaled = singular_values / jnp.where(largest > 0, largest, 1)
     return jnp.sum(scaled**2)
+
+
+def numerical_rank(singular_values: Float[Array, " r"], threshold: float) -> Int[Array, ""]:
+    """How many exceed a share of the largest; 0 for the zero matrix.
+
+    Parameters
+    ----------
+    singular_values
+        Nonnegative, in any order.
+    threshold
+        The share, from 0 to 1. Of variances it is the square of that of the lengths.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``threshold`` is not from 0 to 1.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> int(numerical_rank(jnp.array([2.0, 0.5, 0.01]), 0.1))
+    2
+    """
+    check_number("threshold", threshold, 0, maximum=1)
+    return jnp.sum(singular_values > threshold * jnp.max(singular_values))
+
+
+def participation_ratio(singular_values: Float[Array, " r"]) -> Float[Array, ""]:
+    r"""Participation ratio :math:`(\sum_i \sigma_i)^2 / \sum_i \sigma_i^2`; 0 for the zero matrix.
+
+    Between 1 (one nonzero singular value) and r (all equal).
+
+    Parameters
+    ----------
+    singular_values
+        Nonnegative, in any order; of codes, their variances.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> float(participation_ratio(jnp.array([1.0, 1.0, 0.0])))
+    2.0
+    """
+    largest = jnp.max(singular_values)
+    scaled = singular_values / jnp.where(largest > 0, largest, 1)
+    return jnp.sum(scaled) ** 2 / jnp.where(largest > 0, jnp.sum(scaled**2), 1)

@@ -57,6 +57,22 @@ class Parameterization(eqx.Module):
         """The entries ``w[indices]``; overridden where they can be had without forming ``w``."""
         return self(params)[axes_of(indices)]
 
+    @property
+    def draws(self) -> bool:
+        """Whether it is trained with noise of its own, which a run draws from its key."""
+        return False
+
+    def in_training(
+        self, params: Params, indices: Indices, key: Array | None
+    ) -> tuple[Float[Array, "m ..."], Float[Array, " m"] | None]:
+        """The entries as training sees them, and what each adds to what is minimized (None: nothing).
+
+        Where it ``draws``, with the noise of ``key``: that of an entry follows from the key and its position alone,
+        however entries are grouped. Law: without a key, the first is ``entries(params, indices)``.
+        """
+        del key
+        return self.entries(params, indices), None
+
 
 def check_scale(scale: Any) -> Any:
     """``scale`` if it is a positive number (or traced), in the precision of runs too."""

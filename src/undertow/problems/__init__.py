@@ -10,6 +10,7 @@ from ._matrix_completion import MatrixCompletion as MatrixCompletion
 from ._matrix_sensing import MatrixSensing as MatrixSensing
 from ._plane import LineTarget as LineTarget
 from ._plane import PointTarget as PointTarget
+from ._reconstruction import Reconstruction as Reconstruction
 from ._tensor_completion import TensorCompletion as TensorCompletion
 from ._tensor_sensing import TensorSensing as TensorSensing
 
@@ -23,6 +24,7 @@ __all__ = [
     "ObservedEntries",
     "PointTarget",
     "Problem",
+    "Reconstruction",
     "TensorCompletion",
     "TensorSensing",
 ]

@@ -51,6 +51,11 @@ class Problem(eqx.Module):
         """Of how many terms (entries, rows, measurements) the loss is the sum; None where it is no such sum."""
         return None
 
+    @property
+    def piece(self) -> int | None:
+        """Most terms that are looked at together, where each takes much memory; None: as many as there are."""
+        return None
+
     def part(self, positions: Int[Array, " k"], counts: Float[Array, " k"]) -> "Problem":
         """The problem whose loss is ``sum_i counts[i] * term[positions[i]]``; may be traced, as mini-batches are.
 
@@ -80,6 +85,16 @@ class ObservedEntries(Problem):
     @abc.abstractmethod
     def loss_of_entries(self, entries: Float[Array, "m ..."]) -> Float[Array, ""]:
         """The loss, from the entries of ``w`` at ``self.indices`` alone."""
+
+    def sum_of(self, costs: Float[Array, " m"]) -> Float[Array, ""]:
+        """What the entries cost beside the loss, one number each, weighed against it as its terms are.
+
+        Raises
+        ------
+        NotImplementedError
+            Where a problem does not say how.
+        """
+        raise NotImplementedError(f"sum_of: {type(self).__name__} does not say what a cost of each entry amounts to")
 
     def loss(self, w: Float[Array, "..."]) -> Float[Array, ""]:
         return self.loss_of_entries(w[axes_of(self.indices)])

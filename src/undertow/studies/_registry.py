@@ -21,9 +21,10 @@ from .margins import chapter as margins
 from .norms import chapter as norms
 from .penalties import chapter as penalties
 from .primer import chapter as primer
+from .tensors import chapter as tensors
 
 GROUP = "undertow.studies"
-BUILT_IN: tuple[Chapter, ...] = (primer, lecture, factorization, norms, margins, penalties, data)
+BUILT_IN: tuple[Chapter, ...] = (primer, lecture, factorization, norms, margins, penalties, tensors, data)
 """In the order of the gallery: from what one sees in a plane to what it is good for."""
 
 

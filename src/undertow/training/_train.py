@@ -146,9 +146,7 @@ def _plan(
             f"the class {dynamics.__name__} itself: call it" if isinstance(dynamics, type) else type(dynamics).__name__
         )
         raise TypeError(f"dynamics: expected an undertow.dynamics.Dynamics, found {found}")
-    if dynamics.draws and key is None:
-        raise ValueError(f"key: expected a random key or a seed, by which {type(dynamics).__name__} draws; found None")
-    drawing = jax.random.fold_in(as_key(key), 1) if dynamics.draws else None
+    drawing = _drawing_key(parameterization, dynamics, key)
     objective = Objective(problem, parameterization, penalty, drawing)
     stop = Stop() if stop is None else stop
     if not isinstance(stop, Stop):
@@ -173,6 +171,22 @@ def _plan(
     if early_stopping is not None and (shape := plan.probe_shapes()[early_stopping.monitor]):
         raise ValueError(f"monitor: expected one number a sample, found {early_stopping.monitor!r} of shape {shape}")
     return plan
+
+
+def _drawing_key(parameterization: Any, dynamics: Dynamics, key: Any) -> Any:
+    """The key of what the run draws on its way; None where it draws nothing."""
+    noisy = isinstance(parameterization, Parameterization) and parameterization.draws
+    if noisy and not dynamics.takes_noise:
+        raise ValueError(
+            f"dynamics: expected a descent, as GradientDescent, for {type(parameterization).__name__}, which is "
+            f"trained with noise; found {type(dynamics).__name__}"
+        )
+    if not (dynamics.draws or noisy):
+        return None
+    if key is None:
+        drawer = type(dynamics if dynamics.draws else parameterization).__name__
+        raise ValueError(f"key: expected a random key or a seed, by which {drawer} draws; found None")
+    return jax.random.fold_in(as_key(key), 1)
 
 
 def _check_probes(
