@@ -464,6 +464,27 @@ def test_a_row_of_weight_zero_is_not_there() -> None:
     without = small().fit(X[rows], y[rows])
     np.testing.assert_allclose(with_all.coef_, without.coef_, atol=1e-8)
     np.testing.assert_allclose(with_all.intercept_, without.intercept_, atol=1e-8)
+    # Nor in its units, nor in splits of one's own.
+    X[~rows], y[~rows] = 1e300, 1e150
+    np.testing.assert_array_equal(small().fit(X, y, sample_weight=rows.astype(float)).coef_, with_all.coef_)
+    splits = list(KFold(3).split(X))
+    position = np.cumsum(rows) - 1
+    theirs = [tuple(position[part][rows[part]] for part in split) for split in splits]
+    own = small().set_params(cv=splits).fit(X, y, sample_weight=rows)
+    np.testing.assert_array_equal(own.coef_, small().set_params(cv=theirs).fit(X[rows], y[rows]).coef_)
+
+
+def test_weights_count_where_rows_are_held_out() -> None:
+    """Folds of rows that hardly weigh anything do not choose the stopping time, whatever they hold."""
+    X, y, _ = draw(39, 60, 20, 3, 0.3, 4.0)
+    light = np.arange(60) >= 40
+    splits = [(np.flatnonzero(np.arange(60) // 10 != k), np.flatnonzero(np.arange(60) // 10 == k)) for k in range(6)]
+    noise = np.where(light, 100 * np.random.default_rng(0).standard_normal(60), 0)
+    weighted = small().set_params(cv=splits).fit(X, y + noise, sample_weight=np.where(light, 1e-12, 1.0))
+    heavy = [(f[f < 40], h) for f, h in splits[:4]]
+    without = small().set_params(cv=heavy).fit(X[:40], y[:40])
+    assert weighted.scale_ == without.scale_
+    np.testing.assert_allclose(weighted.stopping_time_, without.stopping_time_, rtol=1e-2)
 
 
 @pytest.mark.parametrize("kind", [np.asarray, csr_array])
@@ -581,6 +602,7 @@ def test_dense_coefficients_are_not_thrown_away() -> None:
         ([-1.0] + [1.0] * 39, ValueError, "^sample_weight: expected weights of at least 0, found -1"),
         ([1.0] + [0.0] * 39, ValueError, "^sample_weight: expected at least 2 rows whose weight is not zero, found 1"),
         ([np.nan] * 40, ValueError, "^sample_weight: expected finite numbers"),
+        ([1.0] + [1e-300] * 39, ValueError, "^sample_weight: expected weights that are 0 or at least 1e-15 of the"),
         (["a"] * 40, TypeError, "^sample_weight: expected numbers"),
     ],
 )

@@ -34,11 +34,11 @@ def fit_diagonal(
     problem: Standardized, splits: list[Any], networks: list[Network], threshold: float | None, max_iter: int
 ) -> DiagonalFit:
     folds, n = problem.folds(splits), problem.weight.sum()
-    dtype = problem.y.dtype
+    dtype, says = problem.y.dtype, np.asarray(folds.shares, np.float64)
     traced = [eqx.tree_at(lambda x: x.scale, network, jnp.asarray(network.scale, dtype)) for network in networks]
     y, most = jnp.asarray(problem.y), jnp.asarray(max_iter)
     runs = [flow(problem.design, y, folds, network, most) for network in traced]
-    errors = [np.asarray(run.path.held_out, np.float64)[: int(run.path.count)].mean(1) for run in runs]
+    errors = [np.asarray(run.path.held_out, np.float64)[: int(run.path.count)] @ says for run in runs]
     w: Any = 0
     for run, shares, network in zip(runs, shares_of_times(errors, n), traced, strict=True):
         if shares.any():
@@ -66,18 +66,18 @@ def fit_diagonal(
         int(run.steps),
         float(network.scale),
         threshold_=thresholds.best,
-        **_path(problem, run, network, traced[best]),
+        **_path(problem, run, network, traced[best], says),
     )
 
 
-def _path(problem: Standardized, run: FlowState, network: Network, traced: Network) -> dict[str, Any]:
+def _path(problem: Standardized, run: FlowState, network: Network, traced: Network, says: np.ndarray) -> dict[str, Any]:
     count, path = int(run.path.count), run.path
     times = np.asarray(path.times, np.float64)[:count] / network.pace
     # Cut in numpy: a cut by JAX would be a program for every length.
     w = np.asarray(last_column(problem.design, path, traced))
     validation = np.asarray(path.held_out, np.float64)[:count] * problem.y_unit**2
     return {
-        "stopping_time_": float(times[validation.mean(1).argmin()]),
+        "stopping_time_": float(times[(validation @ says).argmin()]),
         "path_times_": times,
         "path_coefs_": problem.coefficients(w[:count]),
         "path_train_errors_": np.asarray(path.fitted, np.float64)[:count, -1] * problem.y_unit**2,

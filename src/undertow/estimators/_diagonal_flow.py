@@ -89,6 +89,12 @@ class Folds(eqx.Module):
             return values
         return values - ((values * self.fitted).sum(0) / self.fitted.sum(0))[None]
 
+    @property
+    def shares(self) -> Float[Array, " _"]:
+        """Of the folds in the held-out error, by the weight of what they hold out."""
+        weight = self.held_out.sum(0)
+        return weight / weight.sum()
+
     def errors(self, residual: Float[Array, "n folds"]) -> tuple[Float[Array, " folds"], Float[Array, " folds-1"]]:
         """Mean squares over the fitted rows, and over those held out."""
         square = residual**2
@@ -201,7 +207,7 @@ def flow(
             integral = state.integral + state.step * state.residual * (folds.fitted / size[None])
             errors = folds.errors(residual)
             path = _record(state.path, s, z if p <= n else integral, errors)
-            over = _over(path, errors, size[-1]) | jnp.all(errors[0] * size <= floor)
+            over = _over(path, errors, folds.shares, size[-1]) | jnp.all(errors[0] * size <= floor)
             easy = jnp.all(square <= drop / 4) & (share <= (largest_change / 3) ** 2)
             longer = jnp.where(easy, 2.0, LONGER).astype(dtype)
             return FlowState(
@@ -256,11 +262,11 @@ def _record(path: Path, s: Array, dual: Array, errors: tuple[Array, Array]) -> P
     )
 
 
-def _over(path: Path, errors: tuple[Array, Array], n: Array) -> Array:
+def _over(path: Path, errors: tuple[Array, Array], shares: Array, n: Array) -> Array:
     """Whether the held-out error has risen so far that later times would not count."""
     known = jnp.arange(SAMPLES) < path.count
-    best = jnp.where(known, path.held_out.mean(1), jnp.inf).min()
-    return n * (errors[1].mean() - best) > 4 * NEGLIGIBLE * best
+    best = jnp.where(known, path.held_out @ shares, jnp.inf).min()
+    return n * (errors[1] @ shares - best) > 4 * NEGLIGIBLE * best
 
 
 @eqx.filter_jit

@@ -63,7 +63,7 @@ def weighed_thresholds(problem: Standardized, folds: Folds, w: Float[np.ndarray,
         residual = target - table[:, near] @ kept[near]
         if folds.intercept:
             residual = residual - (residual * fitted).sum(0) / fitted.sum(0)
-        errors.append(((residual**2 * held_out).sum(0) / held_out.sum(0)).mean())
+        errors.append((residual**2 * held_out).sum() / held_out.sum())
     (weights,) = _exponential([np.array(errors)], min(errors), n, THRESHOLD_TEMPERATURE)
     return Thresholds(THRESHOLDS, weights / weights.sum())
 

@@ -22,6 +22,8 @@ SCALES = [1.0, 1e-1, 1e-2, 1e-3, 1e-6, 1e-24]
 """Initializations from plain least squares, stopped early, to the sharpest selection."""
 LARGEST_POSITIVE = 1e-2
 """Of the initializations of positive coefficients, all of which start at this size."""
+LEAST_WEIGHT = 1e-15
+"""Of a row, in units of the largest: a fold of rows that weigh less would say nothing in single precision."""
 
 
 class SparseRegressor(RegressorMixin, BaseEstimator):
@@ -102,7 +104,7 @@ class SparseRegressor(RegressorMixin, BaseEstimator):
     path_train_errors_ : ndarray of shape (samples,)
         Mean square of their residuals.
     path_validation_errors_ : ndarray of shape (samples, folds)
-        Mean square on the held-out rows of each fold.
+        Mean square on the held-out rows of each fold; folds count by the weight of these rows.
     n_features_in_, feature_names_in_
         As in scikit-learn.
 
@@ -183,6 +185,9 @@ class SparseRegressor(RegressorMixin, BaseEstimator):
         X = X if isinstance(X, np.ndarray) else csr_array(X)
         weight = _weight(sample_weight, len(y))
         splits = self._splits(X, y, weight)
+        kept = weight > 0
+        if not kept.all():  # else no copy
+            X, y, weight = X[kept], y[kept], weight[kept]
         targets = y.reshape(len(y), -1).T
         fits = [
             fit_diagonal(
@@ -240,16 +245,18 @@ class SparseRegressor(RegressorMixin, BaseEstimator):
         return [Network(s, depth, bool(self.positive)) for s in scales], max_iter
 
     def _splits(self, X: Any, y: np.ndarray, weight: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Positions of the fitted and of the held-out rows, among those whose weight is not zero."""
         seed = seed_of(self.random_state)
+        kept = weight > 0
         if isinstance(self.cv, (int, np.integer)):
-            kept = np.flatnonzero(weight)
-            count = min(check_integer("cv", self.cv, 2), len(kept))
+            rows = np.arange(np.count_nonzero(kept))
+            count = min(check_integer("cv", self.cv, 2), len(rows))
             dealt = RepeatedKFold(n_splits=count, n_repeats=self.repeats, random_state=seed)
-            splits = [(kept[fitted], kept[held_out]) for fitted, held_out in dealt.split(kept)]
-        else:
-            splitter: Any = check_cv(self.cv, y)
-            splits = list(splitter.split(X, y))
-        if any(weight[rows].sum() == 0 for split in splits for rows in split):
+            return list(dealt.split(rows))
+        splitter: Any = check_cv(self.cv, y)
+        position = np.cumsum(kept) - 1
+        splits = [(position[f][kept[f]], position[h][kept[h]]) for f, h in splitter.split(X, y)]
+        if any(len(rows) == 0 for split in splits for rows in split):
             raise ValueError("cv: expected splits with rows to fit and rows to hold out, found one without")
         return splits
 
@@ -272,5 +279,11 @@ def _weight(weight: Any, rows: int) -> np.ndarray:
     if np.count_nonzero(array) < 2:
         raise ValueError(
             f"sample_weight: expected at least 2 rows whose weight is not zero, found {np.count_nonzero(array)}"
+        )
+    smallest = array[array > 0].min()
+    if smallest < LEAST_WEIGHT * array.max():
+        raise ValueError(
+            f"sample_weight: expected weights that are 0 or at least {LEAST_WEIGHT:g} of the largest, found "
+            f"{smallest:g} beside {array.max():g}"
         )
     return array / array.max()

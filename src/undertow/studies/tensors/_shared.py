@@ -1,7 +1,5 @@
 """What several studies of this chapter share: random tensors of low rank, some of their entries seen."""
 
-import math
-
 import jax.numpy as jnp
 import numpy as np
 
@@ -39,8 +37,3 @@ def weighted_completion(truth: np.ndarray, seen: np.ndarray) -> Problem:
     counts[seen] = truth.size / seen.size
     whole = completion(truth, np.arange(truth.size))
     return whole.part(jnp.arange(truth.size), jnp.asarray(counts, whole.values.dtype))
-
-
-def most_components(shape: tuple[int, ...]) -> int:
-    """As many as write any tensor: the product of all axes but the longest."""
-    return math.prod(shape) // max(shape)
