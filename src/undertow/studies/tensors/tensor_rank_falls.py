@@ -228,7 +228,7 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
             column[1].axhline(int(rank), color=plotting.color_of("truth"), linestyle=":", linewidth=1.2)
         axes[0, 0].set_ylabel("relative error")
         axes[1, 0].set_ylabel("tensor rank")
-        axes[0, 0].legend()
+        axes[1, 0].legend(loc="center")
     return {"error-and-rank": made}
 
 
