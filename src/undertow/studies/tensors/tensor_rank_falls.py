@@ -298,6 +298,7 @@ study = Study(
     "crosses 1e-6: the optimizer takes steps of nearly constant length, the loss falls to 1e-12 and then rises to 1e-7 "
     "again, as the last check says. A draw here is a target too, not a start alone, so that errors spread more than in "
     "the source, and their bounds allow for it. Ranks are upper bounds by alternating least squares within a mean "
-    "square of 1e-6, which is a relative error of 2% at order 3 and of 6% at order 4. At order 4 the quick budget has 64 components in "
-    "place of 512, and 15 draws at rank 1: with three, whose errors spread from 1e-6 to 1e-3, the median said too little.",
+    "square of 1e-6, which is a relative error of 2% at order 3 and of 6% at order 4. At order 4 the quick budget has "
+    "64 components in place of 512, and 15 draws at rank 1: errors spread from 1e-6 to 1e-3 over draws, and the median "
+    "of a few said too little.",
 )
