@@ -491,3 +491,15 @@ def test_probes_of_codes_want_an_autoencoder():
     for probe in (N.CodeVariances(), N.HeldOutReconstruction(X)):
         with pytest.raises(ValueError, match=f"{probe.name}: expected an autoencoder, found Identity"):
             probe.check(problem, phi)
+
+
+# What theory is told ------------------------------------------------------------------------------
+
+
+def test_squares_have_equations_and_cross_entropy_has_none() -> None:
+    X = np.random.default_rng(40).uniform(size=(4, 3))
+    problem = ut.problems.Reconstruction(X)
+    np.testing.assert_allclose(ut.theory.minimum_norm(problem), X, rtol=1e-12)
+    part = problem.part(jnp.array([2, 0]), jnp.array([1.0, 3.0]))
+    np.testing.assert_allclose(ut.theory.minimum_norm(part), X * np.array([1.0, 0, 1, 0])[:, None], rtol=1e-12)
+    assert ut.problems.Reconstruction(X, loss="cross_entropy").equations() is None

@@ -6,11 +6,13 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._validation import Numbers, check_array, check_choice, is_traced
 from ..linalg import EntryPattern, axes_of
 from ._base import ObservedEntries, check_normalization
+from ._equations import Equations, entries, weight_of
 
 LOSSES = ("squares", "cross_entropy")
 PIECE = 2**18
@@ -111,6 +113,15 @@ class Reconstruction(ObservedEntries):
             ((axes_of(self.indices)[0][positions],), counts),
             is_leaf=lambda x: x is None,
         )
+
+    def equations(self) -> Equations | None:
+        """All numbers of the rows; with "cross_entropy" none, whose least loss is not zero."""
+        if self.loss_name != "squares":
+            return None
+        rows, d = np.asarray(axes_of(self.indices)[0], np.int64), math.prod(self.shape[1:])
+        where = (rows[:, None] * d + np.arange(d)).ravel()
+        weight = weight_of(self.normalization, math.prod(self.shape)) if self.counts is None else None
+        return entries(where, rows_of(self.X, rows, jnp.result_type(float)), math.prod(self.shape), weight)
 
 
 def as_rows(name: str, X: Any) -> Array:
