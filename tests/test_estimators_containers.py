@@ -1,5 +1,7 @@
 """Data as it comes: masks, data frames, units near the ends of what floats hold, sparse columns, NumPy's errors."""
 
+import datetime as dt
+
 import jax
 import numpy as np
 import pytest
@@ -199,3 +201,40 @@ def test_an_imputer_is_one_column_in_one_column_out() -> None:
     np.testing.assert_array_equal(filled, LowRankImputer().fit_transform(frame))
     chosen = ColumnTransformer([("fill", LowRankImputer(), ["a", "c"])]).fit(frame)
     assert chosen.get_feature_names_out().tolist() == ["fill__a", "fill__c"]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "c"),
+    [(("x", 1), ("x", 2), ("y", 1)), (frozenset("x"), frozenset("y"), frozenset("xy")), (b"x", b"y", b"z")],
+    ids=["tuples", "sets, which have an order in part", "bytes"],
+)
+def test_ids_that_can_be_hashed(a, b, c):
+    """As whole numbers answer that stand in their places, as lists and as arrays of objects."""
+    named = [[a, a], [b, b], [c, c], [a, b], [b, c], [a, c]]
+    codes = {one: code for code, one in enumerate((a, b, c))}
+    numbered = np.array([[codes[user], codes[item]] for user, item in named])
+    ratings = [1, 2, 3, 4, 5, 3]
+    expected = RatingPredictor(members=1, max_iter=2).fit(numbered, ratings)
+    model = RatingPredictor(members=1, max_iter=2).fit(named, ratings)
+    assert model.users_.tolist() == [a, b, c]
+    np.testing.assert_array_equal(model.predict(named), expected.predict(numbered))
+    assert set(model.recommend(c)[0].tolist()) == {a, b}
+    model.partial_fit([[c, a]], [4])
+    np.testing.assert_array_equal(model.predict(named), expected.partial_fit([[2, 0]], [4]).predict(numbered))
+
+
+@pytest.mark.parametrize(
+    ("column", "found"),
+    [
+        ([None, None], "NoneType"),
+        ([[1], [2]], "list"),
+        ([dt.date(2020, 1, 1), dt.date(2020, 1, 2)], "date"),
+        ([("a",), "a"], "text and tuple"),
+    ],
+)
+def test_what_is_no_id(column, found):
+    pairs = np.empty((2, 2), object)
+    for row in range(2):
+        pairs[row, 0], pairs[row, 1] = column[row], "a"
+    with pytest.raises(TypeError, match=f"^X: expected user ids .*found {found}"):
+        RatingPredictor().fit(pairs, [1, 2])

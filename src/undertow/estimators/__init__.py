@@ -15,6 +15,8 @@ from ._hold_out import held_out_errors as held_out_errors
 from ._hold_out import rating_errors as rating_errors
 from ._imputer import LowRankImputer as LowRankImputer
 from ._ratings import RatingPredictor as RatingPredictor
+from ._saving import load as load
+from ._saving import save as save
 from ._sparse_regressor import SparseRegressor as SparseRegressor
 from ._tensor_completer import TensorCompleter as TensorCompleter
 from ._tensor_errors import TensorErrors as TensorErrors
@@ -37,7 +39,9 @@ __all__ = [
     "complete",
     "fit_effects",
     "held_out_errors",
+    "load",
     "rating_errors",
+    "save",
     "tensor_errors",
 ]
 

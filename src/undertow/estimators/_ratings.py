@@ -57,7 +57,7 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
     Attributes
     ----------
     users_, items_ : ndarray
-        The distinct ids, sorted; those that ``partial_fit`` brought come after.
+        The distinct ids, text and numbers sorted, others as they came; those that ``partial_fit`` brought come after.
     mean_, user_effects_, item_effects_ : float, ndarray, ndarray
         The biases alone.
     kept_ : float
@@ -134,10 +134,11 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
     ) -> "RatingPredictor":
         """Fit ratings ``y`` (n) of the pairs ``X`` (n x 2: user, item), or the stored entries of a sparse ``X``.
 
-        The ids of a column are all text, all numbers or all UUIDs; one column may have text and the other
-        numbers. Columns of a data frame keep their own types; in an array they share one, and integers beyond
-        2^53 beside floating numbers have lost digits before they arrive here: such ids are refused. Of a sparse
-        matrix (users x items) every entry that is stored is a rating, a zero too, and ids are positions.
+        The ids of a column are of one kind: text, numbers, UUIDs, tuples or what else can be hashed, but for dates and
+        times; the columns may differ in it. Columns of a data frame keep their own types; in an array they share one,
+        and integers beyond 2^53 beside floating numbers have lost digits before they arrive here: such ids are
+        refused. Of a sparse matrix (users x items) every entry that is stored is a rating, a zero too, and ids are
+        positions.
 
         Raises
         ------
@@ -151,8 +152,8 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
         users, items = self._pairs(X, reset=True)
         ratings = check_vector("y", y, len(users))
         weight = _weights(sample_weight, len(users))
-        self.users_, i = np.unique(users, return_inverse=True)
-        self.items_, j = np.unique(items, return_inverse=True)
+        self.users_, i = _distinct(users)
+        self.items_, j = _distinct(items)
         _check_distinct(i, j, len(self.items_), users, items)
         shape = len(self.users_), len(self.items_)
         with reporter(self.verbose if progress is None else progress) as report:
@@ -241,7 +242,7 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
         check_is_fitted(self, "model_")
         check_integer("n", n, 1)
         check_flag("exclude_seen", exclude_seen)
-        code = int(_codes("user", np.array([user], dtype=object), self.users_)[0])
+        code = int(_codes("user", _objects([user]), self.users_)[0])
         if code < 0:
             raise ValueError(f"user: expected one that was fitted, such as {self.users_[0]!r}, found {user!r}")
         table = self.model_.table
@@ -304,7 +305,7 @@ def _weights(weight: Any, count: int) -> np.ndarray:
 def _extended(role: str, ids: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The known ids and the new ones after them, and the positions of ``ids``."""
     codes = _codes(role, ids, known)
-    new, places = np.unique(ids[codes < 0], return_inverse=True)
+    new, places = _distinct(ids[codes < 0])
     codes[codes < 0] = len(known) + places
     kind = known.dtype if new.size == 0 else object if object in (known.dtype, new.dtype) else None
     return np.concatenate([known.astype(kind), new.astype(kind)]) if kind else np.concatenate([known, new]), codes
@@ -320,6 +321,8 @@ def _columns(X: Any) -> list[Any]:
     frame = hasattr(X, "columns") and not isinstance(X, np.ndarray)
     # A list of (text, number) would otherwise become text altogether.
     table: Any = X if frame else np.asarray(X, dtype=object if isinstance(X, (list, tuple)) else None)
+    if isinstance(X, (list, tuple)) and table.ndim > 2 and table.shape[1] == 2:  # ids that are tuples
+        table = np.stack([_objects(column) for column in zip(*X, strict=True)], axis=1)
     if len(table.shape) != 2 or table.shape[1] != 2:
         raise ValueError(f"X: expected n rows of (user, item), found shape {tuple(table.shape)}")
     if hasattr(table, "iloc"):  # pandas
@@ -330,16 +333,20 @@ def _columns(X: Any) -> list[Any]:
 
 
 def _ids(role: str, column: Any) -> np.ndarray:
-    """A column of ids: all text or all numbers, none missing."""
+    """A column of ids: all of one kind, none missing."""
     check_no_times("X", column)
     values = column.to_list() if hasattr(column, "to_list") else column.tolist()
     kinds = sorted({_kind(value) for value in values})
+    if len(kinds) > 1:
+        raise TypeError(f"X: expected {role} ids of one kind, found {' and '.join(kinds)}")
     if not values:
         return np.empty(0, dtype=object)
-    if kinds in (["text"], ["UUID"]):
-        return column if isinstance(column, np.ndarray) else np.array(values, dtype=object)
     if kinds != ["number"]:
-        raise TypeError(f"X: expected {role} ids that are all text or all numbers, found {' and '.join(kinds)}")
+        if kinds[0] in _NO_IDS or not _hashable(values[0]):
+            raise TypeError(
+                f"X: expected {role} ids: text, numbers, or what else can be hashed, but dates, found {kinds[0]}"
+            )
+        return column if isinstance(column, np.ndarray) else _objects(values)
     dtype = getattr(column, "dtype", None)
     digits = np.finfo(dtype).nmant if isinstance(dtype, np.dtype) and dtype.kind == "f" else np.finfo(float).nmant
     for value in values:
@@ -354,6 +361,48 @@ def _ids(role: str, column: Any) -> np.ndarray:
     array = np.asarray(values)
     # Integers and floats together, or of both signs beyond 63 bits, have no common type that holds them all.
     return array if array.dtype.kind in "iuf" and array.tolist() == values else np.array(values, dtype=object)
+
+
+_NO_IDS = (
+    "NoneType",
+    "NAType",
+    "NaTType",
+    "bool",
+    "complex",
+    "date",
+    "datetime",
+    "time",
+    "timedelta",
+    "Timestamp",
+    "Timedelta",
+)
+"""Types of what is missing, or is a sign that the columns are others than meant."""
+
+
+def _hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+def _objects(values: Any) -> np.ndarray:
+    """A vector of these objects, tuples too."""
+    array = np.empty(len(values), object)
+    for place, value in enumerate(values):
+        array[place] = value
+    return array
+
+
+def _distinct(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct ids, and the position of each among them."""
+    if len(ids) and ids.dtype == object and _kind(ids[0]) not in ("text", "number", "UUID"):
+        # Others need not have an order, or have one in part, as sets do.
+        places: dict[Any, int] = {}
+        codes = np.array([places.setdefault(value, len(places)) for value in ids], int)
+        return _objects(list(places)), codes
+    return np.unique(ids, return_inverse=True)
 
 
 def _kind(value: Any) -> str:
