@@ -62,7 +62,8 @@ def test_a_word_among_numbers_makes_no_labels(tmp_path: Path, mark: str, place: 
         pytest.skip("a first line with a name in its corner is a header")
     rows[place][0] = mark
     path = write(tmp_path, "\n".join(map(",".join, rows)))
-    with pytest.raises(ValueError, match=rf"'{mark.replace('?', '[?]')}' is neither a number nor a hole"):
+    words = "'hole' is neither a number nor a hole" if mark == "hole" else f"line {place + 1}, .*if that is a hole, say"
+    with pytest.raises(ValueError, match=words):
         read_table(path)
     with pytest.raises(ValueError, match=rf"line {place + 1}, column 1: expected a finite number or a hole"):
         read_table(path, kind="matrix")

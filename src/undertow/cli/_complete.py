@@ -14,9 +14,10 @@ import typer
 from undertow.cli._column_table import table_of_columns
 from undertow.cli._complete_tensor import is_tensor, table_of_tensor, tensor_task, write_tensor
 from undertow.cli._errors import usage_errors
+from undertow.cli._options import in_options
 
 if TYPE_CHECKING:
-    from undertow.datasets import Matrix, Ratings, Tensor
+    from undertow.datasets import Dialect, Matrix, Ratings, Tensor
     from undertow.estimators import ColumnErrors, RatingErrors, TensorErrors
     from undertow.estimators._rating_model import RatingModel
 
@@ -61,6 +62,19 @@ def complete(
         bool | None,
         typer.Option("--labels/--no-labels", help="Whether a matrix starts with a column of labels."),
     ] = None,
+    encoding: Annotated[str, typer.Option(help="Of a text file, such as latin-1, cp1252 or utf-16.")] = "utf-8",
+    comment: Annotated[str | None, typer.Option(help="Lines of a text file that begin so are passed over.")] = None,
+    decimal: Annotated[str, typer.Option(help="What is before decimals in a text file: a point or a comma.")] = ".",
+    missing: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A value that stands for none, besides empty cells, NA and NaN: 99, -1, '?'; may be given several "
+            "times. Holes of a matrix; of ratings and entries, rows that are left out."
+        ),
+    ] = None,
+    skip_missing: Annotated[
+        bool, typer.Option(help="Leave out rows of ratings whose rating is empty, NA or NaN.")
+    ] = False,
     duplicates: Annotated[str, typer.Option(help="A pair that stands twice: error, mean or last.")] = "error",
     pairs: Annotated[
         Path | None,
@@ -102,7 +116,13 @@ def complete(
         from undertow.estimators._rating_model import fit_ratings
 
         _check_fraction(test_fraction)
-        reading: dict[str, Any] = {"delimiter": delimiter, "header": header, "duplicates": duplicates}
+        dialect = datasets.Dialect(encoding, comment, decimal, tuple(missing or ()), skip_missing)
+        reading: dict[str, Any] = {
+            "delimiter": delimiter,
+            "header": header,
+            "duplicates": duplicates,
+            "dialect": dialect,
+        }
         columns = {"user": user, "item": item, "rating": rating}
         options = {"rank": rank, "max_iter": max_iter}
         task = None
@@ -124,7 +144,7 @@ def complete(
         else:
             data = datasets.read_table(table, kind=kind, labels=labels, **columns, **reading)
         is_ratings = isinstance(data, datasets.Ratings)
-        asked = None if pairs is None else _asked(pairs, data)
+        asked = None if pairs is None else _asked(pairs, data, dialect)
         target = _target(output, table, pairs, "ratings" if is_ratings else "tensor" if task else "matrix", force)
         model = task.model if task else _model(is_ratings, random_state=seed, clip=clip, **options)
         shape, i, j, values = _entries(data)
@@ -184,7 +204,7 @@ def complete(
 def _in_one_line() -> Iterator[None]:
     """Whatever is wrong with the files, and Ctrl-C, without a traceback."""
     try:
-        with usage_errors(ValueError, TypeError, OSError):
+        with usage_errors(ValueError, TypeError, OSError, worded=in_options):
             yield
     except KeyboardInterrupt:
         # On its own, typer would leave with the same status, but without a word.
@@ -217,14 +237,14 @@ class _Asked(NamedTuple):
         return int(((self.users < 0) | (self.items < 0)).sum())
 
 
-def _asked(pairs: Path, data: "Ratings | Matrix") -> _Asked:
+def _asked(pairs: Path, data: "Ratings | Matrix", dialect: "Dialect") -> _Asked:
     import numpy as np
 
     from undertow.datasets import Ratings, read_pairs
 
     if not isinstance(data, Ratings):
         raise ValueError("--pairs: expected a table of ratings, found a matrix")
-    ids = read_pairs(pairs, data)
+    ids = read_pairs(pairs, data, dialect=dialect)
     users, items = (
         np.array([codes.get(name, -1) for name in names.tolist()], int)
         for codes, names in zip((_codes(data.user_ids), _codes(data.item_ids)), ids, strict=True)

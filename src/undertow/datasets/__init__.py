@@ -1,5 +1,6 @@
 """Data: tables read and written, synthetic matrices, and real data sets with checksums."""
 
+from undertow.datasets._dialect import Dialect
 from undertow.datasets._images import Digits, load_digits_images, load_digits_matrix, load_photograph
 from undertow.datasets._mnist import LabeledImages, fashion_mnist, mnist
 from undertow.datasets._movielens import load_movielens_100k
@@ -22,6 +23,7 @@ from .._public import public_names as _public_names
 
 __all__ = [
     "DataNotFound",
+    "Dialect",
     "Digits",
     "LabeledImages",
     "Matrix",

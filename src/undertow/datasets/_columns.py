@@ -44,7 +44,7 @@ NULLS = ["", "NA", "na", "N/A", "n/a", "null", "NULL", "nan", "NaN", "NAN"]
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 _MARKS = ("?", "-", "--", ".", "*", "none", "<na>", "#n/a", "missing", "unknown")
-"""What some write for a hole; not read as one, but no label either."""
+"""What some write for a hole; not read as one unless it is said so, but no label either."""
 _DIGITS = re.compile(r"\s*\d+\s*")
 
 
@@ -184,13 +184,13 @@ def matrix_layout(head: list[list[str]], header: bool | None = None, labels: boo
     corner = first[0].strip().lower()
     text_side = are_names(side)
     if header is None:
-        named = any(map(_is_name, top)) and not any(map(is_number, top))
+        named = any(map(_is_text, top)) and not any(map(is_number, top))
         # What pandas and pivot tables write: numbers as labels, and a corner that is empty or a name.
-        pivot = (_is_name(corner) and not text_side) or (corner != "" and corner in _LABEL_NAMES)
+        pivot = (_is_text(corner) and not text_side) or (corner != "" and corner in _LABEL_NAMES)
         counted = corner == "" and _are_labels(top) and _are_labels(side)
         header = named or pivot or counted
     if labels is None:
-        named_corner = corner in _LABEL_NAMES or (_is_name(corner) and all(map(is_number, top)))
+        named_corner = corner in _LABEL_NAMES or (_is_text(corner) and all(map(is_number, top)))
         labels = (text_side or (_distinct(side) and named_corner)) if header else are_names([first[0], *side])
     body = rest if header else head
     numeric = not any(_is_text(cell) for record in body for cell in record[labels:])
@@ -198,16 +198,17 @@ def matrix_layout(head: list[list[str]], header: bool | None = None, labels: boo
 
 
 def _is_text(cell: str) -> bool:
-    return not is_number(cell) and not is_hole(cell)
+    return not is_number(cell) and not is_hole(cell) and not is_mark(cell)
 
 
-def _is_name(cell: str) -> bool:
-    return _is_text(cell) and cell.strip().lower() not in _MARKS
+def is_mark(cell: str) -> bool:
+    """Whether some write the cell for a hole."""
+    return cell.strip().lower() in _MARKS
 
 
 def are_names(cells: list[str]) -> bool:
     """Whether these are labels rather than numbers with a few words among them, or with one for every hole."""
-    names = [cell for cell in cells if _is_name(cell)]
+    names = [cell for cell in cells if _is_text(cell)]
     return 2 * len(names) > len(cells) and (len(set(names)) > 1 or len(cells) == 1)
 
 
@@ -237,25 +238,27 @@ def decide_kind(path: str, head: list[list[str]], width: int, header: bool | Non
         f"{path}: cannot tell ratings from a matrix by its {width} columns: "
         'say kind="ratings" (three columns: user, item, rating; name them with user=, item=, rating=) '
         'or kind="matrix" (numbers with holes)'
-        + ("; decimals are written with a point" if any(map(DECIMAL_COMMA.fullmatch, odd)) else "")
+        + ('; decimals are written with a point, or say decimal=","' if any(map(DECIMAL_COMMA.fullmatch, odd)) else "")
         + (f"; {odd[0]!r} is neither a number nor a hole (an empty cell, NA or NaN)" if few else "")
     )
     if labels is not None and layout.numeric:
         return "matrix"
     if width > 4 or width < 3:
-        holes = any(is_hole(cell) for record in body for cell in record[layout.labels :])
+        holes = any(is_hole(cell) or is_mark(cell) for record in body for cell in record[layout.labels :])
         if layout.numeric and (width > 4 or holes):
             return "matrix"
         raise doubt
     # "NA" among the ids is an id; among the numbers, or as nothing at all, it is a hole.
     holes = any(
-        is_hole(cell) and (k >= 2 or cell.strip().lower() in ("", "nan"))
+        (is_hole(cell) and (k >= 2 or cell.strip().lower() in ("", "nan")))
+        or (layout.numeric and k >= 2 and is_mark(cell))
         for record in body
         for k, cell in enumerate(record)
         if k >= layout.labels
     )
     framed = layout.header and layout.labels and first[0].strip() == ""
-    if not holes and not framed:
+    ids = any(_is_text(cell) for record in body for cell in record[1:2])  # in the second column too
+    if (not holes or ids) and not framed:
         return "ratings"
     pairs_like = all(_DIGITS.fullmatch(cell) for record in body for cell in record[:2])
     if layout.numeric and holes and (framed or not pairs_like):

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from undertow.datasets._columns import DECIMAL_COMMA, NULLS, are_names, is_hole, is_number, matrix_layout
+from undertow.datasets._columns import DECIMAL_COMMA, NULLS, are_names, is_mark, matrix_layout
+from undertow.datasets._dialect import USUAL, Dialect
 from undertow.datasets._table_types import Matrix, Source
 from undertow.datasets._text import Text
 
@@ -17,14 +18,14 @@ def text_matrix(text: Text, header: bool | None, labels: bool | None) -> Matrix:
     """The matrix in a text file that has been split; see `read_table`."""
     if len(text.head[0]) != text.width:
         text.check_widths()
-    layout = matrix_layout(text.head, header, labels)
+    layout = matrix_layout(text.meant, header, labels)
     if text.complete and len(text.head) <= layout.header:
         raise ValueError(f"{text.path}: expected a matrix, found only a header (0 rows)")
     positions = list(range(text.width))
     types = [pa.string() if layout.labels and k == 0 else pa.float64() for k in positions]
     row_labels = None
     try:
-        read = text.read(positions, types, header=layout.header, nulls=NULLS)
+        read = text.read(positions, types, header=layout.header, nulls=[*NULLS, *text.dialect.missing])
     except pa.ArrowInvalid:
         # Arrow does not say where; and it knows fewer ways to write a number.
         rows = _parse_slowly(text, layout.header, layout.labels)
@@ -39,6 +40,7 @@ def text_matrix(text: Text, header: bool | None, labels: bool | None) -> Matrix:
         values = np.empty((read.num_rows, len(columns)))
         for k, column in enumerate(columns):
             values[:, k] = column.to_numpy()
+        values = text.dialect.holes_in(values)
     column_labels = np.array(text.head[0][layout.labels :], dtype=object) if layout.header else None
     corner = text.head[0][0] if layout.header and layout.labels else ""
     source = Source(text.path, "matrix", "text", (), text.delimiter, layout.header)
@@ -52,18 +54,24 @@ def _parse_slowly(text: Text, header: bool, labels: bool) -> list[tuple[str, lis
             continue
         numbers = []
         for column, cell in enumerate(record[labels:], labels + 1):
-            if not is_number(cell) and not is_hole(cell):
+            value = text.dialect.number(cell)
+            if value is None:
                 raise ValueError(
                     f"{text.path}, line {line}, column {column}: expected a finite number or a hole "
                     f"(an empty cell, NA or NaN), found {cell!r}"
-                    + ("; decimals are written with a point" if DECIMAL_COMMA.fullmatch(cell.strip()) else "")
+                    + ('; decimals are written with a point, or say decimal=","' if _has_comma(cell) else "")
+                    + (f"; if that is a hole, say missing={cell.strip()!r}" if is_mark(cell) else "")
                 )
-            numbers.append(float(cell) if is_number(cell) else np.nan)
+            numbers.append(value)
         rows.append((record[0], numbers))
     return rows
 
 
-def parquet_matrix(path: Path, labels: bool | None) -> Matrix:
+def _has_comma(cell: str) -> bool:
+    return DECIMAL_COMMA.fullmatch(cell.strip()) is not None
+
+
+def parquet_matrix(path: Path, labels: bool | None, dialect: Dialect = USUAL) -> Matrix:
     """The matrix in a Parquet file; a first column of text labels the rows."""
     with path.open("rb") as stream:
         try:
@@ -81,6 +89,7 @@ def parquet_matrix(path: Path, labels: bool | None) -> Matrix:
     values = np.empty((table.num_rows, len(columns) - labels))
     for k, column in enumerate(columns[labels:]):
         values[:, k] = column.cast(pa.float64(), safe=False).to_numpy()
+    values = dialect.holes_in(values)
     row_labels = np.array([str(label) for label in columns[0].to_pylist()], dtype=object) if labels else None
     column_labels = np.array(names[labels:], dtype=object)
     source = Source(str(path), "matrix", "parquet")
@@ -91,13 +100,13 @@ def _is_numeric(kind: pa.DataType) -> bool:
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
 
 
-def npy_matrix(path: Path) -> Matrix:
+def npy_matrix(path: Path, dialect: Dialect = USUAL) -> Matrix:
     """The matrix in a ``.npy`` file."""
     array = npy_array(path)
     if array.ndim != 2:
         raise ValueError(f"{path}: expected an array of two dimensions, found shape {array.shape}")
     source = Source(str(path), "matrix", "npy", dtype=str(array.dtype))
-    return _checked(Matrix(array.astype(np.float64), source=source))
+    return _checked(Matrix(dialect.holes_in(array.astype(np.float64)), source=source))
 
 
 def npy_array(path: Path) -> np.ndarray:

@@ -31,6 +31,8 @@ class Source:
         Whether the first line of a text file names the columns.
     dtype : str
         The numbers' type in the file, for those formats that have one.
+    left_out : int
+        How many rows without a rating were left out.
     """
 
     path: str
@@ -40,6 +42,7 @@ class Source:
     delimiter: str | None = None
     header: bool = False
     dtype: str = "float64"
+    left_out: int = 0
 
     def __str__(self) -> str:
         parts = [f"{self.path}: {self.kind}"]
@@ -49,6 +52,8 @@ class Source:
             parts += [self.format]
         if self.columns:
             parts += [" / ".join(self.columns)]
+        if self.left_out:
+            parts += [f"{self.left_out:,} rows without a rating left out"]
         return ", ".join(parts)
 
 

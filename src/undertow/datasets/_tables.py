@@ -21,9 +21,12 @@ from undertow.datasets._columns import (
     choose_columns,
     decide_kind,
     has_ratings_header,
+    is_hole,
+    is_mark,
     is_number,
     recognize,
 )
+from undertow.datasets._dialect import USUAL, Dialect
 from undertow.datasets._matrices import npy_matrix, parquet_matrix, text_matrix
 from undertow.datasets._table_types import NAMES, Matrix, Ratings, Source
 from undertow.datasets._text import Text, check_file, read_bytes, sniff
@@ -55,6 +58,7 @@ def read_table(
     header: bool | None = None,
     labels: bool | None = None,
     duplicates: str = "error",
+    dialect: Dialect = USUAL,
 ) -> Ratings | Matrix:
     r"""Read a table of ratings, or a matrix with holes.
 
@@ -85,6 +89,8 @@ def read_table(
         Whether the first column of a matrix labels its rows; None finds out.
     duplicates : {"error", "mean", "last"}
         What a second rating of one item by one user is: an error, one to average, or a correction.
+    dialect : Dialect
+        The encoding, comments, decimals and what stands for nothing, where these are not the usual ones.
 
     Returns
     -------
@@ -118,21 +124,25 @@ def read_table(
     check_file(path)
     options: dict[str, str | int | None] = {"user": user, "item": item, "rating": rating}
     named = any(option is not None for option in options.values())
-    if kind == "auto" and named:
+    if kind == "auto" and (named or dialect.skip_missing):
         kind = "ratings"
     elif kind == "matrix" and named:
         raise ValueError("user, item, rating: a matrix has no such columns; expected none with kind='matrix'")
+    if kind == "matrix" and dialect.skip_missing:
+        raise ValueError("skip_missing: a matrix has holes and no rows to skip; expected False with kind='matrix'")
+    if path.suffix.lower() in (".npy", *PARQUET):
+        dialect.check_binary(path)
     if path.suffix.lower() == ".npy":
         if kind == "ratings":
             raise ValueError(f"{path}: a .npy file is read as a matrix; expected kind='auto' or 'matrix'")
-        return npy_matrix(path)
+        return npy_matrix(path, dialect)
     if path.suffix.lower() in PARQUET:
         if kind == "matrix":
-            return parquet_matrix(path, labels)
-        return _ratings(_parquet_columns(path, options, "ratings"), duplicates)
-    text = sniff(str(path), read_bytes(path), delimiter, least=3)
+            return parquet_matrix(path, labels, dialect)
+        return _ratings(dialect.kept(_parquet_columns(path, options, "ratings")), duplicates)
+    text = sniff(str(path), read_bytes(path, dialect), delimiter, least=3, dialect=dialect)
     if kind == "auto":
-        kind = decide_kind(str(path), text.head, text.width, header, labels)
+        kind = decide_kind(str(path), text.meant, text.width, header, labels)
     if kind == "matrix":
         return text_matrix(text, header, labels)
     return text_ratings(text, options, header, duplicates)
@@ -142,8 +152,8 @@ def text_ratings(
     text: Text, options: dict[str, str | int | None], header: bool | None = None, duplicates: str = "error"
 ) -> Ratings:
     """Ratings out of a text file that has been split; see `read_table`."""
-    header = has_ratings_header(text.head, options) if header is None else header
-    return _ratings(_text_columns(text, options, header, "ratings"), duplicates)
+    header = has_ratings_header(text.meant, options) if header is None else header
+    return _ratings(text.dialect.kept(_text_columns(text, options, header, "ratings")), duplicates)
 
 
 def read_pairs(
@@ -154,6 +164,7 @@ def read_pairs(
     item: str | int | None = None,
     delimiter: str | None = None,
     header: bool | None = None,
+    dialect: Dialect = USUAL,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read the pairs of user and item to be answered, by the rules of `read_table`.
 
@@ -165,7 +176,7 @@ def read_pairs(
     table : Ratings
         The table that the ids belong to. Ids that it does not know are kept: it is for the predictor
         to fall back on what it knows.
-    user, item, delimiter, header
+    user, item, delimiter, header, dialect
         As for `read_table`. By default the first line is a header if it holds a usual name, or the
         name that the column has in `table`, which is not an id of `table`.
 
@@ -185,7 +196,7 @@ def read_pairs(
     if path.suffix.lower() in PARQUET:
         found = _parquet_columns(path, options, "pairs", table.names)
     else:
-        text = sniff(str(path), read_bytes(path), delimiter, least=2)
+        text = sniff(str(path), read_bytes(path, dialect), delimiter, least=2, dialect=dialect)
         if header is None:
             header = _has_pairs_header(text.head, options, table)
         found = _text_columns(text, options, header, "pairs", table.names)
@@ -346,12 +357,20 @@ def numbers(column: pa.ChunkedArray, found: TableColumns) -> np.ndarray:
         examples = ", ".join(f"{cell(int(row))!r} on {found.where(int(row))}" for row in bad[:3])
         more = f" and {bad.size - 3} more" if bad.size > 3 else ""
         comma = any(isinstance(cell(int(row)), str) and "," in cell(int(row)) for row in bad[:3])
-        hint = "; decimals are written with a point" if comma else _matrix_hint(found)
+        hint = '; decimals are written with a point, or say decimal=","' if comma else _matrix_hint(found)
+        hint += _missing_hint([cell(int(row)) for row in bad[:3]])
         raise ValueError(
             f"{found.source.path}: expected a finite number in every cell of the {what} column "
             f"{found.names[-1]!r}, found {examples}{more}{hint}"
         )
     return values
+
+
+def _missing_hint(cells: list[object]) -> str:
+    if all(cell is None or (isinstance(cell, str) and is_hole(cell)) for cell in cells):
+        return "; rows without a rating are left out with skip_missing=True"
+    marks = [cell for cell in cells if isinstance(cell, str) and is_mark(cell)]
+    return f"; rows where that stands for none are left out with missing={marks[0]!r}" if marks else ""
 
 
 def _matrix_hint(found: TableColumns) -> str:

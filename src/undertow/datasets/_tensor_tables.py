@@ -13,7 +13,8 @@ from jaxtyping import Float64, Integer, Shaped
 
 from undertow._repr import shown
 from undertow._validation import check_choice
-from undertow.datasets._columns import choose_columns, is_number, recognize
+from undertow.datasets._columns import choose_columns, is_hole, is_number, recognize
+from undertow.datasets._dialect import USUAL, Dialect
 from undertow.datasets._matrices import npy_array
 from undertow.datasets._table_types import Source
 from undertow.datasets._tables import DUPLICATES, PARQUET, TableColumns, encoded, numbers
@@ -60,6 +61,7 @@ def read_tensor(
     delimiter: str | None = None,
     header: bool | None = None,
     duplicates: str = "error",
+    dialect: Dialect = USUAL,
 ) -> Tensor:
     r"""Read a tensor in long form: a row for each observed entry, its indices (text or integers) and then its value.
 
@@ -71,7 +73,7 @@ def read_tensor(
     value : str or int or None
         The column of the values, by name, or by position from 1; all columns before it are axes, those after it are
         passed over. None: the one that is called value, rating or the like, else the last.
-    delimiter, header, duplicates
+    delimiter, header, duplicates, dialect
         As for `read_table`; a header is where the first line has no number in the column of values.
 
     Returns
@@ -100,9 +102,12 @@ def read_tensor(
     check_choice("duplicates", duplicates, DUPLICATES)
     path = Path(path)
     check_file(path)
+    if path.suffix.lower() in (".npy", *PARQUET):
+        dialect.check_binary(path)
     if path.suffix.lower() == ".npy":
-        return _checked(_from_array(path))
-    found = _parquet(path, value) if path.suffix.lower() in PARQUET else _text(path, value, delimiter, header)
+        return _checked(_from_array(path, dialect))
+    parquet = path.suffix.lower() in PARQUET
+    found = dialect.kept(_parquet(path, value) if parquet else _text(path, value, delimiter, header, dialect))
     axes = [encoded(column, "axis", name, found) for column, name in zip(found.columns, found.names[:-1], strict=False)]
     values = numbers(found.columns[-1], found)
     indices = np.stack([codes for codes, _ in axes], axis=1).astype(np.int64)
@@ -113,13 +118,13 @@ def read_tensor(
     return _checked(_resolved(tensor, duplicates, found.where))
 
 
-def _from_array(path: Path) -> Tensor:
+def _from_array(path: Path, dialect: Dialect) -> Tensor:
     array = npy_array(path)
     if array.ndim < 2 or 0 in array.shape:
         raise ValueError(
             f"{path}: expected a tensor of order 2 or higher without empty axes, found shape {array.shape}"
         )
-    values = array.astype(np.float64)
+    values = dialect.holes_in(array.astype(np.float64))
     infinite = np.flatnonzero(np.isinf(values))
     if infinite.size:
         where = [int(k) for k in np.unravel_index(int(infinite[0]), array.shape)]
@@ -155,12 +160,15 @@ def _chosen(path: str, names: list[str] | None, width: int, value: str | int | N
     return list(range(place + 1))
 
 
-def _text(path: Path, value: str | int | None, delimiter: str | None, header: bool | None) -> TableColumns:
-    text = sniff(str(path), read_bytes(path), delimiter, least=3)
+def _text(
+    path: Path, value: str | int | None, delimiter: str | None, header: bool | None, dialect: Dialect
+) -> TableColumns:
+    text = sniff(str(path), read_bytes(path, dialect), delimiter, least=3, dialect=dialect)
     if header is None:
         named = isinstance(value, str) and not value.isdecimal()
         places = None if named else _chosen(text.path, text.head[0], text.width, value)
-        header = places is None or not is_number(text.head[0][places[-1]])
+        first = None if places is None else text.meant[0][places[-1]]
+        header = first is None or not (is_number(first) or (dialect != USUAL and is_hole(first)))
     if text.complete and len(text.head) <= header:
         raise ValueError(f"{path}: expected entries, found only a header (0 rows)")
     names = text.head[0] if header else None

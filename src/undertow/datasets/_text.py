@@ -20,6 +20,7 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from undertow.datasets._columns import DECIMAL_COMMA, is_hole, is_number
+from undertow.datasets._dialect import USUAL, Dialect
 from undertow.datasets._quotes import has_bare_quotes, has_open_quotes
 
 DELIMITERS = (",", "\t", ";", "|", "::", " ")
@@ -49,8 +50,8 @@ def check_file(path: Path) -> None:
         raise FileNotFoundError(f"{path}: no such file")
 
 
-def read_bytes(path: Path) -> bytes:
-    """The file's content, unpacked if it ends in ``.gz``, without byte order mark, known to be UTF-8.
+def read_bytes(path: Path, dialect: Dialect = USUAL) -> bytes:
+    """The file's content, unpacked if it ends in ``.gz``, in UTF-8, without byte order mark and comments.
 
     Pipes and devices are read too, so an end is not taken for granted: what is no text is refused at the first piece,
     and nothing is read beyond a limit.
@@ -62,7 +63,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as raw, gzip.GzipFile(fileobj=raw) if packed else raw as stream:
             while piece := stream.read(_PIECE):
-                if not pieces and len(piece) == _PIECE:
+                if not pieces and len(piece) == _PIECE and dialect.encoding == USUAL.encoding:
                     # Up to a line's end, where no character can be cut in two.
                     check_text(path, piece[: piece.rfind(b"\n") + 1] or piece[: piece.find(b"\0") + 1] or b"-")
                 total += len(piece)
@@ -70,7 +71,8 @@ def read_bytes(path: Path) -> bytes:
                 pieces.append(piece)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path}: expected gzip data, found it broken or cut off ({error})") from error
-    return check_text(path, b"".join(pieces))
+    data = dialect.as_utf8(path, b"".join(pieces))
+    return check_text(path, dialect.without_comments(check_text(path, data)))
 
 
 def _check_length(path: Path, length: int) -> None:
@@ -109,7 +111,7 @@ def _check_utf8(path: Path | str, data: bytes, block: int = 1 << 24) -> None:
             line = data.count(b"\n", 0, position) + 1
             raise ValueError(
                 f"{path}: expected UTF-8 text, found byte 0x{data[position]:02x} at position {position} "
-                f"(line {line}); save the file as UTF-8"
+                f"(line {line}); save the file as UTF-8, or name its encoding"
             ) from error
         start = end
 
@@ -120,7 +122,8 @@ class Text:
 
     ``data`` is what Arrow reads, with ``separator`` between the columns; ``head`` holds the leading
     records, ``complete`` whether these are all, ``width`` the number of columns, ``skipped`` the
-    number of empty lines cut off at the beginning, and ``quoted`` whether double quotes enclose cells.
+    number of empty lines cut off at the beginning, ``quoted`` whether double quotes enclose cells, and
+    ``dialect`` how its cells are written.
     """
 
     path: str
@@ -132,6 +135,12 @@ class Text:
     width: int
     skipped: int = 0
     quoted: bool = True
+    dialect: Dialect = USUAL
+
+    @property
+    def meant(self) -> list[list[str]]:
+        """The leading records as they would usually be written, to find out what they are."""
+        return [[self.dialect.meant(cell) for cell in record] for record in self.head]
 
     def records(self) -> Iterator[tuple[int, list[str]]]:
         """All records with their line numbers, slowly: to say where a fault is."""
@@ -155,6 +164,7 @@ class Text:
             column_types=dict(zip(wanted, types, strict=True)),
             null_values=nulls,
             strings_can_be_null=False,  # "NA" and "null" are ordinary ids
+            decimal_point=self.dialect.decimal,
         )
         parse = arrow_csv.ParseOptions(
             delimiter=self.separator,
@@ -180,15 +190,17 @@ class Text:
         for line, record in self.records():
             count = line
             if len(record) != self.width:
+                block = len(record) == 1 and re.fullmatch(r"\s*[^\s:]+:\s*", record[0])
+                hint = "; of a list by blocks, write the id above a block into a column of its lines" if block else ""
                 raise ValueError(
                     f"{self.path}, line {line}: expected {self.width} columns separated by "
-                    f"{self.delimiter!r}, found {len(record)} ({_shorten(self.delimiter.join(record))})"
+                    f"{self.delimiter!r}, found {len(record)} ({_shorten(self.delimiter.join(record))})" + hint
                 )
         if count == 0:
             raise ValueError(f"{self.path}: expected a table, found an empty file")
 
 
-def sniff(path: str, data: bytes, delimiter: str | None, least: int) -> Text:
+def sniff(path: str, data: bytes, delimiter: str | None, least: int, dialect: Dialect = USUAL) -> Text:
     """Find the delimiter (or check the given one) and split the leading lines.
 
     A delimiter fits if it cuts every leading line into the same number of columns, ``least`` or more.
@@ -197,20 +209,23 @@ def sniff(path: str, data: bytes, delimiter: str | None, least: int) -> Text:
     stripped = data.lstrip(b"\r\n") if data[:1] in (b"\r", b"\n") else data
     skipped = len(data[: len(data) - len(stripped)].splitlines())
     head, complete = _head(stripped)
-    splits = {known: _split(head, known, complete, not has_bare_quotes(head, known)) for known in DELIMITERS}
+    known = [one for one in DELIMITERS if one != dialect.decimal]
+    splits = {one: _split(head, one, complete, not has_bare_quotes(head, one)) for one in known}
     if delimiter is None:
         chosen = _choose(splits, least)
         if chosen == ",":
             _check_decimals(path, splits)
         if splits[chosen][1] < 2:
             raise ValueError(
-                f"{path}: expected columns separated by one of {', '.join(map(repr, DELIMITERS))}, "
+                f"{path}: expected columns separated by one of {', '.join(map(repr, known))}, "
                 f"found one column on the first line: {_shorten(splits[chosen][0][0][0])}"
             )
     else:
         chosen = _ALIASES.get(delimiter, delimiter)
         if chosen in ("", '"') or re.search(r"[\r\n]", chosen):
             raise ValueError(f"delimiter: expected one or more characters on a line, found {delimiter!r}")
+        if chosen == dialect.decimal:
+            raise ValueError(f"delimiter: expected another character than before decimals, found {delimiter!r}")
         splits[chosen] = _split(head, chosen, complete, not has_bare_quotes(head, chosen))
         if splits[chosen][1] < 2:
             more = ", ".join(f"{d!r} ({width})" for d, (_, width, _) in splits.items() if width > 1)
@@ -220,7 +235,7 @@ def sniff(path: str, data: bytes, delimiter: str | None, least: int) -> Text:
     converted, separator = _replace_delimiter(stripped, chosen)
     quoted = separator == chosen and not has_bare_quotes(stripped, chosen)
     records, width, _ = _split(head, chosen, complete, quoted)
-    text = Text(path, chosen, converted, separator, records, complete, width, skipped, quoted)
+    text = Text(path, chosen, converted, separator, records, complete, width, skipped, quoted, dialect)
     if quoted and has_open_quotes(stripped, chosen):
         _check_spans(text)
     return text
@@ -236,8 +251,8 @@ def _check_decimals(path: str, splits: dict[str, tuple[list[list[str]], int, flo
             decimals = [cell for cell in cells if DECIMAL_COMMA.fullmatch(cell)]
             if decimals and all(is_number(cell) or cell in decimals for cell in cells):
                 raise ValueError(
-                    f"{path}: found {decimals[0]!r} between {delimiter!r}; decimals are written with a point "
-                    "(if commas do separate the columns, say so with delimiter)"
+                    f"{path}: found {decimals[0]!r} between {delimiter!r}; decimals are written with a point, or say "
+                    'decimal="," (if commas do separate the columns, say so with delimiter)'
                 )
 
 
@@ -273,7 +288,7 @@ def _choose(splits: dict[str, tuple[list[list[str]], int, float]], least: int) -
         fitting = [d for d in splits if d in candidates and splits[d][2] >= share and splits[d][1] >= width]
         if fitting:
             return max(fitting, key=lambda d: (splits[d][2], splits[d][1]))
-    return DELIMITERS[0]
+    return next(iter(splits))
 
 
 def _head(data: bytes) -> tuple[bytes, bool]:
