@@ -12,6 +12,7 @@ import typer
 from undertow.cli._complete import complete
 from undertow.cli._reproduce import reproduce
 from undertow.cli._studies import studies
+from undertow.cli._sweep import status, sweep
 
 app = typer.Typer(
     name="undertow",
@@ -22,6 +23,8 @@ app = typer.Typer(
 app.command("studies")(studies)
 app.command("reproduce")(reproduce)
 app.command("complete")(complete)
+app.command("sweep")(sweep)
+app.command("status")(status)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -25,6 +25,8 @@ class Pending(Trajectory):
         # or a notebook that looks for a way to show it.
         if name.startswith("_") or "params" in vars(self):
             raise AttributeError(name)
+        if _planning.get():
+            raise Asked
         (found,) = execute([self.plan], lambda fraction, message: None)
         if found.interrupted:
             raise KeyboardInterrupt
@@ -37,6 +39,11 @@ class Pending(Trajectory):
         return "params" not in vars(self)
 
 
+class Asked(BaseException):
+    """While runs are only planned, one was asked for something: it cannot wait for others. No error of anybody's."""
+
+
+_planning: contextvars.ContextVar[bool] = contextvars.ContextVar("planning", default=False)
 _sweeping: contextvars.ContextVar[bool] = contextvars.ContextVar("sweeping", default=False)
 
 
@@ -48,6 +55,16 @@ def sweeping() -> Iterator[None]:
         yield
     finally:
         _sweeping.reset(token)
+
+
+@contextlib.contextmanager
+def planning() -> Iterator[None]:
+    """Inside, a pending trajectory that is asked for something does not run, but raises ``Asked``."""
+    token = _planning.set(True)
+    try:
+        yield
+    finally:
+        _planning.reset(token)
 
 
 def is_sweeping() -> bool:

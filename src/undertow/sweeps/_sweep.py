@@ -1,6 +1,7 @@
 """``sweep``: one experiment over named axes, as few compiled programs as there can be."""
 
 import itertools
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -8,18 +9,14 @@ import jax
 import numpy as np
 import xarray as xr
 
-from ._public import public_names as _public_names
-from ._validation import check_integer, has_masked
-from .training import Trajectory
-from .training._origin import common_origin
-from .training._pending import Pending, sweeping
-from .training._plan import Plan
-from .training._progress import Report, reporter
-from .training._run import execute
-from .training._trajectory import SAMPLED
-
-__all__ = ["sweep"]
-__dir__ = _public_names(__name__)
+from .._validation import check_integer, has_masked
+from ..training import Trajectory
+from ..training._origin import common_origin
+from ..training._pending import Pending, sweeping
+from ..training._plan import Plan
+from ..training._progress import Report, reporter
+from ..training._run import execute
+from ..training._trajectory import SAMPLED
 
 LARGE = 20_000
 """Parameters from which runs with steps of their own go one after the other on a CPU.
@@ -35,6 +32,11 @@ def sweep(
     *,
     progress: bool | Report = False,
     side_by_side: int | None = None,
+    store: str | os.PathLike[str] | None = None,
+    engine: str = "here",
+    workers: int | None = None,
+    keep_samples: bool = True,
+    repair: bool = False,
 ) -> xr.Dataset:
     r"""Run an experiment at every point of a grid of named axes.
 
@@ -55,6 +57,17 @@ def sweep(
     side_by_side
         Most runs side by side. Where left out: all that fit one program; but on a CPU, where steps adapt to the run (as
         in ``GradientFlow``) and it has 20,000 parameters or more, one, because that is faster.
+    store
+        A folder, such as ``"results.zarr"``, where runs are kept as they end: what is there is not run again, whether
+        the sweep was interrupted, killed, or has grown by values of an axis since. See the notes.
+    engine
+        With a store, where runs are run: "here", or in other "processes", which import ``run`` by its name.
+    workers
+        How many processes; by default as many as there are cores.
+    keep_samples
+        Whether a store keeps probes along the way, or their values at the end alone.
+    repair
+        Whether runs are run again that are in chunks of the store that are lost or damaged.
 
     Returns
     -------
@@ -72,7 +85,17 @@ def sweep(
     TypeError, ValueError
         If ``run`` is not callable or does not return what ``train`` gave it, an axis is empty, not a sequence or named
         as a result is, the probes are not the same at every point, a value that functions of a run read is changed by
-        a later one, or what ``train`` raises.
+        a later one, or what ``train`` raises. With a store: if an axis has a value twice, NaN, or one that is not
+        plain; what ``run`` can reach cannot be seen or, with processes, it cannot be imported; there is something else at
+        the store, it is of another sweep (function, versions, precision) or damaged, or another process is writing it.
+
+    Notes
+    -----
+    A store is an xarray dataset in Zarr format 3 (``xarray.open_zarr``), a row a run, with the axes as variables beside
+    "status", "message", "seconds" and the "final\_" values; with samples it has these too. A ledger beside it
+    (``results.zarr.sqlite``) says which rows count. Runs are known by the names and plain values of their axes, and go
+    in batches of at most 100, each there whole or not at all, whatever ends the process. A run that raises is "failed",
+    with its message, and the others go on; values of axes are numbers, text, True, False or None.
 
     Examples
     --------
@@ -86,14 +109,30 @@ def sweep(
     """
     if not callable(run):
         raise TypeError(f"run: expected a function that ends in undertow.train, found {run!r}")
-    axes = _check_axes(over)
+    axes = check_axes(over)
     if side_by_side is not None:
         check_integer("side_by_side", side_by_side, 1)
-    points = list(itertools.product(*axes.values()))
-    runs = [_run_of(run, dict(zip(axes, point, strict=True))) for point in points]
-    plans = {i: t.plan for i, t in enumerate(runs) if isinstance(t, Pending) and t.waits}
-    groups = _group(plans, side_by_side)
-    results: dict[int, Trajectory] = {i: t for i, t in enumerate(runs) if i not in plans}
+    if store is not None:
+        from ._stored import stored_sweep
+
+        with reporter(progress) as report:
+            return stored_sweep(
+                run,
+                axes,
+                store=store,
+                engine=engine,
+                workers=workers,
+                keep_samples=keep_samples,
+                repair=repair,
+                side_by_side=side_by_side,
+                report=report,
+            )
+    if engine != "here":
+        raise ValueError(f"engine: {engine!r} hands runs over through a store; name one, as store='results.zarr'")
+    points = points_of(axes)
+    runs = {i: run_of(run, point) for i, point in enumerate(points)}
+    plans = {i: t.plan for i, t in runs.items() if isinstance(t, Pending) and t.waits}
+    results, groups = groups_of(runs, side_by_side)
     _check_variables(axes, [_shapes(t) for t in results.values()] + [plans[g[0]].probe_shapes() for g in groups])
     seconds = sum(trajectory.seconds for trajectory in results.values())
     with reporter(progress) as report:
@@ -115,7 +154,12 @@ def sweep(
     return dataset.assign_attrs(origin, run_seconds_total=seconds, interrupted=interrupted)
 
 
-def _check_axes(over: Any) -> dict[str, list[Any]]:
+def points_of(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """The points of a grid, the last axis fastest."""
+    return [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
+
+
+def check_axes(over: Any) -> dict[str, list[Any]]:
     if not isinstance(over, Mapping) or not over:
         raise TypeError(f"over: expected a mapping from names to sequences of values, found {over!r}")
     axes = {}
@@ -132,7 +176,8 @@ def _check_axes(over: Any) -> dict[str, list[Any]]:
     return axes
 
 
-def _run_of(run: Callable[..., Any], point: dict[str, Any]) -> Trajectory:
+def run_of(run: Callable[..., Any], point: dict[str, Any]) -> Trajectory:
+    """What ``run`` gives at a point: a trajectory that has not run, unless it was asked for something."""
     with sweeping():
         trajectory = run(**point)
     if not isinstance(trajectory, Trajectory):
@@ -164,6 +209,14 @@ def _side_by_side(plan: Plan, most: int) -> int:
     setup = plan.setup
     in_turn = setup.dynamics.samples_by == "time" and sum(x.size for x in jax.tree.leaves(setup.params)) >= LARGE
     return 1 if in_turn and jax.default_backend() == "cpu" else most
+
+
+def groups_of(
+    runs: Mapping[int, Trajectory], side_by_side: int | None
+) -> tuple[dict[int, Trajectory], list[list[int]]]:
+    """The trajectories that have run already, and the places of the others by the programs that they share."""
+    plans = {i: t.plan for i, t in runs.items() if isinstance(t, Pending) and t.waits}
+    return {i: t for i, t in runs.items() if i not in plans}, _group(plans, side_by_side)
 
 
 def _group(plans: Mapping[int, Plan], side_by_side: int | None) -> list[list[int]]:
@@ -203,7 +256,7 @@ def _dataset(axes: dict[str, list[Any]], trajectories: Sequence[Trajectory | Non
     variables["samples"] = gather([], lambda t: len(t.times), 0)
     variables["status"] = gather([], lambda t: t.status, "not run")
     variables["gradient_evaluations"] = gather([], lambda t: t.gradient_evaluations, 0)
-    return xr.Dataset(variables, coords={name: _coordinate(values) for name, values in axes.items()})
+    return xr.Dataset(variables, coords={name: coordinate(values) for name, values in axes.items()})
 
 
 def _fill(values: np.ndarray) -> Any:
@@ -211,7 +264,7 @@ def _fill(values: np.ndarray) -> Any:
     return -1 if np.issubdtype(values.dtype, np.integer) else np.nan
 
 
-def _coordinate(values: list[Any]) -> np.ndarray:
+def coordinate(values: list[Any]) -> np.ndarray:
     """The values of an axis where they are numbers or names, else their positions."""
     if all(isinstance(v, (int, float, str, np.number)) and not isinstance(v, bool) for v in values):
         return np.asarray(values)

@@ -1,0 +1,107 @@
+"""``undertow sweep`` and ``undertow status``: a grid of runs from a file, kept as it goes, and how far it is."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from undertow.cli._errors import usage_errors
+
+KEYS = ("run", "store", "over", "engine", "workers", "keep_samples")
+
+
+def sweep(
+    spec: Annotated[
+        Path,
+        typer.Argument(
+            help='A TOML file: run = "package.module:function", store = "results.zarr", [over] with a list of values '
+            "for each axis, or { stop = 100 } for 0, 1, ...; also engine, workers, keep_samples."
+        ),
+    ],
+    engine: Annotated[str | None, typer.Option(help="here, or processes; instead of what the file says.")] = None,
+    workers: Annotated[int | None, typer.Option(help="How many processes; by default as many as cores.")] = None,
+    repair: Annotated[bool, typer.Option(help="Run again what is lost or damaged in the store.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and run nothing.")] = False,
+) -> int:
+    """Run what a store does not have of a grid; the function and the store are looked for in the file's folder."""
+    with usage_errors(ValueError, TypeError, OSError):
+        options = _read(spec)
+        sys.path.insert(0, str(spec.resolve().parent))
+        # Processes look for the function there, too.
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [sys.path[0], os.environ.get("PYTHONPATH")]))
+        from undertow.sweeps import status
+        from undertow.sweeps import sweep as swept
+        from undertow.sweeps._points import imported
+        from undertow.sweeps._stored import foreseen
+
+        run, over, store = imported(options.pop("run")), options.pop("over"), spec.parent / options.pop("store")
+        if dry_run:
+            runs, there, programs = foreseen(run, over, store)
+            typer.echo(f"{runs:,} runs, {there:,} of them in {store}; the others need {programs:,} programs")
+            return 0
+        options |= {k: v for k, v in (("engine", engine), ("workers", workers)) if v is not None}
+        found = swept(run, over, store=store, repair=repair, progress=True, **options)
+        now = status(store)
+    typer.echo(f"{store}: {now.done:,} done, {now.failed:,} failed, {now.left:,} left")
+    if found.attrs["interrupted"]:
+        sys.stderr.write(f"undertow: interrupted; what was done is kept, go on with: undertow sweep {spec}\n")
+        return 130
+    for message in sorted({str(text) for text in found["message"].values.ravel() if str(text)})[:5]:
+        sys.stderr.write(f"undertow: a run failed: {message}\n")
+    return 1 if now.failed else 0
+
+
+def status(
+    store: Annotated[Path, typer.Argument(help="The folder that a sweep is kept in.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> int:
+    """Say how many runs of a sweep are done, failed and left; it may be running."""
+    with usage_errors(ValueError, OSError):
+        from undertow.sweeps import status as status_of
+
+        now = status_of(store)
+    if as_json:
+        typer.echo(json.dumps({"run": now.run, "done": now.done, "failed": now.failed, "left": now.left}))
+    else:
+        share = (now.done + now.failed) / now.planned if now.planned else 1.0
+        typer.echo(
+            f"{now.run}: {now.done:,} done, {now.failed:,} failed, {now.left:,} left ({share:.0%} of what is planned)"
+        )
+    return 0
+
+
+def _read(spec: Path) -> dict[str, Any]:
+    """The file, checked."""
+    import tomllib
+
+    from undertow._validation import nearest
+
+    try:
+        found = tomllib.loads(spec.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{spec}: expected TOML, found an error in it ({error})") from error
+    for name in found:
+        if name not in KEYS:
+            raise ValueError(f"{spec}: no setting {name!r}{nearest(name, KEYS)}; there are {', '.join(KEYS)}")
+    for name, kind in (("run", str), ("store", str), ("over", dict)):
+        if not isinstance(found.get(name), kind):
+            raise ValueError(
+                f"{spec}: expected {name} as a {'table' if kind is dict else 'text'}, found {found.get(name)!r}"
+            )
+    found["over"] = {name: _values(spec, name, values) for name, values in found["over"].items()}
+    return found
+
+
+def _values(spec: Path, name: str, values: Any) -> list[Any]:
+    if isinstance(values, list):
+        return values
+    if isinstance(values, dict) and values.keys() <= {"start", "stop", "step"} and "stop" in values:
+        numbers = [values.get("start", 0), values["stop"], values.get("step", 1)]
+        if all(type(number) is int for number in numbers) and numbers[2] != 0:
+            return list(range(*numbers))
+    raise ValueError(
+        f"{spec}: expected over.{name} as a list of values or as {{ start = 0, stop = 100, step = 1 }}, found {values!r}"
+    )

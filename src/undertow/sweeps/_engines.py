@@ -1,0 +1,130 @@
+"""Where batches are run: in this process, or in others on this machine."""
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+import jax
+
+from ..training._progress import Report
+from ..training._run import execute
+from ._ledger import Batch
+from ._points import Point, import_path, imported
+from ._rows import Row, failed, row_of
+from ._sweep import groups_of, run_of
+
+ENGINES = ("here", "processes")
+TRIALS = 3
+"""How often a batch is given to a new process after one died with it."""
+
+
+def computed(run: Callable[..., Any], points: Sequence[Point], keep_samples: bool, report: Report) -> list[Row]:
+    """The rows of a batch. A run that raises is a row that says so; the others go on.
+
+    Raises KeyboardInterrupt where Ctrl-C ended a run on its way: half a run is none.
+    """
+    rows: dict[int, Row] = {}
+    trajectories = {}
+    for place, point in enumerate(points):
+        try:
+            trajectories[place] = run_of(run, point)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is that run's own
+            rows[place] = failed(error)
+    found, groups = groups_of(trajectories, None)
+    for group in groups:
+        found |= _together(group, {place: trajectories[place].plan for place in group}, rows, report)
+    if any(trajectory.interrupted for trajectory in found.values()):
+        raise KeyboardInterrupt
+    rows |= {place: row_of(trajectory, keep_samples) for place, trajectory in found.items()}
+    return [rows[place] for place in range(len(points))]
+
+
+def _together(group: Sequence[int], plans: dict[int, Any], rows: dict[int, Row], report: Report) -> dict[int, Any]:
+    try:
+        for plan in plans.values():
+            plan.check_unchanged()
+        return dict(zip(group, execute(list(plans.values()), report), strict=True))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is that run's own
+        if len(group) == 1:
+            rows[group[0]] = failed(error)
+            return {}
+    # One of them is at fault: each alone says which.
+    found: dict[int, Any] = {}
+    for place in group:
+        found |= _together([place], {place: plans[place]}, rows, report)
+    return found
+
+
+Results = Iterator[tuple[Batch, list[Row]]]
+
+
+def here(run: Callable[..., Any], batches: Sequence[Batch], keep_samples: bool, report: Report) -> Results:
+    """One batch after the other."""
+    for number, batch in enumerate(batches):
+
+        def part(fraction: float, message: str, number: int = number) -> None:
+            report((number + fraction) / len(batches), message)
+
+        yield batch, computed(run, batch.points, keep_samples, part)
+
+
+def processes(
+    run: Callable[..., Any], batches: Sequence[Batch], keep_samples: bool, report: Report, workers: int
+) -> Results:
+    """Batches in fresh processes, which are sent the name of the function and plain values.
+
+    What a process that dies had is given to another one.
+    """
+    path, left = import_path(run), {batch.number: batch for batch in batches}
+    trials, done = dict.fromkeys(left, 0), 0
+    while left:
+        with _pool(min(workers, len(left))) as pool:
+            futures = {pool.submit(_work, path, batch.points, keep_samples): batch for batch in list(left.values())}
+            try:
+                for future in concurrent.futures.as_completed(futures):
+                    batch = futures[future]
+                    rows = future.result()
+                    del left[batch.number]
+                    done += 1
+                    report(done / len(batches), f"{done}/{len(batches)} batches")
+                    yield batch, rows
+            except BrokenProcessPool as error:
+                for number in left:
+                    trials[number] += 1
+                worst = max(trials[number] for number in left)
+                if worst > TRIALS * max(1, len(left)):
+                    raise RuntimeError(
+                        f"engine: processes died {worst} times over the same runs, such as "
+                        f"{next(iter(left.values())).points[0]}; what was done is kept"
+                    ) from error
+
+
+@contextlib.contextmanager
+def _pool(workers: int) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
+    settings = {name: getattr(jax.config, name) for name in ("jax_enable_x64", "jax_default_matmul_precision")}
+    pool = concurrent.futures.ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin, initargs=(settings,)
+    )
+    try:
+        yield pool
+    except BaseException:
+        for process in list((pool._processes or {}).values()):  # Ctrl-C: nobody waits for what will not be kept
+            process.terminate()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin(settings: dict[str, Any]) -> None:
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's affair
+    for name, value in settings.items():
+        jax.config.update(name, value)
+
+
+def _work(path: str, points: list[Point], keep_samples: bool) -> list[Row]:
+    return computed(imported(path), points, keep_samples, lambda fraction, message: None)

@@ -1,0 +1,133 @@
+"""What a store has, and what is left: a small database beside the arrays, committed after them."""
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ._points import Point, key_of
+
+_TABLES = """
+create table if not exists facts (name text primary key, value text not null);
+create table if not exists runs (
+    row integer primary key, key text unique not null, point text not null, batch integer not null,
+    state text not null default 'left'
+);
+create index if not exists batches on runs (batch);
+"""
+
+
+class Batch(NamedTuple):
+    """Runs that share a program, in rows one after the other: they are run together, and committed together."""
+
+    number: int
+    first_row: int
+    points: list[Point]
+
+
+class Ledger:
+    """Which run is in which row, and whether it is there: 'left', 'done' or 'failed'."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._database = sqlite3.connect(path, isolation_level=None)
+        self._database.execute("pragma journal_mode = wal")
+        self._database.execute("pragma synchronous = full")
+        self._database.executescript(_TABLES)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._database.close()
+
+    @contextlib.contextmanager
+    def _whole(self) -> Iterator[None]:
+        """All of it or nothing."""
+        self._database.execute("begin immediate")
+        try:
+            yield
+        except BaseException:
+            self._database.execute("rollback")
+            raise
+        self._database.execute("commit")
+
+    def facts(self) -> dict[str, Any]:
+        """What the store is of."""
+        return {name: json.loads(value) for name, value in self._database.execute("select name, value from facts")}
+
+    def set_facts(self, facts: Mapping[str, Any]) -> None:
+        """Say what the store is of."""
+        with self._whole():
+            for name, value in facts.items():
+                self._database.execute("insert or replace into facts values (?, ?)", (name, json.dumps(value)))
+
+    def rows(self) -> dict[str, int]:
+        """Rows by the keys of their runs."""
+        return dict(self._database.execute("select key, row from runs"))
+
+    def states(self) -> list[str]:
+        """The state of each row."""
+        return [state for (state,) in self._database.execute("select state from runs order by row")]
+
+    def counts(self) -> dict[str, int]:
+        """How many runs are in each state."""
+        return dict(self._database.execute("select state, count(*) from runs group by state"))
+
+    def plan(self, groups: Sequence[Sequence[Point]]) -> None:
+        """Give rows to new runs, a batch for each group; what makes up a batch does not change afterwards."""
+        (row, number) = self._database.execute(
+            "select coalesce(max(row) + 1, 0), coalesce(max(batch) + 1, 0) from runs"
+        ).fetchone()
+        with self._whole():
+            for batch, group in enumerate(groups, number):
+                for point in group:
+                    values = (row, key_of(point), json.dumps(point), batch)
+                    self._database.execute("insert into runs (row, key, point, batch) values (?, ?, ?, ?)", values)
+                    row += 1
+
+    def left(self) -> list[Batch]:
+        """The batches that are not committed."""
+        found: dict[int, Batch] = {}
+        query = (
+            "select batch, row, point from runs where batch in (select batch from runs where state = 'left') "
+            "order by row"
+        )
+        for number, row, point in self._database.execute(query):
+            found.setdefault(number, Batch(number, row, [])).points.append(json.loads(point))
+        return list(found.values())
+
+    def commit(self, batch: Batch, states: Sequence[str]) -> None:
+        """Say that the runs of a batch are in the arrays."""
+        with self._whole():
+            for row, state in enumerate(states, batch.first_row):
+                self._database.execute("update runs set state = ? where row = ?", (state, row))
+
+    def forget(self, rows: Sequence[int]) -> int:
+        """Take back the batches that these rows belong to; how many runs that is."""
+        with self._whole():
+            before = self.counts().get("left", 0)
+            for row in rows:
+                self._database.execute(
+                    "update runs set state = 'left' where batch = (select batch from runs where row = ?)", (row,)
+                )
+            return self.counts().get("left", 0) - before
+
+
+@contextlib.contextmanager
+def only_writer(path: Path) -> Iterator[None]:
+    """Inside, nobody else writes; the lock is the process's own, and goes with it however it ends.
+
+    Raises ValueError where somebody does.
+    """
+    lock = sqlite3.connect(path, isolation_level=None, timeout=0)
+    try:
+        try:
+            lock.execute("begin exclusive")
+        except sqlite3.OperationalError as error:
+            raise ValueError(
+                f"store: {path.with_suffix('')} is being written by another process; wait for it, or name another store"
+            ) from error
+        yield
+    finally:
+        lock.close()

@@ -1,0 +1,65 @@
+"""What a store has, without opening its arrays."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+from ._ledger import Ledger
+
+
+@dataclasses.dataclass(frozen=True)
+class Status:
+    """How far a sweep is.
+
+    Attributes
+    ----------
+    run
+        The function that it is of.
+    done, failed, left
+        Runs that are there, that raised (the message is in the store), and that are still to be run.
+    """
+
+    run: str
+    done: int
+    failed: int
+    left: int
+
+    @property
+    def planned(self) -> int:
+        """All runs."""
+        return self.done + self.failed + self.left
+
+
+def status(store: str | os.PathLike[str]) -> Status:
+    """How far the sweep of a store is; another process may be writing it.
+
+    Raises
+    ------
+    ValueError
+        If there is no store.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import undertow as ut
+    >>> from undertow.sweeps import status
+    >>> def run(scale):
+    ...     line, phi = ut.problems.LineTarget(-1.0, -2.0, 15.0), ut.parameterizations.Power(2, 1)
+    ...     return ut.train(line, phi, ut.dynamics.GradientFlow(), key=0, scale=scale)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = ut.sweep(run, over={"scale": [0.1, 1.0]}, store=f"{folder}/line.zarr")
+    ...     status(f"{folder}/line.zarr").done
+    2
+    """
+    path = Path(store)
+    ledger_path = path.with_name(path.name + ".sqlite")
+    if not ledger_path.is_file() or not (path / "zarr.json").is_file():
+        raise ValueError(f"store: expected a store of a sweep, found none at {path}")
+    ledger = Ledger(ledger_path)
+    try:
+        counts = ledger.counts()
+        return Status(
+            str(ledger.facts().get("run", "?")), counts.get("done", 0), counts.get("failed", 0), counts.get("left", 0)
+        )
+    finally:
+        ledger.close()

@@ -1,0 +1,149 @@
+"""A sweep that is kept as it goes: what is there is not run again, what is not is run once."""
+
+import os
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+
+from .._description import describe
+from .._validation import check_choice, check_integer
+from ..training._pending import Asked, Pending, planning
+from ..training._progress import Report
+from . import _engines
+from ._ledger import Ledger
+from ._points import Point, import_path, key_of, kind_of, plain_axes
+from ._store import CHUNK, FORMAT, RESERVED, Store, opened
+from ._sweep import check_axes, coordinate, groups_of, points_of, run_of
+
+IN_TURN = 20
+"""Runs in a batch where each goes alone."""
+
+
+def stored_sweep(
+    run: Callable[..., Any],
+    over: Mapping[str, list[Any]],
+    *,
+    store: str | os.PathLike[str],
+    engine: str,
+    workers: int | None,
+    keep_samples: bool,
+    repair: bool,
+    side_by_side: int | None,
+    report: Report,
+) -> xr.Dataset:
+    """``sweep`` with a store; see there."""
+    check_choice("engine", engine, _engines.ENGINES)
+    if workers is not None:
+        check_integer("workers", workers, 1)
+    axes = plain_axes(over)
+    for name in axes:
+        if name in RESERVED:
+            raise ValueError(f"over: {name!r} is what a store calls a result; give the axis another name")
+    if engine == "processes":
+        import_path(run)
+    digest, unseen, _ = describe(run)
+    if unseen:
+        raise ValueError(
+            f"run: a store knows a function again by what it can reach, and of this nothing can be told: "
+            f"{'; '.join(unseen)}; bind plain values and arrays instead, or sweep without a store"
+        )
+    facts = {
+        "format": FORMAT,
+        "undertow": version("undertow"),
+        "jax": version("jax"),
+        "precision": "float64" if jax.config.jax_enable_x64 else "float32",  # pyright: ignore[reportAttributeAccessIssue]
+        "run": f"{run.__module__}:{run.__qualname__}",
+        "function": digest.hex(),
+        "axes": {name: kind_of(axes[name]) for name in sorted(axes)},
+        "keeps_samples": keep_samples,
+    }
+    points = points_of(axes)
+    with opened(Path(store), facts) as kept:
+        if repair:
+            kept.repair()
+        kept.check_files()
+        known = kept.ledger.rows()
+        new = [point for point in points if key_of(point) not in known]
+        if new:
+            kept.ledger.plan(_batches(run, new, side_by_side))
+        wanted = {key_of(point) for point in points}
+        batches = [batch for batch in kept.ledger.left() if any(key_of(point) in wanted for point in batch.points)]
+        count = workers or os.cpu_count() or 1
+        results = (
+            _engines.here(run, batches, keep_samples, report)
+            if engine == "here"
+            else _engines.processes(run, batches, keep_samples, report, count)
+        )
+        interrupted = 0
+        try:
+            for batch, rows in results:
+                kept.commit(batch, rows)
+        except KeyboardInterrupt:
+            interrupted = 1
+        return _dataset(kept, axes, points).assign_attrs(facts | {"axes": ", ".join(axes), "interrupted": interrupted})
+
+
+def _batches(run: Callable[..., Any], points: list[Point], side_by_side: int | None) -> list[list[Point]]:
+    """The points by the programs that they need, at most as many together as share a chunk."""
+    trajectories, alone = {}, []
+    for place, point in enumerate(points):
+        try:
+            with planning():
+                trajectories[place] = run_of(run, point)
+        except (Asked, Exception):  # noqa: BLE001 - two trainings in one run; or an error, which its row will say
+            alone.append(place)
+    _, groups = groups_of(trajectories, side_by_side)
+    sized = [(group, CHUNK) for group in groups] + [(alone, IN_TURN)]
+    return [[points[i] for i in group[k : k + most]] for group, most in sized for k in range(0, len(group), most)]
+
+
+def _dataset(kept: Store, axes: dict[str, list[Any]], points: list[Point]) -> xr.Dataset:
+    """The grid, read from the store."""
+    rows, states = kept.ledger.rows(), kept.ledger.states()
+    places = np.array([rows[key_of(point)] for point in points], int)
+    there = np.array([states[row] != "left" for row in places])
+    shape = tuple(len(values) for values in axes.values())
+    variables: dict[str, Any] = {}
+    for name, (dims, values) in kept.read([name for name in kept.names if name not in axes], places).items():
+        if values.dtype.kind == "T":
+            column = np.where(there, values.astype(object), "not run" if name == "status" else "").astype(str)
+        else:
+            column = values.copy()
+            column[~there] = -1 if np.issubdtype(values.dtype, np.integer) else np.nan
+        variables[name] = ([*axes, *dims[1:]], column.reshape(*shape, *column.shape[1:]))
+    if not variables:
+        variables["status"] = (list(axes), np.full(shape, "not run"))
+    return xr.Dataset(variables, coords={name: coordinate(values) for name, values in axes.items()})
+
+
+def foreseen(run: Callable[..., Any], over: Mapping[str, list[Any]], store: Path) -> tuple[int, int, int]:
+    """How many runs a grid has, how many of them a store has, and how many programs the others need."""
+    points = points_of(plain_axes(check_axes(over)))
+    there: set[str] = set()
+    ledger_path = store.with_name(store.name + ".sqlite")
+    if ledger_path.is_file():
+        ledger = Ledger(ledger_path)
+        try:
+            rows, states = ledger.rows(), ledger.states()
+            there = {key for key, row in rows.items() if states[row] != "left"}
+        finally:
+            ledger.close()
+    left = [point for point in points if key_of(point) not in there]
+    batches = _batches(run, left, None)
+    kinds = {run_kind for batch in batches for run_kind in [_kind(run, batch[0])]}
+    return len(points), len(points) - len(left), len(kinds)
+
+
+def _kind(run: Callable[..., Any], point: Point) -> Any:
+    """What tells programs apart."""
+    try:
+        with planning():
+            trajectory = run_of(run, point)
+    except (Asked, Exception):  # noqa: BLE001 - each of these is a program of its own
+        return key_of(point)
+    return trajectory.plan.kind if isinstance(trajectory, Pending) else key_of(point)
