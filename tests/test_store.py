@@ -360,9 +360,9 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     ("text", "words"),
     [
         ("run = ", "expected TOML, found an error"),
-        (SPEC.replace("run =", "rum ="), "no setting 'rum'; did you mean 'run'"),
+        (SPEC.replace("run =", "rum ="), "no setting 'rum' (did you mean 'run'?)"),
         (SPEC.replace('"results.zarr"', "3"), "expected store as a text, found 3"),
-        (SPEC.replace("stop = 3", "end = 3"), "expected over.seed as a list of values or as"),
+        (SPEC.replace("stop = 3", "end = 3"), "expected over.seed as a list of values, or as"),
         (SPEC.replace("store_runs:line", "nowhere:line"), "'nowhere:line' cannot be imported"),
         (SPEC.replace(":line", ""), "expected package.module:function, found 'store_runs'"),
     ],
@@ -378,7 +378,7 @@ def test_files_that_are_refused(text, words, tmp_path, capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_killed_twenty_times(tmp_path):
-    """kill -9 at random times until the grid is complete: every run once, with the numbers of a run that nobody ended."""
+    """kill -9 at random times until the grid is complete: every run once, with the numbers of a sweep of one go."""
     (tmp_path / "store_runs.py").write_text((TESTS / "store_runs.py").read_text())
     spec = tmp_path / "spec.toml"
     spec.write_text(SPEC.replace("stop = 3", "stop = 1500").replace("keep_samples = false", ""))

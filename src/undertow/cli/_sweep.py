@@ -67,9 +67,7 @@ def status(
         typer.echo(json.dumps({"run": now.run, "done": now.done, "failed": now.failed, "left": now.left}))
     else:
         share = (now.done + now.failed) / now.planned if now.planned else 1.0
-        typer.echo(
-            f"{now.run}: {now.done:,} done, {now.failed:,} failed, {now.left:,} left ({share:.0%} of what is planned)"
-        )
+        typer.echo(f"{now.run}: {now.done:,} done, {now.failed:,} failed, {now.left:,} left ({share:.0%} of the plan)")
     return 0
 
 
@@ -103,5 +101,5 @@ def _values(spec: Path, name: str, values: Any) -> list[Any]:
         if all(type(number) is int for number in numbers) and numbers[2] != 0:
             return list(range(*numbers))
     raise ValueError(
-        f"{spec}: expected over.{name} as a list of values or as {{ start = 0, stop = 100, step = 1 }}, found {values!r}"
+        f"{spec}: expected over.{name} as a list of values, or as {{ start = 0, stop = 9, step = 1 }}, found {values!r}"
     )

@@ -30,6 +30,8 @@ class Store:
 
     def commit(self, batch: Batch, rows: Sequence[Row]) -> None:
         """Keep the rows of a batch, and then say that they are there."""
+        import zarr
+
         place = slice(batch.first_row, batch.first_row + len(rows))
         columns: dict[str, np.ndarray] = {
             name: _of_axis([point[name] for point in batch.points], kind)
@@ -38,11 +40,12 @@ class Store:
         for name in rows[0].keys() | {key for row in rows for key in row}:
             if name != "sampled":
                 columns[name] = _column([row.get(name) for row in rows])
-        for name, values in columns.items():
-            self._write(name, place, values, [])
         sampled = [row.get("sampled", {}) for row in rows]
-        for name in dict.fromkeys(key for found in sampled for key in found):
-            self._write(name, place, _padded([found.get(name) for found in sampled]), ["sample"])
+        with zarr.config.set({"array.write_empty_chunks": True}):  # a file that is not there is one that was lost
+            for name, values in columns.items():
+                self._write(name, place, values, [])
+            for name in dict.fromkeys(key for found in sampled for key in found):
+                self._write(name, place, _padded([found.get(name) for found in sampled]), ["sample"])
         self.ledger.commit(batch, ["failed" if row["status"] == "failed" else "done" for row in rows])
 
     def _write(self, name: str, place: slice, values: np.ndarray, dims: list[str]) -> None:
@@ -64,7 +67,6 @@ class Store:
                 fill_value=fill,
                 dimension_names=["run", *names],
                 compressors=[ZstdCodec(level=3), Crc32cCodec()],
-                config={"write_empty_chunks": True},  # a file that is not there is one that was lost
             )
         array = self._group[name]
         larger = tuple(map(max, array.shape, (place.stop, *extra)))

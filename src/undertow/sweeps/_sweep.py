@@ -86,7 +86,7 @@ def sweep(
         If ``run`` is not callable or does not return what ``train`` gave it, an axis is empty, not a sequence or named
         as a result is, the probes are not the same at every point, a value that functions of a run read is changed by
         a later one, or what ``train`` raises. With a store: if an axis has a value twice, NaN, or one that is not
-        plain; what ``run`` can reach cannot be seen or, with processes, it cannot be imported; there is something else at
+        plain; what ``run`` can reach cannot be seen or, with processes, it cannot be imported; something else is at
         the store, it is of another sweep (function, versions, precision) or damaged, or another process is writing it.
 
     Notes
