@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from . import probes as probes
     from . import problems as problems
     from . import studies as studies
+    from . import sweeps as sweeps
     from . import theory as theory
     from ._keep_programs import keep_programs as keep_programs
     from .dynamics import Stop as Stop
@@ -59,6 +60,7 @@ _ROOMS = (
     "probes",
     "problems",
     "studies",
+    "sweeps",
     "theory",
 )
 _NAMES = {
