@@ -26,8 +26,9 @@ class TwoPaths(eqx.Module):
     layers: Any
     shape: tuple[int, ...] = eqx.field(static=True)
 
-    def __call__(self, x: Array) -> Array:
-        return self.linear(jnp.ravel(x)).reshape(self.shape) + self.layers(x).reshape(self.shape)
+    def __call__(self, x: Array, share: Any = None) -> Array:
+        straight = self.linear(jnp.ravel(x)).reshape(self.shape)
+        return (straight if share is None else share * straight) + self.layers(x).reshape(self.shape)
 
 
 class WithLinearPath(Architecture):
@@ -84,30 +85,31 @@ def convolutional(shape: tuple[int, ...]) -> Any:
     """The papers' architecture for images of this shape; None if there is none."""
     if shape in ((28, 28, 1), (32, 32, 1)):
         return MNIST32
-    return {(32, 32, 3): Shapes32, (64, 64, 3): Color64}.get(shape)
+    by_shape: dict[tuple[int, ...], Any] = {(32, 32, 3): Shapes32, (64, 64, 3): Color64}
+    return by_shape.get(shape)
 
 
 class Bottleneck(Autoencoder):
-    r"""The rank-minimizing autoencoder with codes in an affine subspace: :math:`z = P W_l \cdots W_1 E(x) + c`.
+    r"""The rank-minimizing autoencoder, with codes in a subspace, :math:`z = P W_l \cdots W_1 E(x)`, if so wanted.
 
-    P = I and c = 0: the autoencoder itself. With P a projection, one of fewer dimensions and of the same shapes, so
-    that both share a compiled program, whatever the rank.
+    P = I and a ``share`` of 0 of the linear paths: the autoencoder itself. With P a projection, one of fewer dimensions
+    and of the same shapes, so that both share a compiled program, whatever the rank.
     """
 
     shape: tuple[int, ...] = eqx.field(static=True)
-    architecture: Architecture
+    architecture: WithLinearPath  # pyright: ignore[reportIncompatibleVariableOverride] - never replaced
     X: Array
     networks: Weights
     layers: int = eqx.field(static=True)
     initialization: str = eqx.field(static=True)
     P: Float[Array, "n n"]
-    c: Float[Array, " n"]
+    share: Float[Array, ""]
 
-    def __init__(self, architecture: Architecture, X: Array, layers: int, initialization: str):
+    def __init__(self, architecture: WithLinearPath, X: Array, layers: int, initialization: str):
         self.architecture, self.X, self.shape = architecture, X, X.shape
         self.layers, self.initialization = layers, initialization
         size, dtype = architecture.code_size, jnp.result_type(float)
-        self.P, self.c = jnp.eye(size, dtype=dtype), jnp.zeros(size, dtype)
+        self.P, self.share = jnp.eye(size, dtype=dtype), jnp.zeros((), dtype)
         self.networks = without_arrays(self.draw)
 
     def draw(self, key: Array) -> Weights:
@@ -120,12 +122,26 @@ class Bottleneck(Autoencoder):
         )
 
     def code_of(self, params: Weights, row: Array) -> Float[Array, " n"]:
-        return self.P @ through(params.linear, self.features_of(params, row), "free") + self.c
+        return self.P @ through(params.linear, self.features_of(params, row), "free")
 
-    def within(self, P: np.ndarray, c: np.ndarray) -> "Bottleneck":
-        """The same with this projection."""
-        dtype = self.P.dtype
-        return eqx.tree_at(lambda phi: (phi.P, phi.c), self, (jnp.asarray(P, dtype), jnp.asarray(c, dtype)))
+    def features_of(self, params: Weights, row: Array) -> Float[Array, " n"]:
+        encoder: Any = self.network(params, "encoder")
+        return encoder(row, self.share)
+
+    def row_of(self, params: Weights, code: Float[Array, " n"]) -> Array:
+        decoder: Any = self.network(params, "decoder")
+        return decoder(code, self.share).reshape(self.shape[1:])
+
+    def of_rank(self, rank: int) -> "Bottleneck":
+        """The same with so many numbers in a code, the others being 0, and with linear paths."""
+        values = jnp.diag((jnp.arange(len(self.P)) < rank).astype(self.P.dtype)), jnp.ones_like(self.share)
+        return eqx.tree_at(lambda phi: (phi.P, phi.share), self, values)
+
+
+def without_linear_paths(weights: Weights) -> Weights:
+    """Weights of the linear paths that give 0, as a share of 0 does."""
+    where = lambda w: [w.encoder.linear, w.decoder.linear]  # noqa: E731
+    return eqx.tree_at(where, weights, [jax.tree.map(jnp.zeros_like, linear) for linear in where(weights)])
 
 
 def principal_start(drawn: Weights, components: np.ndarray, mean: np.ndarray) -> Weights:

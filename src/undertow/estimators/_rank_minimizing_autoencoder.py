@@ -10,19 +10,16 @@ from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from .._numpy_errors import usual_errors
-from .._validation import check_choice, check_integer, check_number
-from ..networks._linear import INITIALIZATIONS
+from .._validation import check_choice, check_integer
 from ..training._progress import reporter
-from ._linear_path import SIZES, Bottleneck, WithLinearPath, convolutional
+from ._linear_path import Bottleneck, WithLinearPath
 from ._rank_minimizing_fit import Model, Training, fit
+from ._rank_minimizing_settings import check_parameters, networks_of, sizes_of
 from ._rows import as_table, check_image_shape, pixels, restored, scaling_of, standardized
-from ._validation import check_flag, seed_of
+from ._validation import seed_of
 
-WIDEST = 128
-"""Of a code, as in the source for MNIST."""
 STEPS, EPOCHS = 6000, 10
 """Of a run, at least, where ``max_epochs`` is "auto"."""
-ARCHITECTURES = ("dense", "convolutional")
 DISTRIBUTIONS = ("gaussian", "mixture")
 
 
@@ -35,9 +32,9 @@ class RankMinimizingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
     1. An autoencoder with code :math:`z = W_l \cdots W_1 E(x)` is trained, and kept as it reconstructs held-out rows
        best. ``rank_`` is how many of the variances of its codes exceed a share of the largest.
-    2. An autoencoder of that many dimensions is trained from the principal components on, which encoder and decoder
-       can write by a linear map beside their layers, and is kept as it reconstructs the held-out rows best. What does not
-       pay there is left out: the least that comes out are principal components.
+    2. An autoencoder of that many dimensions, which has linear maps beside the layers of encoder and decoder, is
+       trained from the principal components on, and is kept as it reconstructs the held-out rows best: where what is
+       gained is within a standard error, these components are what comes out.
 
     Columns of a table are taken in units of their standard deviations, so that units do not matter; all pixels of
     images in one. Errors and variances are in these units. The matrices are one when training has ended, and
@@ -48,16 +45,16 @@ class RankMinimizingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixi
     n_components : int or None
         Dimensions of what ``transform`` returns; left out: as many as are found.
     code_size : int or "auto"
-        Numbers n in a code, at most as many as in a row. "auto": as many as columns, one less than rows or 128, whichever
-        is least.
+        Numbers n in a code, at most as many as in a row. "auto": as many as columns, one less than rows, or 128,
+        whichever is least.
     layers : int
         l; 0 is a plain autoencoder. See the notes.
     initialization : "uniform", "lecun" or "orthogonal"
         Of the matrices. "uniform": each makes codes 3^(1/2) times shorter, which is a part of the effect; the others
         keep lengths.
     refit : bool
-        Whether there is the second part; otherwise codes are those of the first, cut to its leading directions, as in the
-        source.
+        Whether there is the second part; otherwise codes are those of the first, as in the source, cut to its leading
+        directions.
     architecture : "dense" or "convolutional"
         The papers' convolutions are there for images of 28 x 28, 32 x 32, 32 x 32 x 3 and 64 x 64 x 3.
     hidden : sequence of int
@@ -106,11 +103,12 @@ class RankMinimizingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixi
     Notes
     -----
     l from 2 to 4 with the "uniform" start serves for tables and images. With more, fewer directions are learned before
-    the error on held-out rows stops falling, and with too many none: there is a warning then. A larger l takes more epochs.
+    the error on held-out rows stops falling, and with too many none: there is a warning then. A larger l takes more
+    epochs.
 
-    Numbers are float32 unless JAX is told ``jax.config.update("jax_enable_x64", True)``. A second fit of the same shapes
-    compiles nothing. How it does beside principal components and other autoencoders is among the benchmarks in the
-    documentation.
+    Numbers are float32 unless JAX is told ``jax.config.update("jax_enable_x64", True)``. A second fit of the same
+    shapes compiles nothing. How it does beside principal components and other autoencoders is among the benchmarks in
+    the documentation.
 
     References
     ----------
@@ -131,7 +129,7 @@ class RankMinimizingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixi
         *,
         n_components: int | None = None,
         code_size: Any = "auto",
-        layers: int = 3,
+        layers: int = 4,
         initialization: str = "uniform",
         refit: bool = True,
         architecture: str = "dense",
@@ -172,26 +170,26 @@ class RankMinimizingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixi
         Raises
         ------
         TypeError, ValueError
-            If a parameter is out of its range or does not fit the data; if ``X`` has NaN or infinity, less than two rows or
-            the same in all rows, or pixels out of range.
+            If a parameter is out of its range or does not fit the data; if ``X`` has NaN or infinity, less than two
+            rows or the same in all rows, or pixels out of range.
 
         Warns
         -----
         ConvergenceWarning
             If a run diverged, or nothing was learned.
         """
-        self._check()
+        check_parameters(self)
         seed = seed_of(self.random_state)
         rows, form = self._checked(X, reset=True)
         shape = self.image_shape_
-        if (rows == rows[:1]).all():
-            raise ValueError(f"X: expected rows that differ, found {len(rows)} times the same")
         self._scaling = scaling_of(rows, shape is not None)
+        if not self._scaling["deviation"].any():
+            raise ValueError(f"X: expected rows that differ, found {len(rows)} times the same")
         z = standardized(rows, self._scaling)
-        size, components = self._sizes(*z.shape)
+        size, components = sizes_of(self, *z.shape)
         held = np.zeros(len(z), bool)
         held[np.random.default_rng(seed).permutation(len(z))[: max(1, round(self.validation_fraction * len(z)))]] = True
-        self._network = self._networks(z.shape[1], shape, size)
+        self._network = networks_of(self, z.shape[1], shape, size)
         architecture = WithLinearPath(**self._network)
         data = [jnp.asarray(z[some].reshape(-1, *architecture.shape), jnp.result_type(float)) for some in (~held, held)]
         batch = min(self.batch_size, len(data[0]))
@@ -220,14 +218,14 @@ class RankMinimizingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixi
         NotFittedError
             Before ``fit``.
         TypeError, ValueError
-            If ``X`` has other columns, images of another size or pixels out of range, NaN or infinity, or is so far from
-            what was fitted that no float holds the answer.
+            If ``X`` has other columns, images of another size or pixels out of range, NaN or infinity, or is so far
+            from what was fitted that no float holds the answer.
         """
         return self._codes("X", X)
 
     @usual_errors
     def inverse_transform(self, X: Any) -> np.ndarray:
-        """Rows from coordinates (m x ``rank_``), in the form of the data: a table, images or flat images; pixels from 0 to 1.
+        """Rows from coordinates (m x ``rank_``), of the shape that was fitted; pixels from 0 to 1.
 
         Raises
         ------
@@ -237,7 +235,7 @@ class RankMinimizingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixi
             If ``X`` has not ``rank_`` columns of finite numbers, or ones so large that no float holds the answer.
         """
         check_is_fitted(self, "weights_")
-        codes = check_array(X, dtype=np.float64, input_name="X")
+        codes = np.asarray(check_array(X, dtype="float64", input_name="X"))
         if codes.shape[1] != self.rank_:
             raise ValueError(f"X: expected {self.rank_} columns, as transform returns, found {codes.shape[1]}")
         rows = restored(self._finite("X", self._model.rows(codes)), self._scaling)
@@ -314,27 +312,6 @@ class RankMinimizingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixi
     def _model(self) -> Model:
         return Model(WithLinearPath(**self._network), self.weights_)
 
-    def _check(self) -> None:
-        for name, least in (("layers", 0), ("batch_size", 1), ("patience", 1)):
-            check_integer(name, getattr(self, name), least)
-        for name, automatic in (("code_size", "auto"), ("max_epochs", "auto"), ("n_components", None)):
-            value = getattr(self, name)
-            if value is None or isinstance(value, str):
-                if value != automatic:
-                    raise ValueError(f"{name}: expected a positive integer or {automatic!r}, found {value!r}")
-            else:
-                check_integer(name, value, 1)
-        check_choice("initialization", self.initialization, INITIALIZATIONS)
-        check_choice("architecture", self.architecture, ARCHITECTURES)
-        check_number("threshold", self.threshold, 0, maximum=1)
-        check_number("learning_rate", self.learning_rate, 0, exclusive=True)
-        check_number("validation_fraction", self.validation_fraction, 0, exclusive=True, maximum=0.5)
-        check_flag("refit", self.refit)
-        if not isinstance(self.hidden, (list, tuple)):
-            raise TypeError(f"hidden: expected a sequence of sizes, found {self.hidden!r}")
-        for size in self.hidden:
-            check_integer("hidden", size, 1)
-
     def _checked(self, X: Any, reset: bool) -> tuple[np.ndarray, tuple[int, ...]]:
         """Rows of numbers, and the shape that they were given in; finds ``image_shape_`` where they are fitted."""
         table, found = as_table(X)
@@ -356,30 +333,6 @@ class RankMinimizingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixi
             raise ValueError(f"image_shape: expected {expected}, found {rows.shape[1]}")
         return pixels(rows), form or rows.shape[1:]
 
-    def _sizes(self, rows: int, columns: int) -> tuple[int, int | None]:
-        """Numbers in a code, and components where they are given."""
-        size = max(1, min(columns, rows - 1, WIDEST)) if self.code_size == "auto" else int(self.code_size)
-        if size > columns:
-            raise ValueError(f"code_size: expected at most {columns}, as many numbers as a row has, found {size}")
-        if self.n_components is None:
-            return size, None
-        most = min(size, rows)
-        if self.n_components > most:
-            raise ValueError(
-                f"n_components: expected at most {most}, by the code_size of {size} and {rows} rows, found "
-                f"{self.n_components}"
-            )
-        return size, int(self.n_components)
-
-    def _networks(self, columns: int, shape: tuple[int, ...] | None, size: int) -> dict[str, Any]:
-        """What the networks are made of, in plain values."""
-        if self.architecture == "dense":
-            return {"shape": (columns,), "code_size": size, "hidden": tuple(int(h) for h in self.hidden)}
-        if shape is None or convolutional(shape) is None:
-            found = "a table" if shape is None else f"images of {' x '.join(map(str, shape))}"
-            raise ValueError(f"architecture: expected 'dense', or images of {SIZES}, found {found}")
-        return {"shape": shape, "code_size": size, "hidden": None}
-
     def _codes(self, name: str, X: Any) -> np.ndarray:
         check_is_fitted(self, "weights_")
         rows, _ = self._checked(X, reset=False)
@@ -388,7 +341,6 @@ class RankMinimizingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixi
     def _finite(self, name: str, found: np.ndarray) -> np.ndarray:
         bad = ~np.isfinite(found).all(axis=1)
         if bad.any():
-            raise ValueError(
-                f"{name}: expected rows near those that were fitted, found row {bad.argmax()} too far away"
-            )
+            place = int(bad.argmax())
+            raise ValueError(f"{name}: expected rows near those that were fitted, found row {place} too far away")
         return found

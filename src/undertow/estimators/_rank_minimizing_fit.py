@@ -21,7 +21,7 @@ from ..optimizers import make
 from ..problems import Reconstruction
 from ..training import EarlyStopping, Trajectory, train
 from ..training._progress import Report
-from ._linear_path import Bottleneck, WithLinearPath, by_name, from_names, principal_start
+from ._linear_path import Bottleneck, WithLinearPath, by_name, from_names, principal_start, without_linear_paths
 
 PIECE = 256
 """Rows that are encoded or decoded together: always so many, so that there is one program, and a row is the same
@@ -99,13 +99,10 @@ def fit(
     report: Report,
 ) -> Fitted:
     """Train ``phi``, whose data are the rows that are not ``held``; the parameters are the estimator's."""
-    size, key = phi.architecture.code_size, jax.random.key(seed)
+    key, name = jax.random.key(seed), "held_out_reconstruction"
     run = training.run(phi, phi.init(key, 1.0), seed, lambda done, line: report(done / 2, f"rank: {line}"))
-    name = "held_out_reconstruction"
-    path = np.asarray(run[name], np.float64)
-    network = Network(phi.architecture, run.params)
-    matrix = _product(run.params, size)
-    mean, variances, directions = principal(network.features(rows) @ matrix.T)
+    path, params = np.asarray(run[name], np.float64), without_linear_paths(run.params)
+    variances = principal(_codes(phi, params, rows))[1]
     rank = int(numerical_rank(jnp.asarray(variances), threshold))
     if rank == 0:
         warnings.warn(
@@ -116,31 +113,49 @@ def fit(
         )
     rank = max(rank, 1) if components is None else components
     errors = {"mean": float(np.mean((rows[held] - rows[~held].mean(axis=0)) ** 2))}
-    if refit:
+
+    def costs(model: Model) -> np.ndarray:
+        return np.mean((model.rows(model.codes(rows[held])) - rows[held]) ** 2, axis=1)
+
+    if not refit:
+        model = _model(phi, params, rank, rows)
+    else:
         # From components of all rows, and away from them only where rows that they have seen come out better.
-        linear = PCA(rank, random_state=seed).fit(rows)
+        linear: Any = PCA(rank, random_state=seed).fit(rows)
         start = principal_start(phi.init(jax.random.fold_in(key, 1), 1.0), linear.components_, linear.mean_)
-        narrow = phi.within(np.diag(np.arange(size) < rank), np.zeros(size))
+        narrow = phi.of_rank(rank)
         run = training.run(narrow, start, seed + 1, lambda done, line: report((1 + done) / 2, f"map: {line}"))
-        errors |= {"linear": float(run[name][0]), "network": float(run[name][run.chosen])}
-        network, matrix = Network(phi.architecture, run.params), _product(run.params, size)
-        matrix[rank:] = 0
-        mean, _, directions = principal(network.features(rows) @ matrix.T)
+        model, straight = (_model(narrow, params, rank, rows) for params in (run.params, start))
+        gain = costs(straight) - costs(model)
+        errors["linear"] = float(costs(straight).mean())
+        # Of one row, or of rows that differ much, a mean tells little.
+        if len(gain) < 2 or gain.mean() <= gain.std(ddof=1) / math.sqrt(len(gain)):
+            model = straight
+    errors["network"] = float(costs(model).mean())
+    return Fitted(model.weights, np.sqrt(variances), rank, errors, path)
+
+
+def _codes(phi: Bottleneck, params: Weights, rows: np.ndarray) -> np.ndarray:
+    return Network(phi.architecture, params).features(rows) @ _matrix(phi, params).T
+
+
+def _matrix(phi: Bottleneck, params: Weights) -> np.ndarray:
+    """What features are multiplied with, as one matrix."""
+    inside = product(params.linear) if params.linear else np.eye(phi.architecture.code_size)
+    return np.asarray(phi.P, np.float64) @ np.asarray(inside, np.float64)
+
+
+def _model(phi: Bottleneck, params: Weights, rank: int, rows: np.ndarray) -> "Model":
+    """The maps between rows and the leading principal directions of their codes."""
+    mean, _, directions = principal(_codes(phi, params, rows))
     kept = directions[:, :rank]
-    weights = by_name(run.params._replace(linear=())) | {
-        "code.matrix": kept.T @ matrix,
+    weights = by_name(params._replace(linear=())) | {
+        "code.matrix": kept.T @ _matrix(phi, params),
         "code.offset": -kept.T @ mean,
         "directions.matrix": kept,
         "directions.offset": mean,
     }
-    if not refit:
-        model = Model(phi.architecture, weights)
-        errors["network"] = float(np.mean((model.rows(model.codes(rows[held])) - rows[held]) ** 2))
-    return Fitted(weights, np.sqrt(variances), rank, errors, path)
-
-
-def _product(params: Weights, size: int) -> np.ndarray:
-    return np.array(product(params.linear), np.float64) if params.linear else np.eye(size)
+    return Model(phi.architecture, weights)
 
 
 def principal(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -57,6 +57,8 @@ def scaling_of(X: np.ndarray, images: bool) -> dict[str, np.ndarray]:
     """
     if images:
         mean = X.mean(axis=0, dtype=np.float64)
+        if (X[:1] == X).all():
+            mean = X[0].astype(np.float64)  # without a rounding error
         squares = sum(float(np.sum((rows - mean) ** 2)) for rows in np.array_split(X, math.ceil(len(X) / 1024)))
         deviation = np.full(len(mean), math.sqrt(squares / X.size))
         return {"exponent": np.zeros(len(mean), int), "centre": mean, "deviation": deviation}
