@@ -292,7 +292,7 @@ def test_new_rows_that_do_not_fit(fitted):
         fitted.inverse_transform(np.zeros((2, 9)))
     with pytest.raises(ValueError, match=r"^X: expected a table, as was fitted, found images of shape \(2, 3, 1\)"):
         fitted.transform(TABLE.reshape(-1, 2, 3))
-    with pytest.raises(TypeError, match="^X: .* masked"):
+    with pytest.raises(TypeError, match=r"^X: .* masked"):
         fitted.transform(np.ma.masked_less(TABLE, 0.01))
 
 
@@ -324,7 +324,7 @@ def test_interpolation(fitted):
     np.testing.assert_allclose(path[:, 2], fitted.inverse_transform(half), rtol=1e-6)
     with pytest.raises(ValueError, match=r"^X1: expected as many rows as X0 has, 2, found 1"):
         fitted.interpolate(TABLE[:2], TABLE[:1])
-    with pytest.raises(ValueError, match="^steps: "):
+    with pytest.raises(ValueError, match=r"^steps: "):
         fitted.interpolate(TABLE[:2], TABLE[:2], steps=1)
 
 
@@ -409,7 +409,7 @@ def test_images_in_every_form():
         ValueError, match=r"^X: expected images of shape \(8, 8, 1\), as was fitted, found .*\(4, 16, 1\)"
     ):
         model.transform(BYTES.reshape(24, 4, 16))
-    with pytest.raises(ValueError, match="^X: expected pixels from 0 to 1, or bytes, found .*; give bytes as uint8"):
+    with pytest.raises(ValueError, match=r"^X: expected pixels from 0 to 1, or bytes, found .*; give bytes as uint8"):
         model.transform(BYTES.astype(int))
 
 

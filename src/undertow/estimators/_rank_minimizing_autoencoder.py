@@ -129,7 +129,7 @@ class RankMinimizingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixi
         *,
         n_components: int | None = None,
         code_size: Any = "auto",
-        layers: int = 4,
+        layers: int = 3,
         initialization: str = "uniform",
         refit: bool = True,
         architecture: str = "dense",
