@@ -155,12 +155,7 @@ def run(scope: Scope) -> Outcome:
     summary = []
     for name, way in dict.fromkeys((r["data"], r["way"]) for r in runs):
         rows = [r for r in runs if (r["data"], r["way"]) == (name, way)]
-        row: dict[str, Any] = {
-            "data": name,
-            "way": way,
-            "splits": len(rows),
-            "dimensions": [r["dimensions"] for r in rows],
-        }
+        row: dict[str, Any] = {"data": name, "way": way, "dimensions": [r["dimensions"] for r in rows]}
         for key in ("error", "accuracy", "processor_seconds"):
             row[key] = statistics.fmean(r[key] for r in rows)
             row[f"{key}_range"] = [min(r[key] for r in rows), max(r[key] for r in rows)]
@@ -171,8 +166,8 @@ def run(scope: Scope) -> Outcome:
 
 NOTE = (
     "Held-out error is a share of that of the mean; accuracy that of logistic regression on the codes. All ways at the "
-    "dimensions that the first one finds. Means over splits, with the least and the largest; processor seconds of a fit "
-    "with what it compiles."
+    "dimensions that the first one finds. Means over splits, with the least and the largest; processor seconds of a "
+    "fit with what it compiles."
 )
 COLUMNS = {
     "data": lambda row: row["data"],

@@ -34,7 +34,7 @@ class RankMinimizingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixi
        best. ``rank_`` is how many of the variances of its codes exceed a share of the largest.
     2. An autoencoder of that many dimensions, which has linear maps beside the layers of encoder and decoder, is
        trained from the principal components on, and is kept as it reconstructs the held-out rows best: where what is
-       gained is within a standard error, these components are what comes out.
+       gained is within two standard errors, these components are what comes out.
 
     Columns of a table are taken in units of their standard deviations, so that units do not matter; all pixels of
     images in one. Errors and variances are in these units. The matrices are one when training has ended, and

@@ -29,6 +29,8 @@ whatever is beside it."""
 LOOKS = 200
 """How often the held-out rows are looked at, at most, and every how many steps at most."""
 EVERY = 25
+ERRORS = 2
+"""Standard errors that what is gained over principal components has to exceed."""
 MOVED = 0.95
 """Patience counts once the loss is below this share of its start: from small initialization nothing moves at first."""
 
@@ -128,8 +130,8 @@ def fit(
         model, straight = (_model(narrow, params, rank, rows) for params in (run.params, start))
         gain = costs(straight) - costs(model)
         errors["linear"] = float(costs(straight).mean())
-        # Of one row, or of rows that differ much, a mean tells little.
-        if len(gain) < 2 or gain.mean() <= gain.std(ddof=1) / math.sqrt(len(gain)):
+        # Of few rows that differ much a mean tells little, and of all looks at them the best one was taken.
+        if len(gain) < 2 or gain.mean() <= ERRORS * gain.std(ddof=1) / math.sqrt(len(gain)):
             model = straight
     errors["network"] = float(costs(model).mean())
     return Fitted(model.weights, np.sqrt(variances), rank, errors, path)
