@@ -93,7 +93,7 @@ def test_the_linear_layers_are_one_matrix_afterwards():
     assert set(model.validation_errors_) == {"mean", "network"}
     # All of the directions are kept, so that coordinates are the codes, turned and centered.
     spread = np.cov(model.embedding_.T)
-    np.testing.assert_allclose(np.sqrt(np.diag(spread)), model.singular_values_, rtol=1e-6)
+    np.testing.assert_allclose(np.diag(spread), model.singular_values_**2, rtol=1e-9, atol=1e-12 * spread.max())
     np.testing.assert_allclose(spread - np.diag(np.diag(spread)), 0, atol=1e-9 * spread.max())
 
 
