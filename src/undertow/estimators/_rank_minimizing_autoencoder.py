@@ -325,7 +325,10 @@ class RankMinimizingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixi
             fitted = "a table" if self.image_shape_ is None else f"images of shape {self.image_shape_}"
             raise ValueError(f"X: expected {fitted}, as was fitted, found images of shape {found}")
         kinds = [np.float64, np.float32, np.uint8]
-        rows = np.asarray(validate_data(self, table, reset=reset, dtype=kinds, ensure_min_samples=2 if reset else 1))
+        # In one order in memory: sums in another one differ in the last bits, which a long run makes large.
+        rows = np.ascontiguousarray(
+            validate_data(self, table, reset=reset, dtype=kinds, ensure_min_samples=2 if reset else 1)
+        )
         if self.image_shape_ is None:
             return rows.astype(np.float64, copy=False), rows.shape[1:]
         if rows.shape[1] != math.prod(self.image_shape_):
@@ -336,7 +339,8 @@ class RankMinimizingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixi
     def _codes(self, name: str, X: Any) -> np.ndarray:
         check_is_fitted(self, "weights_")
         rows, _ = self._checked(X, reset=False)
-        return self._finite(name, self._model.codes(standardized(rows, self._scaling)))
+        z = self._finite(name, standardized(rows, self._scaling))
+        return self._finite(name, self._model.codes(z))
 
     def _finite(self, name: str, found: np.ndarray) -> np.ndarray:
         bad = ~np.isfinite(found).all(axis=1)
