@@ -3,6 +3,7 @@
 from ._base import Benchmark
 from .autoencoder_step import autoencoder_step
 from .deep_matrix_grid import deep_matrix_grid
+from .dimension_reduction import dimension_reduction
 from .flow_versus_descent import flow_versus_descent
 from .imputation import imputation
 from .large_completion import large_completion
@@ -31,5 +32,6 @@ BENCHMARKS: dict[str, Benchmark] = {
         tensor_completion,
         tensor_step,
         autoencoder_step,
+        dimension_reduction,
     )
 }

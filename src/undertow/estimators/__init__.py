@@ -14,6 +14,7 @@ from ._hold_out import column_errors as column_errors
 from ._hold_out import held_out_errors as held_out_errors
 from ._hold_out import rating_errors as rating_errors
 from ._imputer import LowRankImputer as LowRankImputer
+from ._rank_minimizing_autoencoder import RankMinimizingAutoencoder as RankMinimizingAutoencoder
 from ._ratings import RatingPredictor as RatingPredictor
 from ._saving import load as load
 from ._saving import save as save
@@ -28,6 +29,7 @@ __all__ = [
     "Effects",
     "HeldOutErrors",
     "LowRankImputer",
+    "RankMinimizingAutoencoder",
     "RatingErrors",
     "RatingPredictor",
     "Settings",
