@@ -13,7 +13,15 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from undertow.estimators import LowRankImputer, RatingPredictor, SparseRegressor, TensorCompleter, load, save
+from undertow.estimators import (
+    LowRankImputer,
+    RankMinimizingAutoencoder,
+    RatingPredictor,
+    SparseRegressor,
+    TensorCompleter,
+    load,
+    save,
+)
 
 DRAWS = np.random.default_rng(0)
 TABLE = np.where(DRAWS.random((12, 4)) < 0.2, np.nan, DRAWS.standard_normal((12, 4)))
@@ -44,6 +52,10 @@ FITTED = {
     "sparse": (
         lambda: SparseRegressor(repeats=1, max_iter=20).fit(DRAWS.standard_normal((12, 3)), DRAWS.standard_normal(12)),
         lambda model: (model.predict(np.ones((2, 3))), model.coef_),
+    ),
+    "autoencoder": (
+        lambda: RankMinimizingAutoencoder(hidden=(4,), layers=1, max_epochs=1).fit(np.nan_to_num(TABLE)),
+        lambda model: (model.transform(np.nan_to_num(TABLE)), model.singular_values_, model.sample(2, random_state=0)),
     ),
     "tensor": (
         lambda: TensorCompleter(members=1, max_iter=2).fit(TENSOR),
