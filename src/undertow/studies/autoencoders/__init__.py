@@ -10,6 +10,10 @@ chapter = Chapter(
     studies=studies_of(
         __name__,
         "rank-falls-with-linear-layers",
+        "shapes-have-seven-factors",
+        "which-linear-layers-count",
         "a-linear-autoencoder-learns-modes",
+        "interpolation-and-samples",
+        "few-labels",
     ),
 )

@@ -109,6 +109,19 @@ def _beside_principal(data: xr.Dataset) -> float:
     return float(np.max(models["error"].values / principal))
 
 
+def _without(data: xr.Dataset) -> xr.Dataset:
+    """Without layers, from where the effective rank of codes begins to rise."""
+    path = data[["effective_rank", "error"]].sel(model="AE").mean("seed", skipna=False)
+    return path.isel(step=slice(int(path["effective_rank"].argmin()), None))
+
+
+def _beside_stopped(data: xr.Dataset) -> float:
+    """Error with four layers over that without, where its effective rank was as large on the way."""
+    path, model = _without(data), f"uniform {LAYERS[1]}"
+    at = np.interp(_end(data, "effective_rank", model), path["effective_rank"], np.log(path["error"]), left=np.nan)
+    return _end(data, "error", model) / float(np.exp(at))
+
+
 def _plot(data: xr.Dataset) -> dict[str, Figure]:
     return {"spectrum": _spectra(data), "rank-and-error": _ranks_and_errors(data)}
 
@@ -146,7 +159,7 @@ def _ranks_and_errors(data: xr.Dataset) -> Figure:
         2,
         width=12,
         caption="Left: effective rank of codes against the number of linear layers. Right: mean square error on "
-        "held-out images against it, beside principal components. Means and standard deviations over seeds.",
+        "held-out images against it, beside principal components and training without layers. Means and standard deviations over seeds.",
     ) as (made, (left, right)):
         for start, color in zip(STARTS, ("optimum", "gradient flow", "polar"), strict=True):
             names = ["AE", *(m for m in map(str, data["model"].values) if m.startswith(start))]
@@ -159,6 +172,8 @@ def _ranks_and_errors(data: xr.Dataset) -> Figure:
         vae = last.sel(model="VAE")
         style = {"fmt": "s", "color": plotting.color_of("muted"), "label": "VAE", "markersize": 6}
         right.errorbar(vae["effective_rank"].mean("seed"), vae["error"].mean("seed"), **style)
+        path, style = _without(data), {"color": plotting.color_of("identity"), "label": "none, along training"}
+        right.plot(path["effective_rank"], path["error"], "--", **style)
         components = np.arange(1, len(data["principal_error"]))
         right.plot(
             components, data["principal_error"][1:], ":", color=plotting.color_of("ink"), label="principal components"
@@ -206,9 +221,15 @@ study = Study(
         AtLeast("orthogonal: effective rank over that without layers, least", _orthogonal(np.min), bound=0.8),
         AtMost("orthogonal: effective rank over that without layers, largest", _orthogonal(np.max), bound=1.2),
         AtMost("l = 2 and 4: error over that of as many principal components, worst", _beside_principal, bound=1.0),
+        AtMost("l = 4: error over that without layers, stopped at the same effective rank", _beside_stopped, bound=1.0),
         AtLeast("l = 16: error over that without layers", _of("uniform 16", "error"), bound=5.0),
     ),
     plot=_plot,
     example=EXAMPLE,
-    note="",
+    note="What the layers save in rank they pay for in error: on digits, at the quick budget, the error on held-out "
+    "images is 2.6 (l = 2), 4.6 (l = 4) and 10 (l = 8) times that without layers, and all of it lies on one curve "
+    "of error against effective rank, whatever the start. The curve is below that of an autoencoder stopped where its "
+    "rank was as low, so that linear layers are not only a slower training. The rank rises as training goes on: with "
+    "four layers from 8 after 2000 steps of rate 2e-3 to 12 after 15,000 of 1e-3 (one seed). At the source's size, "
+    "where training is longer, this has not been run.",
 )

@@ -151,8 +151,8 @@ study = Study(
     chapter="autoencoders",
     title="Shapes that are made from seven numbers",
     source=f"{JING} (Section 4, synthetic shapes)",
-    claim="Of pictures that are made from 7 numbers each, four linear layers bring the dimensions of codes to between 5 "
-    "and 12 where an autoencoder without them uses all 32; but that is where their number is by then, rising as "
+    claim="Of pictures that are made from 7 numbers each, four linear layers bring the dimensions of codes to between "
+    "5 and 12 where an autoencoder without them uses all 32; but that is where their number is by then, rising as "
     "training goes on, and two layers leave more.",
     standing="amended",
     published="With two linear layers or more, the number of significant singular values comes down to about 7.",

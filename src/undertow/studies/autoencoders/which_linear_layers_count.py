@@ -94,3 +94,89 @@ def _network(networks: Any, X: Any, kind: str, start: str, key: Any) -> tuple[IR
     if kind == "fixed":
         return (IRMAE(networks, X, LAYERS, kind, start, key=jax.random.fold_in(key, 3)),) * 2
     return IRMAE(networks, X, LAYERS, kind), IRMAE(networks, X, LAYERS, kind, start)
+
+
+def _over(one: str, other: str) -> Callable[[xr.Dataset], float]:
+    """Effective rank of the one over that of the other, means over seeds at the end."""
+
+    def of(data: xr.Dataset) -> float:
+        ends = data["effective_rank"].isel(step=-1).mean("seed", skipna=False)
+        return float(ends.sel(variant=one) / ends.sel(variant=other))
+
+    return of
+
+
+def _plot(data: xr.Dataset) -> dict[str, Figure]:
+    last = data.isel(step=-1)
+    panels = {
+        "Adam": ("none", *KINDS),
+        "momentum": ("none, momentum", "free, momentum", "orthogonal, momentum"),
+        "Adam and decay": ("none, decay", "free, decay", "orthogonal, decay"),
+    }
+    colors = {"none": "identity", "free": "optimum", "shared": 2, "fixed": 4, "nonlinear": 6, "orthogonal": "polar"}
+    with plotting.figure(
+        1,
+        len(panels),
+        width=15,
+        caption=f"Effective rank of codes along training, {LAYERS} layers: free, one matrix shared, fixed as drawn, "
+        "with ReLU between; from the source's start and from orthogonal matrices. Mean and range of seeds.",
+        sharey=True,
+    ) as (made, axes):
+        for ax, (title, variants) in zip(axes, panels.items(), strict=True):
+            for variant in variants:
+                name = variant.split(",")[0]
+                values, color = data["effective_rank"].sel(variant=variant), plotting.color_of(colors[name])
+                error = float(last["error"].sel(variant=variant).mean())
+                ax.plot(data["step"], values.mean("seed"), color=color, label=f"{name} (error {error:.4f})")
+                low, high = values.min("seed"), values.max("seed")
+                ax.fill_between(data["step"], low, high, color=color, alpha=0.2, linewidth=0)
+            ax.set(title=title, xlabel="step", xscale="log", ylim=(0, None))
+            ax.legend(loc="upper left")
+        axes[0].set_ylabel("effective rank of codes")
+    return {"ablations": made}
+
+
+EXAMPLE = """
+import undertow as ut
+
+images = ut.datasets.load_digits_matrix()
+problem, dense = ut.problems.Reconstruction(images), ut.networks.Dense(64, code_size=16, hidden=(64,))
+descent = ut.dynamics.GradientDescent(ut.optimizers.make("adam", 2e-3), batch_size=64)
+networks = {
+    "no layers": ut.networks.AE(dense, images),
+    "free": ut.networks.IRMAE(dense, images, layers=4),
+    "fixed": ut.networks.IRMAE(dense, images, layers=4, kind="fixed", key=1),
+}
+probe, stop = ut.networks.CodeEffectiveRank(), ut.Stop(loss=None, steps=1000)
+for name, phi in networks.items():
+    run = ut.train(problem, phi, descent, key=0, scale=1.0, stop=stop, samples=2, probes=[probe])
+    print(f"{name}: effective rank {run[probe.name][-1]:.0f}")
+"""
+
+study = Study(
+    id="which-linear-layers-count",
+    chapter="autoencoders",
+    title="Fixed layers do what trained ones do",
+    source=f"{JING} (its ablations)",
+    claim="Four layers lower the rank of codes whether they are free, shared, fixed as they are drawn or have ReLU "
+    "between them, and whether Adam or momentum moves them, with weight decay and without; fixed ones as much as free "
+    "ones. What all have in common is the start: free ones from orthogonal matrices lower nothing.",
+    standing="amended",
+    published="Fixed random matrices between encoder and decoder, or matrices with ReLU between them, have no effect "
+    "on the rank of codes; one matrix shared by all layers has less than free ones.",
+    refutation=AtLeast("fixed: effective rank over that without layers", _over("fixed", "none"), bound=0.8),
+    run=_run,
+    checks=(
+        AtMost("free: effective rank over that without layers", _over("free", "none"), bound=0.5),
+        AtMost("shared: effective rank over that without layers", _over("shared", "none"), bound=0.8),
+        AtMost("fixed: effective rank over that without layers, amended", _over("fixed", "none"), bound=0.8),
+        AtMost("nonlinear: effective rank over that without layers", _over("nonlinear", "none"), bound=0.8),
+        AtMost("fixed: effective rank over that of free ones", _over("fixed", "free"), bound=1.2),
+        AtMost("momentum, free: over that without", _over("free, momentum", "none, momentum"), bound=0.8),
+        AtLeast("momentum, orthogonal: over that without", _over("orthogonal, momentum", "none, momentum"), bound=0.8),
+        AtMost("decay, free: over that without", _over("free, decay", "none, decay"), bound=0.8),
+        AtLeast("decay, orthogonal: over that without", _over("orthogonal, decay", "none, decay"), bound=0.8),
+    ),
+    plot=_plot,
+    example=EXAMPLE,
+)
