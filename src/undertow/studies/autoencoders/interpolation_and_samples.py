@@ -8,12 +8,12 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 from sklearn.mixture import GaussianMixture
-from sklearn.neural_network import MLPClassifier
 
 from ... import plotting
 from ...networks import IRMAE, VAE, Autoencoder
-from .._base import AtLeast, AtMost, Budget, Study
+from .._base import AtMost, Between, Budget, Study
 from .._shared import generator
+from ._judge import Judge
 from ._shared import BATCH, JING, Setting, fit, images, numbers
 
 SETTINGS = {
@@ -34,7 +34,7 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
     data = images(budget, jax.random.fold_in(key, 0))
     rng = generator(jax.random.fold_in(key, 1))
     X, held_out = numbers(data.X), numbers(data.held_out)
-    judge = _Judge(X, data.labels)
+    judge = Judge(X, data.labels)
     real = data.networks("identity")
     models: dict[str, Autoencoder] = {
         "AE": IRMAE(real, data.X, 0),
@@ -45,7 +45,7 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
     share = np.arange(STEPS)[:, None, None] / STEPS
     between = np.swapaxes((1 - share) * held_out[one] + share * held_out[other], 0, 1)
     shape = (len(MODELS), setting.seeds)
-    distance = np.zeros((len(MODELS), len(SAMPLERS), setting.seeds))
+    distance, sample_nearest = np.zeros((2, len(MODELS), len(SAMPLERS), setting.seeds))
     rebuilt, confidence, nearest = np.zeros((3, *shape))
     paths, walks = np.zeros((len(MODELS), STEPS, X.shape[1])), np.zeros((len(MODELS), *[len(WALK)] * 2, X.shape[1]))
     for i, (name, phi) in enumerate(models.items()):
@@ -59,16 +59,21 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
 
             codes, of_held_out = (np.asarray(phi.encode(params, x), np.float64) for x in (data.X, data.held_out))
             for j, sampler in enumerate((_gaussian, _mixture)):
-                distance[i, j, seed] = judge.distance(decode(sampler(codes, len(held_out), rng)), held_out)
+                samples = decode(sampler(codes, len(held_out), rng))
+                distance[i, j, seed] = judge.distance(samples, held_out)
+                sample_nearest[i, j, seed] = judge.looks(samples)[1]
             rebuilt[i, seed] = judge.distance(decode(of_held_out), held_out)
             path = decode(np.swapaxes((1 - share) * of_held_out[one] + share * of_held_out[other], 0, 1))
-            confidence[i, seed], nearest[i, seed] = judge.along(path)
+            confidence[i, seed], nearest[i, seed] = judge.looks(path[:, 1:])
             if seed == 0:
                 paths[i], walks[i] = path[0], decode(_walk(codes))
-    of_pixels, of_images = judge.along(between), judge.along(held_out[None])
+    of_pixels, of_images = judge.looks(between[:, 1:]), judge.looks(held_out)
+    pixel_samples = [sampler(X, len(held_out), rng) for sampler in (_gaussian, _mixture)]
     return xr.Dataset(
         {
             "distance": (("model", "sampler", "seed"), distance),
+            "sample_nearest": (("model", "sampler", "seed"), sample_nearest),
+            "pixel_distance": ("sampler", np.array([judge.distance(x, held_out) for x in pixel_samples])),
             "rebuilt": (("model", "seed"), rebuilt),
             "confidence": (("model", "seed"), confidence),
             "nearest": (("model", "seed"), nearest),
@@ -92,39 +97,6 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
             "paths": f"{PAIRS[budget]} pairs of held-out images of two classes, {STEPS} places, without the last",
         },
     )
-
-
-class _Judge:
-    """A classifier, its features, and the images to compare with."""
-
-    def __init__(self, X: np.ndarray, labels: np.ndarray):
-        self.X = X
-        self.network = MLPClassifier((64,), max_iter=60, tol=0, n_iter_no_change=100, random_state=0)
-        import warnings
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it stops after the epochs that it is given
-            self.network.fit(X, labels)
-
-    def features(self, rows: np.ndarray) -> np.ndarray:
-        return np.maximum(rows @ self.network.coefs_[0] + self.network.intercepts_[0], 0)
-
-    def distance(self, rows: np.ndarray, others: np.ndarray) -> float:
-        """Frechet's, squared, between Gaussians fitted to features."""
-        (a, A), (b, B) = ((f.mean(axis=0), np.cov(f.T)) for f in map(self.features, (rows, others)))
-        values, vectors = np.linalg.eigh(A)
-        root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
-        overlap = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ B @ root), 0)).sum()
-        return float(((a - b) ** 2).sum() + np.trace(A) + np.trace(B) - 2 * overlap)
-
-    def along(self, paths: np.ndarray) -> tuple[float, float]:
-        """Probability of the likeliest class, and root mean square distance from the nearest image; without ends."""
-        rows = paths[:, 1:].reshape(-1, paths.shape[-1])
-        off = []
-        for some in np.array_split(rows, max(1, len(rows) // 500)):
-            squares = (some**2).sum(axis=1)[:, None] + (self.X**2).sum(axis=1) - 2 * some @ self.X.T
-            off.append(np.sqrt(np.maximum(squares.min(axis=1), 0) / rows.shape[1]))
-        return float(self.network.predict_proba(rows).max(axis=1).mean()), float(np.concatenate(off).mean())
 
 
 def _pairs(rng: np.random.Generator, labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -159,6 +131,10 @@ def _mean(data: xr.Dataset, name: str, model: str) -> xr.DataArray:
 def _ratio(name: str, one: str, other: str) -> Callable[[xr.Dataset], float]:
     """Of means over seeds; of samples, of the sampler for which it is the largest."""
     return lambda data: float((_mean(data, name, one) / _mean(data, name, other)).max(skipna=False))
+
+
+def _beside_pixels(data: xr.Dataset) -> float:
+    return float(_mean(data, "nearest", "AE") / data["pixels"].sel(measure="nearest"))
 
 
 def _plot(data: xr.Dataset) -> dict[str, Figure]:
@@ -207,7 +183,8 @@ def _numbers_of(data: xr.Dataset) -> Figure:
         3,
         width=15,
         caption="Samples from distributions fitted to codes: Frechet distance from held-out images "
-        "(dotted: of images to train with). Between pairs: probability of the likeliest class, and distance from the "
+        "(dotted: of images to train with; dashed: of samples "
+        "from distributions of pixels). Between pairs: probability of the likeliest class, and distance from the "
         "nearest image to train with (dotted: pixels mixed; dashed: held-out images). Means and deviations of seeds.",
     ) as (made, (left, middle, right)):
         at = np.arange(len(MODELS))
@@ -221,6 +198,9 @@ def _numbers_of(data: xr.Dataset) -> Figure:
         for i, (name, values, color) in enumerate(marks):
             style = {"fmt": "o", "color": plotting.color_of(color), "label": name, "markersize": 6}
             left.errorbar(at + 0.15 * (i - 1), values.mean("seed"), yerr=values.std("seed"), **style)
+        for sampler, color in zip(SAMPLERS, ("gradient flow", "optimum"), strict=True):
+            of_pixels = float(data["pixel_distance"].sel(sampler=sampler))
+            left.axhline(of_pixels, color=plotting.color_of(color), linestyle="--", linewidth=1.2)
         left.axhline(float(data["least_distance"]), color=plotting.color_of("ink"), linestyle=":", linewidth=1.2)
         for ax, name in ((middle, "confidence"), (right, "nearest")):
             values = data[name]
@@ -258,17 +238,27 @@ study = Study(
     chapter="autoencoders",
     title="Between codes, and samples of them",
     source=f"{JING} (Section 4, interpolation and generation)",
-    claim="Samples from a Gaussian or a mixture fitted to the codes behind linear layers are nearer to images than "
-    "those of an autoencoder, and about as near as those of a variational one; on paths from code to code a classifier "
-    "is no less sure than on those of an autoencoder.",
-    standing="as published",
+    claim="On small digits, paths between codes behind linear layers stay nearer to images than those between codes of "
+    "an autoencoder, which are little else than mixed pixels, and not as near as those of a variational one; samples "
+    "from distributions fitted to such codes are nearer by Frechet distance than those of a variational one.",
+    standing="amended",
+    published="Samples from a Gaussian or a mixture fitted to the codes behind linear layers are nearer to images, by "
+    "Frechet distance, than those of an autoencoder.",
+    refutation=AtMost(
+        "samples: Frechet distance over that of the autoencoder, worst", _ratio("distance", "IRMAE", "AE"), bound=1.0
+    ),
     run=_run,
     checks=(
-        AtMost("samples: Frechet distance over that of the autoencoder, worst", _ratio("distance", "IRMAE", "AE"), 1.0),
-        AtMost("samples: Frechet distance over the variational one's, worst", _ratio("distance", "IRMAE", "VAE"), 1.25),
-        AtLeast("paths: confidence over that of the autoencoder", _ratio("confidence", "IRMAE", "AE"), bound=1.0),
         AtMost("paths: distance from the nearest image over the autoencoder's", _ratio("nearest", "IRMAE", "AE"), 1.0),
+        AtMost("paths: the variational one's distance over that of layers", _ratio("nearest", "VAE", "IRMAE"), 1.0),
+        Between("autoencoder: distance from the nearest over that of mixed pixels", _beside_pixels, 0.95, 1.05),
+        AtMost("samples: Frechet distance over the variational one's, worst", _ratio("distance", "IRMAE", "VAE"), 1.0),
     ),
     plot=_plot,
     example=EXAMPLE,
+    note="The source's images are larger, its networks convolutions and its distance that of another network: there "
+    "this has not been run. On digits of 8 x 8 pixels an autoencoder with 32 numbers is nearly linear, and the features "
+    "of the classifier cannot tell its samples from those of a Gaussian of pixels, which are as near. A classifier is "
+    "less sure on paths between codes behind layers (0.72) than on those of an autoencoder (0.74). The source fits its "
+    "distributions to codes of test images and measures variational codes with their noise; here neither is done.",
 )

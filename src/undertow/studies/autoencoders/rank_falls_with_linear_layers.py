@@ -112,7 +112,7 @@ def _beside_principal(data: xr.Dataset) -> float:
 def _without(data: xr.Dataset) -> xr.Dataset:
     """Without layers, from where the effective rank of codes begins to rise."""
     path = data[["effective_rank", "error"]].sel(model="AE").mean("seed", skipna=False)
-    return path.isel(step=slice(int(path["effective_rank"].argmin()), None))
+    return path.isel(step=slice(int(path["effective_rank"].values.argmin()), None))
 
 
 def _beside_stopped(data: xr.Dataset) -> float:
@@ -159,7 +159,8 @@ def _ranks_and_errors(data: xr.Dataset) -> Figure:
         2,
         width=12,
         caption="Left: effective rank of codes against the number of linear layers. Right: mean square error on "
-        "held-out images against it, beside principal components and training without layers. Means and standard deviations over seeds.",
+        "held-out images against it, beside principal components and training without layers. Means and deviations of "
+        "seeds.",
     ) as (made, (left, right)):
         for start, color in zip(STARTS, ("optimum", "gradient flow", "polar"), strict=True):
             names = ["AE", *(m for m in map(str, data["model"].values) if m.startswith(start))]
@@ -186,6 +187,7 @@ def _ranks_and_errors(data: xr.Dataset) -> Figure:
 
 
 EXAMPLE = """
+import jax
 import undertow as ut
 
 images = ut.datasets.load_digits_matrix()
@@ -193,7 +195,7 @@ problem, dense = ut.problems.Reconstruction(images), ut.networks.Dense(64, code_
 descent = ut.dynamics.GradientDescent(ut.optimizers.make("adam", 2e-3), batch_size=64)
 network, probe = ut.networks.IRMAE(dense, images, layers=8), ut.networks.CodeEffectiveRank()
 for start in ("uniform", "orthogonal"):
-    params = ut.networks.IRMAE(dense, images, layers=8, initialization=start).init(0, 1.0)
+    params = ut.networks.IRMAE(dense, images, layers=8, initialization=start).init(jax.random.key(0), 1.0)
     stop = ut.Stop(loss=None, steps=1000)
     run = ut.train(problem, network, descent, params=params, key=0, stop=stop, samples=2, probes=[probe])
     print(f"{start}: effective rank {run['code_effective_rank'][-1]:.0f}")
