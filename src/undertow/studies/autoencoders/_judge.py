@@ -35,4 +35,5 @@ class Judge:
         for some in np.array_split(rows, max(1, len(rows) // 500)):
             squares = (some**2).sum(axis=1)[:, None] + (self.X**2).sum(axis=1) - 2 * some @ self.X.T
             off.append(np.sqrt(np.maximum(squares.min(axis=1), 0) / rows.shape[1]))
-        return float(self.network.predict_proba(rows).max(axis=1).mean()), float(np.concatenate(off).mean())
+        likeliest = np.max(np.asarray(self.network.predict_proba(rows)), axis=1)
+        return float(likeliest.mean()), float(np.concatenate(off).mean())

@@ -188,7 +188,7 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
             color = plotting.color_of(2.0 ** (i + 1))
             left.plot(time, first["variances"][:, i], color=color)
             left.plot(time, first["predicted"][:, i], ":", color=plotting.color_of("theory"), linewidth=1.4)
-        for draw in data["draw"].values if "draw" in data.coords else range(data.sizes["draw"]):
+        for draw in range(data.sizes["draw"]):
             middle.plot(time, first["rank"][draw], color=plotting.color_of("gradient flow"), alpha=0.4)
         middle.axhline(MODES, color=plotting.color_of("truth"), linestyle=":", linewidth=1.2)
         for layers, color in zip(LAYERS, (2, 4), strict=True):

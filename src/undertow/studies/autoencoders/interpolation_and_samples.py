@@ -257,7 +257,7 @@ study = Study(
     plot=_plot,
     example=EXAMPLE,
     note="The source's images are larger, its networks convolutions and its distance that of another network: there "
-    "this has not been run. On digits of 8 x 8 pixels an autoencoder with 32 numbers is nearly linear, and the features "
+    "this has not been run. On digits of 8 x 8 pixels an autoencoder with 32 numbers is nearly linear, and features "
     "of the classifier cannot tell its samples from those of a Gaussian of pixels, which are as near. A classifier is "
     "less sure on paths between codes behind layers (0.72) than on those of an autoencoder (0.74). The source fits its "
     "distributions to codes of test images and measures variational codes with their noise; here neither is done.",

@@ -28,7 +28,7 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
     setting = SETTINGS[budget]
     data = images(budget, jax.random.fold_in(key, 0))
     real = data.networks("identity")
-    models = {"AE": (IRMAE(real, data.X, 0), IRMAE(real, data.X, 0))}
+    models: dict[str, tuple[Any, Any]] = {"AE": (IRMAE(real, data.X, 0), IRMAE(real, data.X, 0))}
     # The start is no part of what is compiled: of one number of layers, all run one program.
     for layers in LAYERS:
         models |= {f"{start} {layers}": _from(real, data.X, layers, start) for start in STARTS}

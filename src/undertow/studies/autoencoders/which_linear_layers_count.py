@@ -90,9 +90,11 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
 def _network(networks: Any, X: Any, kind: str, start: str, key: Any) -> tuple[IRMAE, IRMAE]:
     """What is trained, and what draws its start: free layers run one program whatever it is."""
     if kind == "none":
-        return (IRMAE(networks, X, 0),) * 2
+        phi = IRMAE(networks, X, 0)
+        return phi, phi
     if kind == "fixed":
-        return (IRMAE(networks, X, LAYERS, kind, start, key=jax.random.fold_in(key, 3)),) * 2
+        phi = IRMAE(networks, X, LAYERS, kind, start, key=jax.random.fold_in(key, 3))
+        return phi, phi
     return IRMAE(networks, X, LAYERS, kind), IRMAE(networks, X, LAYERS, kind, start)
 
 
