@@ -111,7 +111,9 @@ def _follow(
         samples=times,
         probes=[CodeVariances(), MAP],
     )
-    variances, maps = (np.asarray(run[name])[-len(times) :] for name in ("code_variances", "map"))
+    # Where the flow comes to rest before the last time, it stays there.
+    at = np.clip(np.searchsorted(run.times, times * (1 - 1e-9)), None, len(run.times) - 1)
+    variances, maps = (np.asarray(run[name])[at] for name in ("code_variances", "map"))
     return variances, np.einsum("im,tij,jm->tm", V[:, :MODES], maps, V[:, :MODES])
 
 

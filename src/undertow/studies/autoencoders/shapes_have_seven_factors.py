@@ -110,13 +110,14 @@ def _rise(data: xr.Dataset) -> float:
 
 
 def _plot(data: xr.Dataset) -> dict[str, Figure]:
-    colors = {"AE": "identity", "l = 2": 2, "l = 4": 4, "l = 4, orthogonal": "polar", "VAE": "muted"}
+    colors = {"AE": "identity", "l = 2": 2, "l = 4": 4, "l = 4, orthogonal": "polar", "VAE": "gradient flow"}
     with plotting.figure(
         1,
         2,
         width=12.5,
         caption="Left: singular values of the covariance of codes of held-out pictures over the largest; dashed, the 7 "
-        "numbers that a picture is made from. Right: numerical rank of codes along training. Mean and range of seeds.",
+        "numbers that a picture is made from. Right: variances above 1e-2 of the largest, along training. Means and "
+        "ranges of seeds.",
     ) as (made, (left, right)):
         for model, color in colors.items():
             of_model, style = data.sel(model=model), {"color": plotting.color_of(color)}
@@ -128,7 +129,7 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
         left.axvline(FACTORS, color=plotting.color_of("truth"), linestyle="--", linewidth=1.2)
         right.axhline(FACTORS, color=plotting.color_of("truth"), linestyle="--", linewidth=1.2)
         left.set(xlabel="index", ylabel="singular value / largest", ylim=(0, 0.4))
-        right.set(xlabel="step", ylabel=f"variances above {THRESHOLD:g} of the largest", xscale="log")
+        right.set(xlabel="step", ylabel="rank of codes", xscale="log")
         left.legend()
     return {"spectrum": made}
 
@@ -173,4 +174,7 @@ study = Study(
     ),
     plot=_plot,
     example=EXAMPLE,
+    note="At the quick budget pictures are averaged down to 8 x 8 and networks are dense. The rank with four layers is "
+    "11 after 3000 steps, with an error 1.8 times that without layers; it passes 7 on its way up, after some 400. Two "
+    "layers leave 18, at 1.35 times the error. The source's convolutions on 50,000 pictures have not been run.",
 )

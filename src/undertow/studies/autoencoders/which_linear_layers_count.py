@@ -132,7 +132,7 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
                 ax.plot(data["step"], values.mean("seed"), color=color, label=f"{name} (error {error:.4f})")
                 low, high = values.min("seed"), values.max("seed")
                 ax.fill_between(data["step"], low, high, color=color, alpha=0.2, linewidth=0)
-            ax.set(title=title, xlabel="step", xscale="log", ylim=(0, None))
+            ax.set(title=title, xlabel="step", xscale="log", ylim=(0, 30))
             ax.legend(loc="upper left")
         axes[0].set_ylabel("effective rank of codes")
     return {"ablations": made}
@@ -181,4 +181,7 @@ study = Study(
     ),
     plot=_plot,
     example=EXAMPLE,
+    note="What training of the layers adds comes later, and is the other way round: after 15,000 steps of rate 1e-3 "
+    "(one seed) the effective rank is 12 with free layers and 9 with fixed ones, at the same error. With weight decay it "
+    "stands still at 7. At the source's size, where training is longer, this has not been run.",
 )
