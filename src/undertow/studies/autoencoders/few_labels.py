@@ -157,7 +157,7 @@ descent = ut.dynamics.GradientDescent(ut.optimizers.make("adam", 2e-3), batch_si
 some, others = np.arange(50), np.arange(50, 1797)
 for layers in (0, 4):
     phi = ut.networks.IRMAE(dense, X, layers)
-    run = ut.train(problem, phi, descent, key=0, scale=1.0, stop=ut.Stop(loss=None, steps=1000), samples=2)
+    run = ut.train(problem, phi, descent, key=0, scale=1.0, stop=ut.Stop(loss=None, steps=500), samples=2)
     codes = np.asarray(phi.encode(run.params, X))
     apart = ((codes[others][:, None] - codes[some]) ** 2).sum(axis=-1)
     print(f"{layers} layers: {np.mean(labels[some][apart.argmin(axis=1)] == labels[others]):.2f} by the nearest code")

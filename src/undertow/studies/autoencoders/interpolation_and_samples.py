@@ -225,7 +225,7 @@ descent = ut.dynamics.GradientDescent(ut.optimizers.make("adam", 2e-3), batch_si
 rng = np.random.default_rng(0)
 for layers in (0, 4):
     phi = ut.networks.IRMAE(dense, X, layers)
-    run = ut.train(problem, phi, descent, key=0, scale=1.0, stop=ut.Stop(loss=None, steps=1000), samples=2)
+    run = ut.train(problem, phi, descent, key=0, scale=1.0, stop=ut.Stop(loss=None, steps=500), samples=2)
     codes = np.asarray(phi.encode(run.params, X), float)
     drawn = rng.multivariate_normal(codes.mean(axis=0), np.cov(codes.T), size=300, method="eigh")
     made = np.asarray(phi.decode(run.params, drawn.astype(np.float32)))

@@ -196,7 +196,7 @@ descent = ut.dynamics.GradientDescent(ut.optimizers.make("adam", 2e-3), batch_si
 network, probe = ut.networks.IRMAE(dense, images, layers=8), ut.networks.CodeEffectiveRank()
 for start in ("uniform", "orthogonal"):
     params = ut.networks.IRMAE(dense, images, layers=8, initialization=start).init(jax.random.key(0), 1.0)
-    stop = ut.Stop(loss=None, steps=1000)
+    stop = ut.Stop(loss=None, steps=500)
     run = ut.train(problem, network, descent, params=params, key=0, stop=stop, samples=2, probes=[probe])
     print(f"{start}: effective rank {run['code_effective_rank'][-1]:.0f}")
 """

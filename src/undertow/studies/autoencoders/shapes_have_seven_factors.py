@@ -138,13 +138,13 @@ EXAMPLE = """
 import numpy as np
 import undertow as ut
 
-pictures = ut.datasets.shape_images(0, 2000).images.reshape(2000, 8, 4, 8, 4, 3).mean((2, 4)) / 255
-X = pictures.reshape(2000, -1).astype(np.float32)
-dense = ut.networks.Dense(192, code_size=32, hidden=(128,))
+pictures = ut.datasets.shape_images(0, 1000).images.reshape(1000, 8, 4, 8, 4, 3).mean((2, 4)) / 255
+X = pictures.reshape(1000, -1).astype(np.float32)
+dense = ut.networks.Dense(192, code_size=32, hidden=(64,))
 descent = ut.dynamics.GradientDescent(ut.optimizers.make("adam", 2e-3), batch_size=32)
 for layers in (0, 4):
     phi, probe = ut.networks.IRMAE(dense, X, layers), ut.networks.CodeRank(1e-2)
-    stop = ut.Stop(loss=None, steps=1000)
+    stop = ut.Stop(loss=None, steps=500)
     run = ut.train(ut.problems.Reconstruction(X), phi, descent, key=0, scale=1.0, stop=stop, samples=2, probes=[probe])
     print(f"{layers} linear layers: rank {run[probe.name][-1]:.0f}")
 """

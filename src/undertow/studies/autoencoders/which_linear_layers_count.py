@@ -149,7 +149,7 @@ networks = {
     "free": ut.networks.IRMAE(dense, images, layers=4),
     "fixed": ut.networks.IRMAE(dense, images, layers=4, kind="fixed", key=1),
 }
-probe, stop = ut.networks.CodeEffectiveRank(), ut.Stop(loss=None, steps=1000)
+probe, stop = ut.networks.CodeEffectiveRank(), ut.Stop(loss=None, steps=500)
 for name, phi in networks.items():
     run = ut.train(problem, phi, descent, key=0, scale=1.0, stop=stop, samples=2, probes=[probe])
     print(f"{name}: effective rank {run[probe.name][-1]:.0f}")
@@ -182,6 +182,6 @@ study = Study(
     plot=_plot,
     example=EXAMPLE,
     note="What training of the layers adds comes later, and is the other way round: after 15,000 steps of rate 1e-3 "
-    "(one seed) the effective rank is 12 with free layers and 9 with fixed ones, at the same error. With weight decay it "
-    "stands still at 7. At the source's size, where training is longer, this has not been run.",
+    "(one seed) the effective rank is 12 with free layers and 9 with fixed ones, at the same error. With weight decay "
+    "it stands still at 7. At the source's size, where training is longer, this has not been run.",
 )
