@@ -23,8 +23,8 @@ SETTINGS = {
     "quick": Setting(steps=2000, rate=2e-3, seeds=3),
     "full": Setting(steps=187_500, rate=1e-4, seeds=3),
 }
-LABELS = {"smoke": (10, 100), "quick": (10, 20, 50, 100, 200, 500, 1290), "full": (10, 100, 1000, 10_000, 60_000)}
-DRAWS = {"smoke": 2, "quick": 4, "full": 5}
+LABELS = {"smoke": (10, 100), "quick": (10, 20, 50, 100, 500), "full": (10, 100, 1000, 10_000, 60_000)}
+DRAWS = {"smoke": 2, "quick": 3, "full": 5}
 LAYERS = {"smoke": 4, "quick": 4, "full": 8}
 FEW = 100
 """Labels up to which they count as few."""

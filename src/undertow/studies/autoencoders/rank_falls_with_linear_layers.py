@@ -199,6 +199,8 @@ for start in ("uniform", "orthogonal"):
     stop = ut.Stop(loss=None, steps=500)
     run = ut.train(problem, network, descent, params=params, key=0, stop=stop, samples=2, probes=[probe])
     print(f"{start}: effective rank {run['code_effective_rank'][-1]:.0f}")
+# uniform: effective rank 2
+# orthogonal: effective rank 9
 """
 
 study = Study(

@@ -15,8 +15,8 @@ from .._base import AtLeast, Between, Budget, Study
 from ._shared import BATCH, JING, SOURCE_BETA, THRESHOLD, Setting, fit, ranks, watched
 
 SETTINGS = {
-    "smoke": Setting(steps=1000, rate=2e-3, seeds=1),
-    "quick": Setting(steps=3000, rate=2e-3, seeds=3),
+    "smoke": Setting(steps=1500, rate=2e-3, seeds=1),
+    "quick": Setting(steps=2000, rate=2e-3, seeds=3),
     "full": Setting(steps=156_250, rate=1e-4, seeds=3),
 }
 COUNTS = {"smoke": (2000, 500), "quick": (10_000, 1000), "full": (50_000, 1000)}
@@ -147,6 +147,8 @@ for layers in (0, 4):
     stop = ut.Stop(loss=None, steps=500)
     run = ut.train(ut.problems.Reconstruction(X), phi, descent, key=0, scale=1.0, stop=stop, samples=2, probes=[probe])
     print(f"{layers} linear layers: rank {run[probe.name][-1]:.0f}")
+# 0 linear layers: rank 23
+# 4 linear layers: rank 7
 """
 
 study = Study(
