@@ -3,14 +3,15 @@
 import warnings
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.neural_network import MLPClassifier
 
 
 class Judge:
     """A classifier, its features, and the images to compare with."""
 
     def __init__(self, X: np.ndarray, labels: np.ndarray):
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.neural_network import MLPClassifier
+
         self.X = X
         self.network = MLPClassifier((64,), max_iter=60, tol=0, n_iter_no_change=100, random_state=0)
         with warnings.catch_warnings():

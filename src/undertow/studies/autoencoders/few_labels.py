@@ -8,13 +8,10 @@ import jax
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.neural_network import MLPClassifier
 
 from ... import plotting
 from ...networks import IRMAE, VAE
-from .._base import AtLeast, Budget, Study
+from .._base import AtLeast, AtMost, Budget, Close, Study
 from .._shared import generator
 from ._shared import BATCH, JING, Images, Setting, fit, images
 
@@ -23,11 +20,11 @@ SETTINGS = {
     "quick": Setting(steps=2000, rate=2e-3, seeds=3),
     "full": Setting(steps=187_500, rate=1e-4, seeds=3),
 }
-LABELS = {"smoke": (10, 100), "quick": (10, 20, 50, 100, 500), "full": (10, 100, 1000, 10_000, 60_000)}
-DRAWS = {"smoke": 2, "quick": 3, "full": 5}
+LABELS = {"smoke": (10, 20, 100, 500), "quick": (10, 20, 50, 100, 500), "full": (10, 100, 1000, 10_000, 60_000)}
+DRAWS = {"smoke": 5, "quick": 3, "full": 5}
 LAYERS = {"smoke": 4, "quick": 4, "full": 8}
-FEW = 100
-"""Labels up to which they count as few."""
+FEW, VERY_FEW = 100, 20
+"""Labels up to which they count so."""
 CODES = ("AE", "VAE", "IRMAE", "IRMAE, before its layers")
 ALL = (*CODES, "pixels", "network from scratch")
 
@@ -62,7 +59,7 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
             "labels": f"of all classes alike, drawn at random; {draws} draws for each of {setting.seeds} seeds",
             "classifier": "logistic regression, penalty 1, on codes shifted and scaled as a whole, to a mean square of "
             "1 over images to train with; from scratch: a network as the encoder, with a layer of classes",
-            "few": f"at most {FEW} labels",
+            "few": f"at most {FEW} labels, very few: at most {VERY_FEW}",
         },
     )
 
@@ -107,25 +104,34 @@ def _balanced(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
     return shuffled[np.argsort(place)]
 
 
-def _linear(X: np.ndarray, labels: np.ndarray, seed: int) -> LogisticRegression:
+def _linear(X: np.ndarray, labels: np.ndarray, seed: int) -> Any:
+    from sklearn.linear_model import LogisticRegression
+
     return LogisticRegression(max_iter=1000).fit(X, labels)
 
 
-def _network(X: np.ndarray, labels: np.ndarray, seed: int) -> MLPClassifier:
+def _network(X: np.ndarray, labels: np.ndarray, seed: int) -> Any:
     """As large as the encoder, for as many epochs as it comes down."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return MLPClassifier((128, 32), max_iter=200, random_state=seed).fit(X, labels)
 
 
-def _few(name: str) -> Callable[[xr.Dataset], xr.DataArray]:
-    """Accuracy of a kind of input, mean over draws and seeds, where labels are few."""
-    return lambda data: data["accuracy"].sel(input=name, labels=slice(None, FEW)).mean(("seed", "draw"), skipna=False)
+def _ahead(one: str, other: str, labels: slice = slice(None, FEW)) -> Callable[[xr.Dataset], float]:
+    """By how much the accuracy of the one is ahead of the other's, mean over these numbers of labels."""
+
+    def of(data: xr.Dataset) -> float:
+        some = data["accuracy"].sel(labels=labels)
+        return float((some.sel(input=one) - some.sel(input=other)).mean(skipna=False))
+
+    return of
 
 
-def _ahead(one: str, other: str) -> Callable[[xr.Dataset], float]:
-    """By how much the one is ahead of the other, mean over few numbers of labels."""
-    return lambda data: float((_few(one)(data) - _few(other)(data)).mean(skipna=False))
+def _ahead_at_most_labels(one: str, other: str) -> Callable[[xr.Dataset], float]:
+    return lambda data: _ahead(one, other, slice(float(data["labels"].max()), None))(data)
 
 
 def _plot(data: xr.Dataset) -> dict[str, Figure]:
@@ -168,16 +174,30 @@ study = Study(
     chapter="autoencoders",
     title="Digits from few labels",
     source=f"{JING} (Section 4, downstream classification)",
-    claim="With few labels, a classifier of codes behind linear layers is ahead of one of codes of an autoencoder and "
-    "of a variational one, and of a network trained from scratch.",
-    standing="as published",
+    claim="On small digits, codes behind linear layers are classified from few labels as well as those of an "
+    "autoencoder and as the pixels themselves, no better; with very few labels all of them are ahead of a network trained from "
+    "scratch, and with many the codes behind layers fall behind.",
+    standing="amended",
+    published="With few labels, a classifier of codes behind linear layers is well ahead of one of codes of an "
+    "autoencoder, of a variational one, and of a network trained from scratch.",
+    refutation=AtLeast(
+        "at most 100 labels: accuracy ahead of that from codes of an autoencoder", _ahead("IRMAE", "AE"), bound=0.02
+    ),
     run=_run,
     checks=(
-        AtLeast("few labels: ahead of the autoencoder's codes, accuracy", _ahead("IRMAE", "AE"), bound=0.0),
-        AtLeast("few labels: ahead of the variational codes, accuracy", _ahead("IRMAE", "VAE"), bound=0.0),
-        AtLeast("few labels: ahead of a network from scratch", _ahead("IRMAE", "network from scratch"), bound=0.0),
-        AtLeast("few labels: ahead of the pixels", _ahead("IRMAE", "pixels"), bound=0.0),
+        Close("at most 100 labels: ahead of the autoencoder's codes", _ahead("IRMAE", "AE"), 0.0, tolerance=0.03),
+        Close("at most 100 labels: ahead of the pixels", _ahead("IRMAE", "pixels"), 0.0, tolerance=0.03),
+        AtLeast(
+            "at most 20 labels: ahead of a network from scratch",
+            _ahead("IRMAE", "network from scratch", slice(None, VERY_FEW)),
+            bound=0.0,
+        ),
+        AtMost("most labels: ahead of the autoencoder's codes", _ahead_at_most_labels("IRMAE", "AE"), bound=0.0),
     ),
     plot=_plot,
     example=EXAMPLE,
+    note="The reference code classifies the features before the linear layers, takes the best test accuracy over "
+    "epochs, and the first images as the labelled ones: the published numbers rest on these. Here the code behind the "
+    "layers is classified, and nothing is chosen on held-out images; the features before the layers do neither better nor worse. "
+    "Digits of 8 x 8 pixels leave an autoencoder little to find. On MNIST this has not been run.",
 )

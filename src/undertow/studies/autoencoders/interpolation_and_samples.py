@@ -7,7 +7,6 @@ import jax
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
-from sklearn.mixture import GaussianMixture
 
 from ... import plotting
 from ...networks import IRMAE, VAE, Autoencoder
@@ -111,6 +110,8 @@ def _gaussian(codes: np.ndarray, count: int, rng: np.random.Generator) -> np.nda
 
 
 def _mixture(codes: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    from sklearn.mixture import GaussianMixture
+
     least = 1e-6 * float(codes.var(axis=0).sum())  # below any direction that counts, whatever the size of codes
     seed = int(rng.integers(2**31))
     fitted = GaussianMixture(COMPONENTS, reg_covar=least, random_state=seed).fit(codes)
