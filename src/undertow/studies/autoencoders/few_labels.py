@@ -175,8 +175,8 @@ study = Study(
     title="Digits from few labels",
     source=f"{JING} (Section 4, downstream classification)",
     claim="On small digits, codes behind linear layers are classified from few labels as well as those of an "
-    "autoencoder and as the pixels themselves, no better; with very few labels all of them are ahead of a network trained from "
-    "scratch, and with many the codes behind layers fall behind.",
+    "autoencoder and as the pixels themselves, no better; with very few labels they are ahead of a network trained from "
+    "scratch, and with many they fall behind.",
     standing="amended",
     published="With few labels, a classifier of codes behind linear layers is well ahead of one of codes of an "
     "autoencoder, of a variational one, and of a network trained from scratch.",
@@ -198,6 +198,6 @@ study = Study(
     example=EXAMPLE,
     note="The reference code classifies the features before the linear layers, takes the best test accuracy over "
     "epochs, and the first images as the labelled ones: the published numbers rest on these. Here the code behind the "
-    "layers is classified, and nothing is chosen on held-out images; the features before the layers do neither better nor worse. "
-    "Digits of 8 x 8 pixels leave an autoencoder little to find. On MNIST this has not been run.",
+    "layers is classified, and nothing is chosen on held-out images; the features before the layers do neither better "
+    "nor worse. Digits of 8 x 8 pixels leave an autoencoder little to find. On MNIST this has not been run.",
 )

@@ -239,9 +239,9 @@ study = Study(
     chapter="autoencoders",
     title="Between codes, and samples of them",
     source=f"{JING} (Section 4, interpolation and generation)",
-    claim="On small digits, paths between codes behind linear layers stay nearer to images than those between codes of "
-    "an autoencoder, which are little else than mixed pixels, and not as near as those of a variational one; samples "
-    "from distributions fitted to such codes are nearer by Frechet distance than those of a variational one.",
+    claim="On small digits, paths between codes behind linear layers, and samples from distributions fitted to them, "
+    "stay nearer to images, pixel by pixel, than those of an autoencoder, whose paths are little else than mixed pixels, "
+    "and not as near as those of a variational one; by Frechet distance the order of the samples is the reverse.",
     standing="amended",
     published="Samples from a Gaussian or a mixture fitted to the codes behind linear layers are nearer to images, by "
     "Frechet distance, than those of an autoencoder.",
@@ -253,6 +253,11 @@ study = Study(
         AtMost("paths: distance from the nearest image over the autoencoder's", _ratio("nearest", "IRMAE", "AE"), 1.0),
         AtMost("paths: the variational one's distance over that of layers", _ratio("nearest", "VAE", "IRMAE"), 1.0),
         Between("autoencoder: distance from the nearest over that of mixed pixels", _beside_pixels, 0.95, 1.05),
+        AtMost(
+            "samples: distance from the nearest image over the autoencoder's, worst",
+            _ratio("sample_nearest", "IRMAE", "AE"),
+            bound=1.0,
+        ),
         AtMost("samples: Frechet distance over the variational one's, worst", _ratio("distance", "IRMAE", "VAE"), 1.0),
     ),
     plot=_plot,
