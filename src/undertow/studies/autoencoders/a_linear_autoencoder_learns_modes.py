@@ -27,7 +27,7 @@ MODES = len(SPECTRUM)
 LAYERS = (2, 4)
 START = 1e-3
 """The singular values of the end-to-end map that are not zero at the start."""
-DRAWS = {"smoke": 3, "quick": 8, "full": 100}
+DRAWS = {"smoke": 6, "quick": 8, "full": 100}
 SAMPLES = 300
 LAST = 6000.0
 EXACT, ENOUGH = 1e-8, 1e-6

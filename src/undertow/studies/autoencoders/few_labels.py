@@ -175,8 +175,8 @@ study = Study(
     title="Digits from few labels",
     source=f"{JING} (Section 4, downstream classification)",
     claim="On small digits, codes behind linear layers are classified from few labels as well as those of an "
-    "autoencoder and as the pixels themselves, no better; with very few labels they are ahead of a network trained from "
-    "scratch, and with many they fall behind.",
+    "autoencoder and as the pixels themselves, no better; with very few labels they are ahead of a network trained "
+    "from scratch, and with many they fall behind.",
     standing="amended",
     published="With few labels, a classifier of codes behind linear layers is well ahead of one of codes of an "
     "autoencoder, of a variational one, and of a network trained from scratch.",

@@ -240,7 +240,7 @@ study = Study(
     title="Between codes, and samples of them",
     source=f"{JING} (Section 4, interpolation and generation)",
     claim="On small digits, paths between codes behind linear layers, and samples from distributions fitted to them, "
-    "stay nearer to images, pixel by pixel, than those of an autoencoder, whose paths are little else than mixed pixels, "
+    "stay nearer to images, pixel by pixel, than those of an autoencoder, whose paths are little but mixed pixels, "
     "and not as near as those of a variational one; by Frechet distance the order of the samples is the reverse.",
     standing="amended",
     published="Samples from a Gaussian or a mixture fitted to the codes behind linear layers are nearer to images, by "
