@@ -220,7 +220,7 @@ probe, squares = ut.networks.CodeRank(1e-2), ut.problems.Reconstruction(X, norma
 times = [10.0, 30.0, 200.0, 3000.0]
 run = ut.train(squares, phi, ut.dynamics.GradientFlow(), key=0, scale=0.3, samples=times,
                stop=ut.Stop(loss=None, time=3000.0), probes=[probe])
-print(run[probe.name][1:])
+print(run[probe.name][1:])  # [2 1 2 3]
 """
 
 study = Study(

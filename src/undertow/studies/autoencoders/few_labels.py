@@ -167,6 +167,8 @@ for layers in (0, 4):
     codes = np.asarray(phi.encode(run.params, X))
     apart = ((codes[others][:, None] - codes[some]) ** 2).sum(axis=-1)
     print(f"{layers} layers: {np.mean(labels[some][apart.argmin(axis=1)] == labels[others]):.2f} by the nearest code")
+# 0 layers: 0.81 by the nearest code
+# 4 layers: 0.77 by the nearest code
 """
 
 study = Study(

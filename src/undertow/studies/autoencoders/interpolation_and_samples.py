@@ -232,6 +232,8 @@ for layers in (0, 4):
     made = np.asarray(phi.decode(run.params, drawn.astype(np.float32)))
     apart = np.sqrt(((made[:, None] - X) ** 2).mean(axis=-1).min(axis=1))
     print(f"{layers} layers: samples {apart.mean():.2f} from the nearest digit")
+# 0 layers: samples 0.20 from the nearest digit
+# 4 layers: samples 0.17 from the nearest digit
 """
 
 study = Study(
