@@ -153,6 +153,9 @@ probe, stop = ut.networks.CodeEffectiveRank(), ut.Stop(loss=None, steps=500)
 for name, phi in networks.items():
     run = ut.train(problem, phi, descent, key=0, scale=1.0, stop=stop, samples=2, probes=[probe])
     print(f"{name}: effective rank {run[probe.name][-1]:.0f}")
+# no layers: effective rank 11
+# free: effective rank 4
+# fixed: effective rank 4
 """
 
 study = Study(
