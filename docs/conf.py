@@ -49,7 +49,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "examples",
     "gallery_dirs": "generated/examples",
     "filename_pattern": r"/plot_",
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "order.by_number",
     "image_scrapers": ("figures.scrape",),
     "reset_modules": (),
     "abort_on_example_error": True,

@@ -14,6 +14,7 @@ from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 
 from ._base import Chapter, Study, describe
+from .autoencoders import chapter as autoencoders
 from .data import chapter as data
 from .factorization import chapter as factorization
 from .lecture import chapter as lecture
@@ -24,7 +25,7 @@ from .primer import chapter as primer
 from .tensors import chapter as tensors
 
 GROUP = "undertow.studies"
-BUILT_IN: tuple[Chapter, ...] = (primer, lecture, factorization, norms, margins, penalties, tensors, data)
+BUILT_IN: tuple[Chapter, ...] = (primer, lecture, factorization, norms, margins, penalties, tensors, autoencoders, data)
 """In the order of the gallery: from what one sees in a plane to what it is good for."""
 
 
