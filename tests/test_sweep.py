@@ -153,8 +153,8 @@ def test_large_flows_go_in_turn_on_a_cpu_unless_told_otherwise(monkeypatch, dyna
         groups.append(len(plans))
         return training_execute(plans, report)
 
-    monkeypatch.setattr("undertow.sweeps.LARGE", 2)  # parameters, as many as there are here
-    monkeypatch.setattr("undertow.sweeps.execute", execute)
+    monkeypatch.setattr("undertow.sweeps._sweep.LARGE", 2)  # parameters, as many as there are here
+    monkeypatch.setattr("undertow.sweeps._sweep.execute", execute)
     run = lambda scale: line_run(0, scale, samples=4, dynamics=dynamics, stop=ut.Stop(loss=1e-2, steps=50))
     data = ut.sweep(run, over={"scale": [0.1, 0.2, 0.4]})
     assert groups == [at_once] * (3 // at_once)
