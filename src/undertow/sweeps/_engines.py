@@ -9,10 +9,11 @@ from typing import Any
 
 import jax
 
+from ..training import Trajectory
 from ..training._progress import Report
 from ..training._run import execute
 from ._ledger import Batch
-from ._points import Point, import_path, imported
+from ._points import Point, import_path, imported, key_of
 from ._rows import Row, failed, row_of
 from ._sweep import groups_of, run_of
 
@@ -21,8 +22,16 @@ TRIALS = 3
 """How often a batch is given to a new process after one died with it."""
 
 
-def computed(run: Callable[..., Any], points: Sequence[Point], keep_samples: bool, report: Report) -> list[Row]:
+Planned = dict[str, Trajectory]
+"""Runs that were called and have not run, by their keys."""
+
+
+def computed(
+    run: Callable[..., Any], points: Sequence[Point], keep_samples: bool, report: Report, planned: Planned | None = None
+) -> list[Row]:
     """The rows of a batch. A run that raises is a row that says so; the others go on.
+
+    Those that were ``planned`` are not called again, and forgotten.
 
     Raises KeyboardInterrupt where Ctrl-C ended a run on its way: half a run is none.
     """
@@ -30,7 +39,8 @@ def computed(run: Callable[..., Any], points: Sequence[Point], keep_samples: boo
     trajectories = {}
     for place, point in enumerate(points):
         try:
-            trajectories[place] = run_of(run, point)
+            known = (planned or {}).pop(key_of(point), None)
+            trajectories[place] = run_of(run, point) if known is None else known
         except Exception as error:  # noqa: BLE001 - whatever it is, it is that run's own
             rows[place] = failed(error)
     found, groups = groups_of(trajectories, None)
@@ -61,14 +71,16 @@ def _together(group: Sequence[int], plans: dict[int, Any], rows: dict[int, Row],
 Results = Iterator[tuple[Batch, list[Row]]]
 
 
-def here(run: Callable[..., Any], batches: Sequence[Batch], keep_samples: bool, report: Report) -> Results:
+def here(
+    run: Callable[..., Any], batches: Sequence[Batch], keep_samples: bool, report: Report, planned: Planned
+) -> Results:
     """One batch after the other."""
     for number, batch in enumerate(batches):
 
         def part(fraction: float, message: str, number: int = number) -> None:
             report((number + fraction) / len(batches), message)
 
-        yield batch, computed(run, batch.points, keep_samples, part)
+        yield batch, computed(run, batch.points, keep_samples, part, planned)
 
 
 def processes(

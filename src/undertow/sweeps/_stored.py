@@ -69,13 +69,14 @@ def stored_sweep(
         kept.check_files()
         known = kept.ledger.rows()
         new = [point for point in points if key_of(point) not in known]
+        planned: _engines.Planned = {}
         if new:
-            kept.ledger.plan(_batches(run, new, side_by_side))
+            kept.ledger.plan(_batches(run, new, side_by_side, planned))
         wanted = {key_of(point) for point in points}
         batches = [batch for batch in kept.ledger.left() if any(key_of(point) in wanted for point in batch.points)]
         count = workers or os.cpu_count() or 1
         results = (
-            _engines.here(run, batches, keep_samples, report)
+            _engines.here(run, batches, keep_samples, report, planned)
             if engine == "here"
             else _engines.processes(run, batches, keep_samples, report, count)
         )
@@ -88,8 +89,10 @@ def stored_sweep(
         return _dataset(kept, axes, points).assign_attrs(facts | {"axes": ", ".join(axes), "interrupted": interrupted})
 
 
-def _batches(run: Callable[..., Any], points: list[Point], side_by_side: int | None) -> list[list[Point]]:
-    """The points by the programs that they need, at most as many together as share a chunk."""
+def _batches(
+    run: Callable[..., Any], points: list[Point], side_by_side: int | None, planned: _engines.Planned
+) -> list[list[Point]]:
+    """The points by the programs that they need, as many together as share a chunk; ``planned`` gets their runs."""
     trajectories, alone = {}, []
     for place, point in enumerate(points):
         try:
@@ -97,6 +100,7 @@ def _batches(run: Callable[..., Any], points: list[Point], side_by_side: int | N
                 trajectories[place] = run_of(run, point)
         except (Asked, Exception):  # noqa: BLE001 - two trainings in one run; or an error, which its row will say
             alone.append(place)
+    planned |= {key_of(points[place]): trajectory for place, trajectory in trajectories.items()}
     _, groups = groups_of(trajectories, side_by_side)
     sized = [(group, CHUNK) for group in groups] + [(alone, IN_TURN)]
     return [[points[i] for i in group[k : k + most]] for group, most in sized for k in range(0, len(group), most)]
@@ -134,7 +138,7 @@ def foreseen(run: Callable[..., Any], over: Mapping[str, list[Any]], store: Path
         finally:
             ledger.close()
     left = [point for point in points if key_of(point) not in there]
-    batches = _batches(run, left, None)
+    batches = _batches(run, left, None, {})
     kinds = {run_kind for batch in batches for run_kind in [_kind(run, batch[0])]}
     return len(points), len(points) - len(left), len(kinds)
 
