@@ -10,5 +10,8 @@ chapter = Chapter(
     studies=studies_of(
         __name__,
         "tensor-rank-falls",
+        "component-norm-velocity",
+        "what-the-flow-conserves",
+        "hierarchical-components-one-after-another",
     ),
 )
