@@ -157,12 +157,12 @@ def _largest(data: xr.Dataset) -> float:
 def _unseen(data: xr.Dataset) -> float:
     """Few components: the share of the energy of the largest of all components that is in entries nobody saw."""
     largest = data["few_final_norms"].max("few_component", skipna=False)
-    return float(1 - data["few_largest_seen"][int(largest.argmax(skipna=False))])
+    return float(1 - data["few_largest_seen"][int(largest.values.argmax())])
 
 
 def _plot(data: xr.Dataset) -> dict[str, Figure]:
     # The draw to show is one in which nothing escapes, where there is one.
-    draw = int(data["final_error"].sel(deviation=SMALL).argmin())
+    draw = int(data["final_error"].sel(deviation=SMALL).values.argmin())
     with plotting.figure(
         2,
         2,
