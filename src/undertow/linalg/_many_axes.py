@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Float, Int, Integer
 
 from .._repr import shown
 
@@ -45,9 +45,9 @@ class ManyAxes(eqx.Module):
         return shown(self)
 
     @property
-    def axes(self) -> tuple[Integer[Array, " m"], ...]:
+    def axes(self) -> tuple[Int[Array, " m"], ...]:
         """One vector of integers an axis, as for indices of any number of dimensions."""
-        return tuple(self.rows.T)
+        return tuple(self.rows.T.astype(jnp.int32))
 
     def at(self, positions: Integer[Array, " k"]) -> "ManyAxes":
         """Some of them."""

@@ -189,7 +189,7 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
         height=5.2,
         caption="Left: the velocity over N times the alignment, against the norm, of all components at all times; "
         "lines are the theorem's c^(2 - 2/N). Right: Gaussian start, which is not balanced: the velocity of the "
-        "largest component (dots), between the bounds of the theorem (shaded); dashed the formula for balanced ones.",
+        "largest component over that of the formula for balanced ones (dots), between the theorem's bounds (shaded).",
     ) as (law, (left, right)):
         for color, (order, of) in zip(colors, balanced.items(), strict=False):
             velocity, alignment, norms = of("velocity"), of("alignment"), of("norms")
@@ -201,12 +201,15 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
         left.legend()
         of = gaussian[max(gaussian)]
         r = int(np.argmax(of("norms")[-1]))
-        right.fill_between(
-            of("time"), of("lower")[:, r], of("upper")[:, r], color=plotting.color_of("theory"), alpha=0.25, linewidth=0
-        )
-        right.plot(of("time"), of("balanced")[:, r], "--", color=plotting.color_of("theory"))
-        right.plot(of("time"), of("velocity")[:, r], "o", color=colors[0], markersize=3)
-        right.set(title=f"order {max(gaussian)}", xlabel="time", ylabel="velocity of the norm", xscale="log")
+        x, velocity, expected = (of(name)[:, r] for name in ("norms", "velocity", "balanced"))
+        counts = np.flatnonzero(np.abs(velocity) > LEAST * np.abs(velocity).max())
+        counts = counts[np.argsort(x[counts])]
+        low, high = (of(name)[counts, r] / expected[counts] for name in ("lower", "upper"))
+        right.fill_between(x[counts], low, high, color=plotting.color_of("theory"), alpha=0.25, linewidth=0)
+        right.plot(x[counts], (velocity / expected)[counts], "o", color=colors[0], markersize=4)
+        right.axhline(1, color=plotting.color_of("theory"), linestyle="--", linewidth=1.4)
+        right.set(xscale="log", ylim=(0, 3), xlabel="norm of the component", ylabel="velocity over that if balanced")
+        right.set_title(f"order {max(gaussian)}, Gaussian start")
     return {"theorem": theorem, "law": law}
 
 

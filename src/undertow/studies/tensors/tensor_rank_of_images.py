@@ -74,7 +74,7 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
                 "images": f"{setting.training} to train with, {setting.test} to test with",
                 "classes": f"mean over all ten; of what is random {label} alone",
                 "tensor": f"{PIXELS} axes of 2; an image is a position, its value {LABEL:g} in the class, else 0",
-                "share": f"mean square error over the variance of labels; the square of a test image is at most {LARGEST:g}",
+                "share": f"mean square error over the variance of labels; a test image adds at most {LARGEST:g}",
                 "start": f"factors around 1, with a standard deviation of {DEVIATION:g}",
                 "descent": f"Adam, rate {RATE:g}, {setting.batch} images a step, {setting.steps} steps",
                 "training_images": setting.training,
@@ -217,7 +217,7 @@ study = Study(
     id="tensor-rank-of-images",
     chapter="tensors",
     title="Natural labels have low tensor rank",
-    source=f"{RAZIN_2021} (Section 5.2, Figure 3); the data are Y. LeCun, C. Cortes, C. Burges, MNIST, and H. Xiao, K. "
+    source=f"{RAZIN_2021} (experiments); the data are Y. LeCun, C. Cortes, C. Burges, MNIST, and H. Xiao, K. "
     "Rasul, R. Vollgraf, Fashion-MNIST, 2017",
     claim="Labels of MNIST and Fashion-MNIST, one class against all others, are fit by tensors of rank 1 with errors "
     "far below their variance, on unseen images too; random images and random labels are not, and higher rank only "

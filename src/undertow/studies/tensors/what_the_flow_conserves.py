@@ -180,7 +180,7 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
         for label, (values, shade) in series.items():
             right.semilogx(values, y, "o", color=plotting.color_of(shade), label=label)
         right.set(yticks=y, yticklabels=[], xlabel="relative drift")
-        right.legend()
+        right.legend(loc="center")
     return {"laws-and-drift": made}
 
 
