@@ -13,6 +13,7 @@ from .solvers import solvers
 from .sparse_recovery import sparse_recovery
 from .sparse_regression import sparse_regression
 from .tensor_completion import tensor_completion
+from .tensor_grid import tensor_grid
 from .tensor_step import tensor_step
 
 BENCHMARKS: dict[str, Benchmark] = {
@@ -30,6 +31,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         sparse_regression,
         tensor_completion,
         tensor_step,
+        tensor_grid,
         autoencoder_step,
     )
 }
