@@ -61,10 +61,17 @@ class Sample(NamedTuple):
 def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None]) -> xr.Dataset:
     setting, rng, parts = SETTINGS[budget], generator(key), []
     samples = {(name, part): _binary(load(), part) for name, load in DATA.items() for part in PARTS}
-    label = int(rng.integers(10))
+    drawn = {
+        (name, variant, part): _drawn(samples[name, part], getattr(setting, part), variant, rng)
+        for name in DATA
+        for variant in VARIANTS
+        for part in PARTS
+    }
+    label, start = int(rng.integers(10)), jax.random.key(int(rng.integers(2**31)))
     for i, rank in enumerate(setting.ranks):
         progress(i / len(setting.ranks), f"rank {rank}")
-        parts.append(_fit(rank, setting, samples, label, rng))
+        near_one = 1 + DEVIATION * jax.random.normal(start, (PIXELS, 2, rank))
+        parts.append(_fit(rank, setting, drawn, label, near_one))
     return (
         xr.concat(parts, "rank")
         .assign_coords(rank=list(setting.ranks))
@@ -94,30 +101,24 @@ def _binary(data: LabeledImages, part: str) -> Sample:
     return Sample(rows[first], labels[first])
 
 
-def _drawn(sample: Sample, count: int, variant: str, rng: np.random.Generator) -> Sample:
+def _drawn(sample: Sample, count: int, variant: str, rng: np.random.Generator) -> TensorCompletion:
+    """Some images as positions; their classes are the values."""
     chosen = rng.permutation(len(sample.labels))[:count]
     images, labels = sample.images[chosen], sample.labels[chosen]
     if variant == "random images":
         images = rng.integers(0, 2, images.shape, dtype=np.uint8)
     if variant == "random labels":
         labels = rng.permutation(labels)
-    return Sample(images, labels)
+    return TensorCompletion((2,) * PIXELS, list(images.T), labels.astype(np.float32))
 
 
-def _fit(rank: int, setting: Setting, samples: Any, label: int, rng: np.random.Generator) -> xr.Dataset:
+def _fit(rank: int, setting: Setting, drawn: Any, label: int, start: Array) -> xr.Dataset:
     """Errors of the original data for every class, and of what is random for one: there classes are alike."""
     phi = CPTensor((2,) * PIXELS, rank, stacked=True)
-    drawn = {
-        (name, variant, part): _drawn(samples[name, part], getattr(setting, part), variant, rng)
-        for name in DATA
-        for variant in VARIANTS
-        for part in PARTS
-    }
-    start = 1 + DEVIATION * jax.random.normal(jax.random.key(int(rng.integers(2**31))), (PIXELS, 2, rank))
 
     def problem(data: str, variant: str, label: int, part: str) -> TensorCompletion:
-        sample = drawn[data, variant, part]
-        return TensorCompletion(phi.shape, list(sample.images.T), LABEL * (sample.labels == label))
+        of_all = drawn[data, variant, part]
+        return eqx.tree_at(lambda p: p.values, of_all, LABEL * (of_all.values == label))
 
     def errors(variants: list[str], labels: list[int]) -> xr.DataArray:
         def run(data: str, variant: str, label: int) -> Any:
@@ -141,7 +142,7 @@ def _fit(rank: int, setting: Setting, samples: Any, label: int, rng: np.random.G
                 seen = problem(*point, part)
                 off = (_entries(phi, jnp.asarray(found[at]), seen.indices) - seen.values) ** 2
                 error = jnp.mean(jnp.minimum(off, LARGEST) if i else off)
-                shares[(*at, i)] = float(error) / float(np.var(drawn[*point[:2], part].labels == point[2])) / LABEL**2
+                shares[(*at, i)] = float(error) / float(jnp.var(seen.values))
         return xr.DataArray(shares, dims=(*axes, "part"), coords={**axes, "part": list(PARTS)}).mean("label")
 
     found = errors([VARIANTS[0]], list(range(10))), errors(list(VARIANTS[1:]), [label])
