@@ -247,6 +247,8 @@ for deviation in (5e-3, 0.3):
     run = ut.train(problem, phi, flow, key=0, scale=phi.scale_of(deviation), probes=[norms], stop=ut.Stop(loss=1e-8))
     error = np.linalg.norm(run.w - truth)
     print(f"start {deviation}: largest norms {run['component_norms'][-1].round(2)}, error {error:.1f}")
+# start 0.005: largest norms [0.9  0.31 0.29 0.   0.  ], error 0.0
+# start 0.3: largest norms [0.89 0.21 0.17 0.12 0.08], error 0.2
 """
 
 study = Study(

@@ -190,6 +190,8 @@ for deviation in (0.02, 0.3):
     run = ut.train(problem, phi, flow, key=0, scale=phi.scale_of(deviation), probes=[norms], stop=stop)
     error = np.linalg.norm(run.w - truth)
     print(f"start {deviation}: norms at the root {run['component_norms'][-1].round(1)}, error {error:.1f}")
+# start 0.02: norms at the root [0.9 0.7 0.1 0. ], error 0.0
+# start 0.3: norms at the root [0.5 0.3 0.2 0.1], error 0.0
 """
 
 study = Study(

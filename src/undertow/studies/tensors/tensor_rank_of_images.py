@@ -212,6 +212,8 @@ for name, y in {"labels": labels, "shuffled": np.random.default_rng(0).permutati
     problem = ut.problems.TensorCompletion(phi.shape, list(images.T), y)
     run = ut.train(problem, phi, descent, params=start, key=0, stop=ut.Stop(loss=None, steps=400))
     print(f"{name}: error of rank 1 over the variance {run['loss'][-1] / y.var():.1f}")
+# labels: error of rank 1 over the variance 0.2
+# shuffled: error of rank 1 over the variance 1.0
 """
 
 study = Study(

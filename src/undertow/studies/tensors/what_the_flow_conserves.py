@@ -198,7 +198,10 @@ end = ut.train(problem, phi, G, params=start, stop=ut.Stop(loss=None, time=10.0)
 for name, factors in {"start": start, "end": end}.items():
     first, second, _ = (np.sum(np.asarray(factor) ** 2, axis=0) for factor in factors)
     print(f"{name}: squared norms {first.round(2)}, their differences {(first - second).round(6)}")
+# start: squared norms [4.02 0.34 1.21], their differences [ 3.148828 -0.584217  0.915821]
+# end: squared norms [4.5  1.27 1.45], their differences [ 3.148828 -0.584217  0.915821]
 print("laws:", ut.theory.conservation_laws(phi, start), "of", sum(factor.size for factor in start), "parameters")
+# laws: 6 of 21 parameters
 """
 
 study = Study(
