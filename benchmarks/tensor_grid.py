@@ -67,19 +67,21 @@ def in_pytorch(truth: np.ndarray, seen: np.ndarray, start: float, seed: int) -> 
     index, values = torch.tensor(seen), torch.tensor(truth.ravel()[seen], dtype=torch.float32)
     whole, mean_square, steps, loss = torch.tensor(truth, dtype=torch.float32), 0.0, 0, np.inf
 
+    def product() -> Any:
+        return torch.einsum("ir,jr,kr->ijk", *factors)
+
     with timed() as clock:
         while loss >= LOSS and steps < LIMIT:
-            for _ in range(CHECKED):
+            for number in range(CHECKED):
                 steps += 1
-                product = torch.einsum("ir,jr,kr->ijk", *factors)
-                now = torch.nn.functional.mse_loss(product.flatten()[index], values)
+                now = torch.nn.functional.mse_loss(product().flatten()[index], values)
+                loss = now.item() if number == CHECKED - 1 else loss
                 gradients = torch.autograd.grad(now, factors)
                 square = float(torch.stack(torch._foreach_norm(gradients)).square().sum())
                 mean_square = DECAY * mean_square + (1 - DECAY) * square
                 step = RATE / ((mean_square / (1 - DECAY**steps)) ** 0.5 + EPS)
                 with torch.no_grad():
                     torch._foreach_add_(factors, gradients, alpha=-step)
-            loss = now.item()
     return {
         "method": "PyTorch",
         "start": start,
@@ -87,7 +89,7 @@ def in_pytorch(truth: np.ndarray, seen: np.ndarray, start: float, seed: int) -> 
         "seconds": clock.seconds,
         "processor_seconds": clock.processor_seconds,
         "steps": steps,
-        "error": float((product.detach() - whole).norm() / whole.norm()),
+        "error": float((product().detach() - whole).norm() / whole.norm()),
     }
 
 

@@ -137,7 +137,7 @@ def _fit(rank: int, setting: Setting, drawn: Any, label: int, start: Array) -> x
         found = sweep(run, over=axes)["final_factors"].transpose(*axes, ...).values
         shares = np.zeros((*found.shape[:3], 2))
         for at in np.ndindex(found.shape[:3]):
-            point = [values[i] for values, i in zip(axes.values(), at, strict=True)]
+            point = list(DATA)[at[0]], variants[at[1]], labels[at[2]]
             for i, part in enumerate(PARTS):
                 seen = problem(*point, part)
                 off = (_entries(phi, jnp.asarray(found[at]), seen.indices) - seen.values) ** 2
