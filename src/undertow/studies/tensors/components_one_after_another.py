@@ -36,7 +36,7 @@ class Setting(NamedTuple):
 
 SETTINGS: dict[str, Setting] = {
     "smoke": Setting(4, 6, 2, 500, 64, 3, 4, 6),
-    "quick": Setting(4, 10, 5, 2000, 256, 5, 16, 12),
+    "quick": Setting(4, 10, 5, 4000, 256, 5, 16, 12),
     "full": Setting(4, 10, 5, 2000, 1000, 20, 16, 40),
 }
 SMALL, MIDDLE, LARGE = 5e-3, 5e-2, 0.2

@@ -37,7 +37,7 @@ class Setting(NamedTuple):
 
 SETTINGS: dict[str, Setting] = {
     "smoke": Setting(1500, 1000, (1,), 100, 400),
-    "quick": Setting(4000, 2000, (1, 3), 200, 1600),
+    "quick": Setting(4000, 2000, (1, 3), 100, 1600),
     "full": Setting(58_000, 9_800, (1, 3, 5, 10, 15), 5000, 120_000),
 }
 DATA: dict[str, Callable[[], LabeledImages]] = {"MNIST": mnist, "Fashion-MNIST": fashion_mnist}
