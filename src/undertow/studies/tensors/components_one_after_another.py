@@ -290,6 +290,6 @@ study = Study(
     "It is the flow itself (the same in float64 at a relative tolerance of 1e-6). It is the rarer the more components "
     "there are to choose from, because the one that grows first is then better aligned, and the more entries are seen: "
     "of the source's 2000 entries, four of ten draws with 64 components and one with 256, and of fifteen others with "
-    "256 five; of 4000 entries, one of ten with 64. The source has 1000 components. The quick budget sees 4000 entries, "
-    "and medians over draws allow for what is left; the last two checks show it.",
+    "256 five; of 4000 entries, one of ten with 64. The source has 1000 components. The quick budget sees 4000, and "
+    "medians over draws allow for what is left; the last two checks show it.",
 )
