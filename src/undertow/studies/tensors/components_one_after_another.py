@@ -22,7 +22,7 @@ from ._shared import RAZIN_2021, low_rank_tensor, weighted_completion
 
 
 class Setting(NamedTuple):
-    """Order, length of every axis, rank of the truth, entries seen, components, draws; few components, their draws."""
+    """Order, length of every axis, rank of the truth; entries seen, components, draws; and of few components the same."""
 
     order: int
     size: int
@@ -30,14 +30,15 @@ class Setting(NamedTuple):
     entries: int
     components: int
     draws: int
+    few_entries: int
     few: int
     few_draws: int
 
 
 SETTINGS: dict[str, Setting] = {
-    "smoke": Setting(4, 6, 2, 500, 64, 3, 4, 6),
-    "quick": Setting(4, 10, 5, 4000, 256, 5, 16, 12),
-    "full": Setting(4, 10, 5, 2000, 1000, 20, 16, 40),
+    "smoke": Setting(4, 6, 2, 500, 64, 3, 150, 4, 12),
+    "quick": Setting(4, 10, 5, 4000, 256, 5, 2000, 16, 12),
+    "full": Setting(4, 10, 5, 2000, 1000, 20, 2000, 16, 40),
 }
 SMALL, MIDDLE, LARGE = 5e-3, 5e-2, 0.2
 """Deviations of the factors at the start. From the largest, w(0) is about as large as the truth."""
@@ -63,14 +64,15 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
     progress(0.5, "the small start, looked at closely")
     many = many.merge(_closely(s, many.sel(deviation=SMALL), draws[: s.draws], keys))
     progress(0.8, f"{s.few} components")
-    few = _follow(s, s.few, (SMALL,), draws[: s.few_draws], keys, DESCENT, DESCENT_STEPS)
+    fewer = [(truth, seen[: s.few_entries]) for truth, seen in draws]
+    few = _follow(s, s.few, (SMALL,), fewer[: s.few_draws], keys, DESCENT, DESCENT_STEPS)
     few = few.isel(deviation=0, drop=True).drop_dims("sample")
     return many.merge(few.rename({name: f"few_{name}" for name in [*few.data_vars, *few.dims]})).assign_attrs(
         {
             "truth": f"order {s.order}, all axes of {s.size}, rank {s.rank}, Gaussian factors, Frobenius norm 1; a "
             "draw is a truth, the entries seen of it, and a start",
             "rank": s.rank,
-            "observed entries": f"{s.entries} of {s.size**s.order}",
+            "observed entries": f"{s.entries} of {s.size**s.order}; few components: {s.few_entries}",
             "components": f"{s.components}; few: {s.few}",
             "start": "Gaussian factors of the standard deviation shown",
             "flow": f"stabilized, relative tolerance {FLOW.rtol:g}; few components: group RMSprop, rate 0.01",
