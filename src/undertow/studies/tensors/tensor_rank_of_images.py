@@ -134,7 +134,8 @@ def _fit(rank: int, setting: Setting, drawn: Any, label: int, start: Array) -> x
             )
 
         axes = {"data": list(DATA), "variant": variants, "label": labels}
-        found = sweep(run, over=axes)["final_factors"].transpose(*axes, ...).values
+        # One by one: side by side all would look at their whole loss whenever one does.
+        found = sweep(run, over=axes, side_by_side=1)["final_factors"].transpose(*axes, ...).values
         shares = np.zeros((*found.shape[:3], 2))
         for at in np.ndindex(found.shape[:3]):
             point = list(DATA)[at[0]], variants[at[1]], labels[at[2]]
