@@ -164,13 +164,11 @@ def _random(data: xr.Dataset, rank: int, part: str) -> float:
     return float(data["share"].sel(variant=list(VARIANTS[1:]), part=part, rank=rank).min(skipna=False))
 
 
-def _least_random(data: xr.Dataset) -> float:
-    """The least training share of what is random at rank 1, over what chance leaves.
-
-    A tensor of rank 1 has a number for each axis, and one more: of noise it fits as a linear map would, their share of
-    the images.
-    """
-    return _random(data, 1, PARTS[0]) / (1 - (PIXELS + 1) / float(data.attrs["training_images"]))
+def _beside_random(data: xr.Dataset) -> float:
+    """Rank 1: the training error of the original data over the least of what is random, the largest of the data."""
+    shares = data["share"].sel(part=PARTS[0], rank=1)
+    random = shares.sel(variant=list(VARIANTS[1:])).min("variant", skipna=False)
+    return float((shares.sel(variant=VARIANTS[0]) / random).max(skipna=False))
 
 
 def _plot(data: xr.Dataset) -> dict[str, Figure]:
@@ -241,7 +239,9 @@ study = Study(
             lambda d: _original(d, "Fashion-MNIST", "test"),
             bound=0.6,
         ),
-        AtLeast("random, rank 1: training error over what chance leaves of the variance", _least_random, bound=0.95),
+        AtMost("rank 1: training error of the original over that of what is random, the largest", _beside_random, 0.75),
+        # What is random has nothing to be learned: on unseen images nothing beats the mean but by chance.
+        AtLeast("random, rank 1: test error over variance, the least", lambda d: _random(d, 1, PARTS[1]), bound=0.95),
         AtLeast(
             "random, highest rank: test error over variance, the least",
             lambda d: _random(d, int(d["rank"].max()), PARTS[1]),
@@ -251,7 +251,7 @@ study = Study(
     plot=_plot,
     example=EXAMPLE,
     note="Binary images are positions in a tensor of 784 axes, and labels its entries there: this is completion, of "
-    "4000 entries out of 2^784 at the quick budget. With few images rank 1 fits some of what is random, as 785 free "
-    "numbers do; the check of training errors allows for it. An image that stands twice, as some of Fashion-MNIST do "
-    "once they are black and white, counts once.",
+    "4000 entries out of 2^784 at the quick budget. Of so few, rank 1 fits a third of what is random by heart, which "
+    "the test error says: published, of 60,000 images, is a training error of 0.99 of the variance. An image that "
+    "stands twice, as some of Fashion-MNIST do once they are black and white, counts once.",
 )
