@@ -14,6 +14,7 @@ from .solvers import solvers
 from .sparse_recovery import sparse_recovery
 from .sparse_regression import sparse_regression
 from .tensor_completion import tensor_completion
+from .tensor_grid import tensor_grid
 from .tensor_step import tensor_step
 
 BENCHMARKS: dict[str, Benchmark] = {
@@ -31,6 +32,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         sparse_regression,
         tensor_completion,
         tensor_step,
+        tensor_grid,
         autoencoder_step,
         dimension_reduction,
     )

@@ -98,6 +98,7 @@ PARAMETERIZATIONS = [
     Case("Biased", P.Biased(P.DeepMatrix((4, 3), 2)), TALL),
     Case("Biased-identity", P.Biased(P.Identity((4, 3))), TALL),
     Case("CPTensor", P.CPTensor((3, 4, 2), 6), CUBE),
+    Case("CPTensor-stacked", P.CPTensor((3, 3, 3), 9, stacked=True), np.arange(27.0).reshape(3, 3, 3) - 13.5),
     Case("CPTensor-few", P.CPTensor((3, 4, 2), 2), SPARSE_CUBE),
     Case("CPTensor-matrix", P.CPTensor((4, 3), 5), TALL),
     Case("CPTensor-matrix-balanced", P.CPTensor((4, 3), 2, "balanced"), RANK_TWO),

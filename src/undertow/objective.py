@@ -15,7 +15,8 @@ from ._description import describe
 from ._public import public_names as _public_names
 from ._repr import shown
 from ._validation import as_numpy
-from .linalg import axes_of
+from .linalg import ManyAxes, axes_of
+from .linalg._many_axes import MANY_AXES
 from .parameterizations import Parameterization
 from .parameterizations._base import Params
 from .penalties import Penalty
@@ -192,7 +193,9 @@ def check_params(parameterization: Parameterization, params: Params) -> Params:
         if _has_array(parameterization.shape):
             out = jax.eval_shape(parameterization, params)
         else:  # a tensor that only ever has entries
-            first = tuple(jnp.zeros(1, jnp.int32) for _ in parameterization.shape)
+            shape = parameterization.shape
+            axes = (np.zeros(1, np.int32),) * len(shape)
+            first = ManyAxes(axes, max(shape)) if len(shape) >= MANY_AXES else tuple(map(jnp.asarray, axes))
             jax.eval_shape(lambda p: parameterization.entries(p, first), params)
             return params
     except (TypeError, ValueError, IndexError) as error:

@@ -6,6 +6,7 @@ from ._components import sampled_sum_of_outer_products as sampled_sum_of_outer_p
 from ._components import sum_of_outer_products as sum_of_outer_products
 from ._cp_rank import CPRank as CPRank
 from ._cp_rank import cp_rank as cp_rank
+from ._many_axes import ManyAxes as ManyAxes
 from ._polar import polar_factor as polar_factor
 from ._ranks import effective_rank as effective_rank
 from ._ranks import numerical_rank as numerical_rank
@@ -18,6 +19,7 @@ from ._sampled_product import sampled_product as sampled_product
 __all__ = [
     "CPRank",
     "EntryPattern",
+    "ManyAxes",
     "axes_of",
     "cp_rank",
     "effective_rank",

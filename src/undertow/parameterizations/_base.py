@@ -16,13 +16,13 @@ from jaxtyping import Array, ArrayLike, Float, Int
 
 from .._repr import shown
 from .._validation import Numbers, check_array, check_number, is_traced
-from ..linalg import EntryPattern, axes_of
+from ..linalg import EntryPattern, ManyAxes, axes_of
 
 Params = Any
 """The trained parameters: any PyTree of floating arrays."""
 
-Indices = tuple[Int[Array, " m"], ...] | EntryPattern
-"""Positions of m entries: one vector of integers an axis, or many positions of a large matrix laid out for it.
+Indices = tuple[Int[Array, " m"], ...] | EntryPattern | ManyAxes
+"""Positions of m entries: one vector of integers an axis; or laid out, many positions of a large matrix, many axes.
 
 Where there are fewer vectors than axes, an entry is a slice: with one, of a matrix, a row.
 """

@@ -9,12 +9,13 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .._validation import Numbers, check_choice, check_integer, check_number, check_shape, is_traced
-from ..linalg import EntryPattern, axes_of, khatri_rao, sampled_product, sampled_sum_of_outer_products
+from ..linalg import EntryPattern, ManyAxes, axes_of, khatri_rao, sampled_product, sampled_sum_of_outer_products
 from ..linalg import sum_of_outer_products as dense
 from ..linalg._components import gathered_products
+from ..linalg._many_axes import fits, sampled_sum_of_stack
 from ._base import Indices, Parameterization, check_scale, check_w
 
-Factors = tuple[Float[Array, "_ _"], ...]
+Factors = tuple[Float[Array, "_ _"], ...] | Float[Array, "axes _ _"]
 
 DENSE_RATIO = 20
 """Up to this many entries of w for each one asked for, all of w costs less than the chosen ones."""
@@ -46,12 +47,17 @@ class CPTensor(Parameterization):
         - "balanced": the vectors of each component brought to equal norms.
         - "unbalanced": all of a component's norm in the vector of the first axis, those of the other axes of norm 1.
           Then no start is near zero, and components grow together.
+    stacked
+        Keep params as one array of shape (N, n, R), for axes of equal length n; ``params[j]`` is the j-th matrix all
+        the same. For tensors of hundreds of axes, as of images with an axis for every pixel: what is compiled does not
+        grow with their number, and entries of axes up to 8 long are had by products of matrices, as sums of logarithms.
 
     Raises
     ------
     TypeError, ValueError
-        If ``shape`` is not made of two positive integers or more, ``components`` is not a positive integer, or
-        ``initialization`` is unknown; by ``lift`` if ``components`` are too few for what it does.
+        If ``shape`` is not made of two positive integers or more, ``components`` is not a positive integer,
+        ``initialization`` is unknown, ``stacked`` is no bool or axes to be stacked are not of equal length; by ``lift``
+        if ``components`` are too few for what it does.
 
     Notes
     -----
@@ -77,11 +83,21 @@ class CPTensor(Parameterization):
     shape: tuple[int, ...] = eqx.field(static=True)
     components: int = eqx.field(static=True)
     initialization: str = eqx.field(static=True)
+    stacked: bool = eqx.field(static=True)
 
-    def __init__(self, shape: tuple[int, ...], components: int, initialization: str = "gaussian"):
+    def __init__(
+        self, shape: tuple[int, ...], components: int, initialization: str = "gaussian", *, stacked: bool = False
+    ):
         self.shape = check_shape("shape", shape, least_dimensions=2)
         self.components = check_integer("components", components, 1)
         self.initialization = check_choice("initialization", initialization, ("gaussian", "balanced", "unbalanced"))
+        if not isinstance(stacked, bool):
+            raise TypeError(f"stacked: expected True or False, found {stacked!r}")
+        if stacked and len(set(self.shape)) > 1:
+            raise ValueError(
+                f"stacked: expected False for axes of different lengths, found True with shape {self.shape}"
+            )
+        self.stacked = stacked
 
     def scale_of(self, deviation: ArrayLike) -> ArrayLike:
         r"""The ``scale`` at which "gaussian" factors have this standard deviation s: :math:`\sqrt R\, s^N`.
@@ -95,6 +111,12 @@ class CPTensor(Parameterization):
         return math.sqrt(self.components) * deviation ** len(self.shape)
 
     def init(self, key: Array, scale: ArrayLike) -> Factors:
+        return self._kept(self._drawn(key, scale))
+
+    def _kept(self, factors: tuple[Array, ...]) -> Factors:
+        return jnp.stack(factors) if self.stacked else factors
+
+    def _drawn(self, key: Array, scale: ArrayLike) -> tuple[Array, ...]:
         scale = jnp.asarray(check_scale(scale), dtype=jnp.result_type(float))
         order = len(self.shape)
         deviation = (scale / math.sqrt(self.components)) ** (1 / order)
@@ -110,20 +132,29 @@ class CPTensor(Parameterization):
         return tuple(deviation * jnp.exp(log_norm / order) * factor for factor in (first, *others))
 
     def __call__(self, params: Factors) -> Float[Array, "..."]:
-        return dense(params)
+        return dense(tuple(params))
 
     def entries(self, params: Factors, indices: Indices) -> Float[Array, "m ..."]:
         if isinstance(indices, EntryPattern):
             left, right = params
             return sampled_product(left, right, indices)
+        if not isinstance(params, tuple):
+            # As a stack where there are many short axes; else as if they were apart.
+            if isinstance(indices, ManyAxes) and fits(self.shape) and not self._is_small(len(indices.rows)):
+                return sampled_sum_of_stack(params, indices.rows)
+            params = tuple(params)
         axes = axes_of(indices)
         if len(axes) < len(self.shape):  # whole slices
             rest = khatri_rao(params[len(axes) :])
             slices = gathered_products(params[: len(axes)], axes) @ rest.T
             return slices.reshape(-1, *self.shape[len(axes) :])
-        if math.prod(self.shape) <= DENSE_RATIO * axes[0].size:
+        if self._is_small(axes[0].size):
             return self(params)[axes]
         return sampled_sum_of_outer_products(params, axes)
+
+    def _is_small(self, asked: int) -> bool:
+        """Whether all of w costs less than so many entries of it."""
+        return math.prod(self.shape) <= DENSE_RATIO * asked
 
     def component_norms(self, params: Factors) -> Float[Array, " components"]:
         r"""The norms :math:`c_r = \prod_n |w_r^n|` of the components, in their order."""
@@ -131,10 +162,10 @@ class CPTensor(Parameterization):
 
     def lift(self, w: Numbers) -> Factors:
         w = check_w(w, self.shape)
-        return _of_matrix(w, self.components) if len(self.shape) == 2 else _of_fibers(w, self.components)
+        return self._kept((_of_matrix if len(self.shape) == 2 else _of_fibers)(w, self.components))
 
 
-def _of_matrix(w: Float[Array, "rows columns"], components: int) -> Factors:
+def _of_matrix(w: Float[Array, "rows columns"], components: int) -> tuple[Array, ...]:
     """Singular vectors, each pair with the root of its singular value."""
     u, s, vt = jnp.linalg.svd(w, full_matrices=False)
     if not is_traced(w) and components < s.size:
@@ -146,7 +177,7 @@ def _of_matrix(w: Float[Array, "rows columns"], components: int) -> Factors:
     return jnp.pad(u[:, :components] * root, padding), jnp.pad(vt[:components].T * root, padding)
 
 
-def _of_fibers(w: Float[Array, "..."], components: int) -> Factors:
+def _of_fibers(w: Float[Array, "..."], components: int) -> tuple[Array, ...]:
     """A component for each fiber along the longest axis, those that are not zero first."""
     shape, longest = w.shape, int(np.argmax(w.shape))
     fibers = jnp.moveaxis(w, longest, 0).reshape(shape[longest], -1)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from .._repr import shown
 from .._validation import check_choice
-from ..linalg import EntryPattern, axes_of
+from ..linalg import EntryPattern, ManyAxes, axes_of
 from ._equations import Equations
 
 NORMALIZATIONS = ("mean", "half_mean", "sum", "half_sum")
@@ -80,7 +80,7 @@ class ObservedEntries(Problem):
     or fewer, and then an entry is a slice (one vector: a row).
     """
 
-    indices: eqx.AbstractVar[tuple[Int[Array, " m"], ...] | EntryPattern]
+    indices: eqx.AbstractVar[tuple[Int[Array, " m"], ...] | EntryPattern | ManyAxes]
 
     @abc.abstractmethod
     def loss_of_entries(self, entries: Float[Array, "m ..."]) -> Float[Array, ""]:

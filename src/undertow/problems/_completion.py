@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._validation import Numbers, check_array, check_indices
-from ..linalg import EntryPattern, axes_of
+from ..linalg import EntryPattern, ManyAxes, axes_of
+from ..linalg._many_axes import MANY_AXES
 from ._base import ObservedEntries, check_normalization, normalized
 from ._equations import Equations, entries, weight_of
 
@@ -26,7 +27,7 @@ class Completion(ObservedEntries):
     """
 
     shape: eqx.AbstractVar[tuple[int, ...]]
-    indices: tuple[Int[Array, " m"], ...] | EntryPattern
+    indices: tuple[Int[Array, " m"], ...] | EntryPattern | ManyAxes
     values: Float[Array, " m"]
     truth: Float[Array, "..."] | None
     normalization: str = eqx.field(static=True)
@@ -70,10 +71,14 @@ class Completion(ObservedEntries):
         return self.observed
 
     def part(self, positions: Int[Array, " k"], counts: Float[Array, " k"]) -> "Completion":
+        if isinstance(self.indices, ManyAxes):
+            indices = self.indices.at(positions)
+        else:
+            indices = tuple(axis[positions] for axis in axes_of(self.indices))
         return eqx.tree_at(
             lambda p: (p.indices, p.values, p.counts),
             self,
-            (tuple(axis[positions] for axis in axes_of(self.indices)), self.values[positions], counts),
+            (indices, self.values[positions], counts),
             is_leaf=lambda x: x is None,
         )
 
@@ -92,8 +97,10 @@ def check_truth(truth: Numbers | None, shape: tuple[int, ...]) -> Float[Array, "
     return array
 
 
-def _laid_out(axes: list[np.ndarray], shape: tuple[int, ...]) -> tuple[Int[Array, " m"], ...] | EntryPattern:
-    """Sorted positions, in the layout of a sparse matrix where they are few of a large one."""
+def _laid_out(axes: list[np.ndarray], shape: tuple[int, ...]) -> tuple[Int[Array, " m"], ...] | EntryPattern | ManyAxes:
+    """Sorted positions, in the layout of a sparse matrix where they are few of a large one; as one array of many."""
+    if len(shape) >= MANY_AXES:
+        return ManyAxes(axes, max(shape))
     if len(shape) == 2:
         size = math.prod(shape)
         if size > DENSE_SIZE and axes[0].size < DENSE_SHARE * size:

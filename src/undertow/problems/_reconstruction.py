@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._validation import Numbers, check_array, check_choice, is_traced
-from ..linalg import EntryPattern, axes_of
+from ..linalg import EntryPattern, ManyAxes, axes_of
 from ._base import ObservedEntries, check_normalization
 from ._equations import Equations, entries, weight_of
 
@@ -58,7 +58,7 @@ class Reconstruction(ObservedEntries):
     X: Array
     loss_name: str = eqx.field(static=True)
     normalization: str = eqx.field(static=True)
-    indices: tuple[Int[Array, " m"], ...] | EntryPattern
+    indices: tuple[Int[Array, " m"], ...] | EntryPattern | ManyAxes
     counts: Float[Array, " m"] | None
 
     def __init__(self, X: Numbers, loss: str = "squares", normalization: str = "mean"):

@@ -10,5 +10,10 @@ chapter = Chapter(
     studies=studies_of(
         __name__,
         "tensor-rank-falls",
+        "components-one-after-another",
+        "component-norm-velocity",
+        "what-the-flow-conserves",
+        "hierarchical-components-one-after-another",
+        "tensor-rank-of-images",
     ),
 )
