@@ -348,3 +348,9 @@ def test_a_part_that_holds_a_random_key():
 def test_a_key_among_the_parameters_is_refused():
     with pytest.raises(TypeError, match="params: expected a PyTree of real arrays, found a leaf"):
         ut.train(LINE, PHI, FLOW, params={"u": jnp.ones(2), "key": jax.random.key(0)})
+
+
+def test_a_list_of_typed_keys_is_an_axis_as_their_array_is():
+    keys = jax.random.split(jax.random.key(0))
+    listed = ut.sweep(line_run, {"key": list(keys)})
+    np.testing.assert_array_equal(listed["final_loss"], ut.sweep(line_run, {"key": keys})["final_loss"])

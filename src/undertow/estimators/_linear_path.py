@@ -97,7 +97,7 @@ class Bottleneck(Autoencoder):
     """
 
     shape: tuple[int, ...] = eqx.field(static=True)
-    architecture: WithLinearPath  # pyright: ignore[reportIncompatibleVariableOverride] - never replaced
+    architecture: WithLinearPath
     X: Array
     networks: Weights
     layers: int = eqx.field(static=True)
@@ -106,7 +106,7 @@ class Bottleneck(Autoencoder):
     share: Float[Array, ""]
 
     def __init__(self, architecture: WithLinearPath, X: Array, layers: int, initialization: str):
-        self.architecture, self.X, self.shape = architecture, X, X.shape
+        self.architecture, self.X, self.shape = architecture, X, X.shape  # pyright: ignore[reportIncompatibleVariableOverride] - never replaced
         self.layers, self.initialization = layers, initialization
         size, dtype = architecture.code_size, jnp.result_type(float)
         self.P, self.share = jnp.eye(size, dtype=dtype), jnp.zeros((), dtype)

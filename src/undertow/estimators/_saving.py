@@ -205,7 +205,8 @@ def _value(node: Any, arrays: dict[str, np.ndarray]) -> Any:
             if not _known(cls):
                 raise ValueError(f"{content} is no class that holds values")
             return _new(cls, {key: inner(part) for key, part in node["fields"].items()})
-    raise ValueError(f"a value of kind {kind!r}")
+        case _:
+            raise ValueError(f"a value of kind {kind!r}")
 
 
 def _kept(array: np.ndarray, arrays: dict[str, np.ndarray]) -> str:

@@ -166,7 +166,7 @@ def check_axes(over: Any) -> dict[str, list[Any]]:
     for name, values in over.items():
         if not isinstance(name, str) or not name:
             raise ValueError(f"over: expected names of axes, found {name!r}")
-        if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__") or np.shape(values) == ():
+        if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__") or getattr(values, "shape", None) == ():
             raise TypeError(f"over[{name!r}]: expected a sequence of values, found {values!r}")
         if has_masked(values):
             raise TypeError(f"over[{name!r}]: expected values, found masked ones; leave them out")
