@@ -206,3 +206,12 @@ def as_key(key: Any) -> Array:
         if typed or (key.dtype == np.uint32 and key.ndim):
             raise ValueError(f"key: expected one key, found an array of shape {key.shape}")
     raise TypeError(f"key: expected a jax.random.key or an integer seed, found {key!r}")
+
+
+def is_hashable(value: Any) -> bool:
+    """Whether the value has a hash, all that is in it too."""
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True

@@ -15,7 +15,7 @@ from optax import contrib
 
 from ._public import public_names as _public_names
 from ._repr import called
-from ._validation import check_number, nearest
+from ._validation import check_number, is_hashable, nearest
 from .linalg._unit import of_unit_length
 
 __all__ = ["Optimizer", "group_rmsprop", "make", "names"]
@@ -166,14 +166,6 @@ class Optimizer(eqx.Module):
         return iter((self.init, self.update))
 
 
-def _hashable(value: Any) -> bool:
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True
-
-
 def make(name: str, learning_rate: Any, **options: Any) -> Optimizer:
     r"""An optimizer by its name.
 
@@ -253,7 +245,7 @@ def make(name: str, learning_rate: Any, **options: Any) -> Optimizer:
         if option not in accepted:
             hint = nearest(option, accepted)
             raise TypeError(f"{option}: {name} has no such option{hint}; it has {', '.join(accepted)}")
-        if not _hashable(value):
+        if not is_hashable(value):
             raise TypeError(f"{option}: expected a hashable value, found {value!r}")
     try:
         inspect.signature(factory).bind(learning_rate, **options)

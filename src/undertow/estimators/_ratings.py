@@ -1,6 +1,5 @@
 """Ratings: pairs of a user and an item, and a number for each."""
 
-import numbers
 import warnings
 from typing import Any
 
@@ -14,8 +13,9 @@ from .._numpy_errors import usual_errors
 from .._validation import check_choice, check_integer, check_number
 from ..training._progress import Report, reporter
 from ._completion import check_size
+from ._rating_ids import as_objects, check_distinct, codes_of, columns_of, distinct, extended, ids_of
 from ._rating_model import RatingModel, RatingSettings, Table, fit_ratings, refitted
-from ._validation import check_flag, check_no_times, check_unmasked, check_vector, seed_of
+from ._validation import check_flag, check_vector, seed_of
 
 
 class RatingPredictor(RegressorMixin, BaseEstimator):
@@ -152,9 +152,9 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
         users, items = self._pairs(X, reset=True)
         ratings = check_vector("y", y, len(users))
         weight = _weights(sample_weight, len(users))
-        self.users_, i = _distinct(users)
-        self.items_, j = _distinct(items)
-        _check_distinct(i, j, len(self.items_), users, items)
+        self.users_, i = distinct(users)
+        self.items_, j = distinct(items)
+        check_distinct(i, j, len(self.items_), users, items)
         shape = len(self.users_), len(self.items_)
         with reporter(self.verbose if progress is None else progress) as report:
             self._keep(fit_ratings(i, j, ratings, shape, settings, weight=weight, clip=self.clip, report=report))
@@ -178,12 +178,12 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
         if not len(ratings):
             return self
         weight = _weights(sample_weight, len(users))
-        all_users, i = _extended("user", users, self.users_)
-        all_items, j = _extended("item", items, self.items_)
+        all_users, i = extended("user", users, self.users_)
+        all_items, j = extended("item", items, self.items_)
         check_size(ratings)
         before, model = self.model_.table, self.model_
         i, j = np.concatenate([before.i, i]), np.concatenate([before.j, j])
-        _check_distinct(i, j, len(all_items), all_users[i], all_items[j])
+        check_distinct(i, j, len(all_items), all_users[i], all_items[j])
         weight, shape = np.concatenate([before.weight, weight]), (len(all_users), len(all_items))
         if model.unit > 0:
             table = Table(i, j, np.concatenate([before.z, (ratings - model.mean) / model.unit]), weight, shape)
@@ -212,7 +212,7 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self, "model_")
         users, items = self._pairs(X, reset=False)
-        i, j = _codes("user", users, self.users_), _codes("item", items, self.items_)
+        i, j = codes_of("user", users, self.users_), codes_of("item", items, self.items_)
         unknown = (i < 0) | (j < 0)
         if self.unseen == "error" and unknown.any():
             place = int(np.flatnonzero(unknown)[0])
@@ -242,7 +242,7 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
         check_is_fitted(self, "model_")
         check_integer("n", n, 1)
         check_flag("exclude_seen", exclude_seen)
-        code = int(_codes("user", _objects([user]), self.users_)[0])
+        code = int(codes_of("user", as_objects([user]), self.users_)[0])
         if code < 0:
             raise ValueError(f"user: expected one that was fitted, such as {self.users_[0]!r}, found {user!r}")
         table = self.model_.table
@@ -258,7 +258,7 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
         """Positions of the pairs ``X`` in ``users_`` and ``items_``, -1 where unknown; errors as for ``predict``."""
         check_is_fitted(self, "model_")
         users, items = self._pairs(X, reset=False)
-        return _codes("user", users, self.users_), _codes("item", items, self.items_)
+        return codes_of("user", users, self.users_), codes_of("item", items, self.items_)
 
     def _keep(self, model: RatingModel) -> None:
         self.model_ = model
@@ -273,11 +273,11 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
         return tags
 
     def _pairs(self, X: Any, *, reset: bool) -> tuple[np.ndarray, np.ndarray]:
-        users, items = _columns(X)
+        users, items = columns_of(X)
         if len(users) == 0 and reset:
             raise ValueError("X: expected at least one pair, found none")
         validate_data(self, X, reset=reset, skip_check_array=True)
-        return _ids("user", users), _ids("item", items)
+        return ids_of("user", users), ids_of("item", items)
 
 
 def _from_sparse(X: Any, y: Any) -> tuple[Any, Any]:
@@ -300,135 +300,3 @@ def _weights(weight: Any, count: int) -> np.ndarray:
         raise ValueError(f"sample_weight: expected numbers above 0, found {weight[weight <= 0][0]}")
     weight = weight / weight.max()
     return weight / weight.mean()
-
-
-def _extended(role: str, ids: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The known ids and the new ones after them, and the positions of ``ids``."""
-    codes = _codes(role, ids, known)
-    new, places = _distinct(ids[codes < 0])
-    codes[codes < 0] = len(known) + places
-    kind = known.dtype if new.size == 0 else object if object in (known.dtype, new.dtype) else None
-    return np.concatenate([known.astype(kind), new.astype(kind)]) if kind else np.concatenate([known, new]), codes
-
-
-def _columns(X: Any) -> list[Any]:
-    """The two columns of ``X``, each in a type of its own: in a common one, long integers would be rounded."""
-    if issparse(X):
-        raise TypeError(
-            "X: expected n rows of (user, item), found a sparse matrix, which only `fit` and `partial_fit` take"
-        )
-    check_unmasked("X", X)
-    frame = hasattr(X, "columns") and not isinstance(X, np.ndarray)
-    # A list of (text, number) would otherwise become text altogether.
-    table: Any = X if frame else np.asarray(X, dtype=object if isinstance(X, (list, tuple)) else None)
-    if isinstance(X, (list, tuple)) and table.ndim > 2 and table.shape[1] == 2:  # ids that are tuples
-        table = np.stack([_objects(column) for column in zip(*X, strict=True)], axis=1)
-    if len(table.shape) != 2 or table.shape[1] != 2:
-        raise ValueError(f"X: expected n rows of (user, item), found shape {tuple(table.shape)}")
-    if hasattr(table, "iloc"):  # pandas
-        return [table.iloc[:, k] for k in range(2)]
-    if hasattr(table, "column"):  # Arrow
-        return [table.column(k).to_numpy() for k in range(2)]
-    return [table[:, k] for k in range(2)]
-
-
-def _ids(role: str, column: Any) -> np.ndarray:
-    """A column of ids: all of one kind, none missing."""
-    check_no_times("X", column)
-    values = column.to_list() if hasattr(column, "to_list") else column.tolist()
-    kinds = sorted({_kind(value) for value in values})
-    if len(kinds) > 1:
-        raise TypeError(f"X: expected {role} ids of one kind, found {' and '.join(kinds)}")
-    if not values:
-        return np.empty(0, dtype=object)
-    if kinds != ["number"]:
-        if kinds[0] in _NO_IDS or not _hashable(values[0]):
-            raise TypeError(
-                f"X: expected {role} ids: text, numbers, or what else can be hashed, but dates, found {kinds[0]}"
-            )
-        return column if isinstance(column, np.ndarray) else _objects(values)
-    dtype = getattr(column, "dtype", None)
-    digits = np.finfo(dtype).nmant if isinstance(dtype, np.dtype) and dtype.kind == "f" else np.finfo(float).nmant
-    for value in values:
-        if isinstance(value, (float, np.floating)):
-            if not np.isfinite(value):
-                raise ValueError(f"X: expected {role} ids, found NaN or infinity")
-            if abs(value) > 2 ** (digits + 1):
-                raise ValueError(
-                    f"X: expected {role} ids that keep all their digits, found {value!r} as a floating number: "
-                    "several integers have this value; give them as integers, or as text"
-                )
-    array = np.asarray(values)
-    # Integers and floats together, or of both signs beyond 63 bits, have no common type that holds them all.
-    return array if array.dtype.kind in "iuf" and array.tolist() == values else np.array(values, dtype=object)
-
-
-_NO_IDS = (
-    "NoneType",
-    "NAType",
-    "NaTType",
-    "bool",
-    "complex",
-    "date",
-    "datetime",
-    "time",
-    "timedelta",
-    "Timestamp",
-    "Timedelta",
-)
-"""Types of what is missing, or is a sign that the columns are others than meant."""
-
-
-def _hashable(value: Any) -> bool:
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True
-
-
-def _objects(values: Any) -> np.ndarray:
-    """A vector of these objects, tuples too."""
-    array = np.empty(len(values), object)
-    for place, value in enumerate(values):
-        array[place] = value
-    return array
-
-
-def _distinct(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct ids, and the position of each among them."""
-    if len(ids) and ids.dtype == object and _kind(ids[0]) not in ("text", "number", "UUID"):
-        # Others need not have an order, or have one in part, as sets do.
-        places: dict[Any, int] = {}
-        codes = np.array([places.setdefault(value, len(places)) for value in ids], int)
-        return _objects(list(places)), codes
-    return np.unique(ids, return_inverse=True)
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, str):
-        return "text"
-    return "number" if isinstance(value, numbers.Real) and not isinstance(value, bool) else type(value).__name__
-
-
-def _codes(role: str, ids: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Position of each id among the known ones, -1 where it is none of them."""
-    if not len(ids):
-        return np.empty(0, int)
-    found, expected = _kind(ids.tolist()[0]), _kind(known.tolist()[0])
-    if found != expected:
-        raise TypeError(f"X: expected the kind of {role} ids that was fitted ({expected}), found {found}")
-    # Not by bisection: integers of different types would be compared as rounded numbers.
-    codes = {name: code for code, name in enumerate(known.tolist())}
-    return np.array([codes.get(name, -1) for name in ids.tolist()], int)
-
-
-def _check_distinct(i: np.ndarray, j: np.ndarray, width: int, users: np.ndarray, items: np.ndarray) -> None:
-    flat = i.astype(np.int64) * width + j
-    order = np.argsort(flat, kind="stable")
-    again = np.flatnonzero(np.diff(flat[order]) == 0)
-    if again.size:
-        first, second = order[again[0]], order[again[0] + 1]
-        raise ValueError(
-            f"X: expected every pair once, found ({users[first]}, {items[first]}) in rows {first} and {second}"
-        )

@@ -1,10 +1,11 @@
 """What several studies of this chapter share: images, networks for them, and how they are trained."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import xarray as xr
 
 from ...datasets import load_digits_images, mnist, pad_images
 from ...dynamics import GradientDescent, Stop
@@ -21,6 +22,8 @@ BATCH = 32
 _MNIST32: Any = MNIST32  # its shape is no argument, which type checkers take it for
 SOURCE_BETA = 0.1
 """Of the source's variational code, which takes means over code and pixels and no factor 1/2."""
+SAMPLES = 10
+"""Of each run."""
 THRESHOLD = 1e-2
 """Variances below this share of the largest do not count as a dimension."""
 
@@ -100,9 +103,58 @@ def fit(
     )
 
 
-def watched(X: Any) -> list[Any]:
-    """The probes whose numbers ``ranks`` and the errors are made from, of held-out images."""
-    return [CodeVariances(X), HeldOutReconstruction(X)]
+Trained = tuple[Autoencoder, Autoencoder, Any]
+"""What is trained, what draws its start, and the optimizer; None: Adam."""
+
+
+def follow(
+    dim: str,
+    models: Mapping[str, Trained | Callable[[Any], Trained]],
+    held_out: Any,
+    setting: Setting,
+    key: Any,
+    progress: Callable[[float, str], None],
+) -> xr.Dataset:
+    """Variances of codes of held-out images, their ranks, and the error, of each model along ``dim``, from every seed.
+
+    A model may be made by a function of the seed's key, where part of it is drawn.
+    """
+    samples = np.unique(np.geomspace(setting.steps / 64, setting.steps, SAMPLES).astype(int))
+    variances, error = [], []
+    for i, (name, model) in enumerate(models.items()):
+        for seed in range(setting.seeds):
+            progress((i + seed / setting.seeds) / len(models), f"{name}, seed {seed + 1}")
+            of_seed = jax.random.fold_in(key, 1 + seed)
+            phi, start, optimizer = model(of_seed) if callable(model) else model
+            run = fit(
+                phi,
+                of_seed,
+                setting,
+                params=start.init(of_seed, 1.0),
+                optimizer=optimizer,
+                probes=[CodeVariances(held_out), HeldOutReconstruction(held_out)],
+                samples=samples,
+            )
+            variances.append(run["code_variances"][-len(samples) :])
+            error.append(run["held_out_reconstruction"][-len(samples) :])
+    shape = (len(models), setting.seeds, len(samples))
+    by_sample = np.reshape(variances, (*shape, -1))
+    effective, numerical = ranks(by_sample)
+    dims = (dim, "seed", "step")
+    return xr.Dataset(
+        {
+            "variances": ((dim, "seed", "direction"), by_sample[:, :, -1]),
+            "effective_rank": (dims, effective),
+            "rank": (dims, numerical),
+            "error": (dims, np.reshape(error, shape)),
+        },
+        coords={dim: list(models), "step": samples},
+        attrs={
+            "seeds": setting.seeds,
+            "rank": f"variances above {THRESHOLD:g} of the largest; effective rank: exp of the entropy of variances",
+            "precision": "float32",
+        },
+    )
 
 
 def ranks(variances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from ... import plotting
 from ...networks import IRMAE, VAE, Architecture
 from .._base import AtLeast, AtMost, Between, Budget, Study
-from ._shared import BATCH, JING, THRESHOLD, Setting, fit, images, principal_errors, ranks, watched
+from ._shared import BATCH, JING, Setting, Trained, follow, images, principal_errors
 
 SETTINGS = {
     "smoke": Setting(steps=1000, rate=2e-3, seeds=1),
@@ -21,57 +21,34 @@ SETTINGS = {
 LAYERS, TOO_MANY = (2, 4, 8), 16
 STARTS = ("uniform", "lecun", "orthogonal")
 NAMES = {"uniform": "source's start", "lecun": "gain 1", "orthogonal": "orthogonal"}
-SAMPLES = 10
 
 
 def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None]) -> xr.Dataset:
     setting = SETTINGS[budget]
     data = images(budget, jax.random.fold_in(key, 0))
     real = data.networks("identity")
-    models: dict[str, tuple[Any, Any]] = {"AE": (IRMAE(real, data.X, 0), IRMAE(real, data.X, 0))}
+    plain = IRMAE(real, data.X, 0)
+    models: dict[str, Trained] = {"AE": (plain, plain, None)}
     # The start is no part of what is compiled: of one number of layers, all run one program.
     for layers in LAYERS:
         models |= {f"{start} {layers}": _from(real, data.X, layers, start) for start in STARTS}
     models[f"uniform {TOO_MANY}"] = _from(real, data.X, TOO_MANY, "uniform")
     variational = VAE(data.networks("sigmoid"), data.X, data.beta)
-    models["VAE"] = (variational, variational)
-    samples = np.unique(np.geomspace(setting.steps / 64, setting.steps, SAMPLES).astype(int))
-    shape = (len(models), setting.seeds, len(samples))
-    variances, error = np.zeros((*shape, real.code_size)), np.zeros(shape)
-    for i, (name, (phi, start)) in enumerate(models.items()):
-        for seed in range(setting.seeds):
-            progress((i + seed / setting.seeds) / len(models), f"{name}, seed {seed + 1}")
-            of_seed = jax.random.fold_in(key, 1 + seed)
-            params = start.init(of_seed, 1.0)
-            run = fit(phi, of_seed, setting, params=params, probes=watched(data.held_out), samples=samples)
-            variances[i, seed] = run["code_variances"][-len(samples) :]
-            error[i, seed] = run["held_out_reconstruction"][-len(samples) :]
-    effective, numerical = ranks(variances)
-    dims = ("model", "seed", "step")
-    return xr.Dataset(
+    models["VAE"] = (variational, variational, None)
+    found = follow("model", models, data.held_out, setting, key, progress)
+    found["principal_error"] = "components", principal_errors(data.X, data.held_out, real.code_size)
+    return found.assign_attrs(
         {
-            "variances": (("model", "seed", "direction"), variances[:, :, -1]),
-            "effective_rank": (dims, effective),
-            "rank": (dims, numerical),
-            "error": (dims, error),
-            "principal_error": ("components", principal_errors(data.X, data.held_out, real.code_size)),
-        },
-        coords={"model": list(models), "step": samples},
-        attrs={
             "data": data.words,
             "descent": f"Adam, rate {setting.rate:g}, batches of {BATCH}, {setting.steps} steps, on mean squares",
-            "seeds": setting.seeds,
             "variational": f"cross entropy and sigmoid, beta {data.beta:g}: the source's 0.1, in nats",
             "starts": "uniform: the source's, of gain 1/sqrt(3) a matrix; lecun: normal entries of gain 1; orthogonal",
-            "rank": f"variances above {THRESHOLD:g} of the largest; effective rank: exp of the entropy of variances",
-            "precision": "float32",
-        },
+        }
     )
 
 
-def _from(architecture: Architecture, X: Any, layers: int, start: str) -> tuple[IRMAE, IRMAE]:
-    """What is trained, and what draws its start."""
-    return IRMAE(architecture, X, layers), IRMAE(architecture, X, layers, initialization=start)
+def _from(architecture: Architecture, X: Any, layers: int, start: str) -> Trained:
+    return IRMAE(architecture, X, layers), IRMAE(architecture, X, layers, initialization=start), None
 
 
 def _end(data: xr.Dataset, name: str, model: str) -> float:

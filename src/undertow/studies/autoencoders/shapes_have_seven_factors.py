@@ -12,7 +12,7 @@ from ... import plotting
 from ...datasets import shape_images
 from ...networks import IRMAE, VAE, Architecture, Dense, Shapes32
 from .._base import AtLeast, Between, Budget, Study
-from ._shared import BATCH, JING, SOURCE_BETA, THRESHOLD, Setting, fit, ranks, watched
+from ._shared import BATCH, JING, SOURCE_BETA, Setting, Trained, follow
 
 SETTINGS = {
     "smoke": Setting(steps=1500, rate=2e-3, seeds=1),
@@ -24,7 +24,6 @@ COUNTS = {"smoke": (2000, 500), "quick": (10_000, 1000), "full": (50_000, 1000)}
 _Shapes32: Any = Shapes32  # its shape is no argument, which type checkers take it for
 FACTORS, CODE, BLOCK = 7, 32, 4
 MODELS = {"AE": 0, "l = 2": 2, "l = 4": 4, "l = 4, orthogonal": 4}
-SAMPLES = 10
 
 
 def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None]) -> xr.Dataset:
@@ -35,44 +34,21 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
     )
     real, between = (_networks(output, whole=whole) for output in ("identity", "sigmoid"))
     beta = 2 * SOURCE_BETA * float(np.prod(X.shape[1:])) / CODE
-    models: dict[str, tuple[Any, Any]] = {}
+    models: dict[str, Trained] = {}
     for name, layers in MODELS.items():
         start = "orthogonal" if "orthogonal" in name else "uniform"
-        models[name] = IRMAE(real, X, layers), IRMAE(real, X, layers, initialization=start)
+        models[name] = IRMAE(real, X, layers), IRMAE(real, X, layers, initialization=start), None
     variational = VAE(between, X, beta)
-    models["VAE"] = (variational, variational)
-    samples = np.unique(np.geomspace(setting.steps / 64, setting.steps, SAMPLES).astype(int))
-    shape = (len(models), setting.seeds, len(samples))
-    variances, error = np.zeros((*shape, CODE)), np.zeros(shape)
-    for i, (name, (phi, start)) in enumerate(models.items()):
-        for seed in range(setting.seeds):
-            progress((i + seed / setting.seeds) / len(models), f"{name}, seed {seed + 1}")
-            of_seed = jax.random.fold_in(key, 1 + seed)
-            params = start.init(of_seed, 1.0)
-            run = fit(phi, of_seed, setting, params=params, probes=watched(held_out), samples=samples)
-            variances[i, seed] = run["code_variances"][-len(samples) :]
-            error[i, seed] = run["held_out_reconstruction"][-len(samples) :]
-    effective, numerical = ranks(variances)
-    dims = ("model", "seed", "step")
-    return xr.Dataset(
+    models["VAE"] = (variational, variational, None)
+    return follow("model", models, held_out, setting, key, progress).assign_attrs(
         {
-            "variances": (("model", "seed", "direction"), variances[:, :, -1]),
-            "effective_rank": (dims, effective),
-            "rank": (dims, numerical),
-            "error": (dims, error),
-        },
-        coords={"model": list(models), "step": samples},
-        attrs={
             "data": f"{COUNTS[budget][0]:,} pictures of one shape each, {COUNTS[budget][1]:,} others held out; "
             + ("32 x 32 in color" if whole else "means over blocks of 4 x 4 pixels: 8 x 8 in color"),
             "networks": ("the source's convolutions" if whole else "dense layers 192-128-32 and back, ReLU")
             + f", codes of {CODE} numbers",
             "descent": f"Adam, rate {setting.rate:g}, batches of {BATCH}, {setting.steps} steps, on mean squares",
             "variational": f"cross entropy and sigmoid, beta {beta:g}: the source's {SOURCE_BETA:g}, in nats",
-            "seeds": setting.seeds,
-            "rank": f"variances above {THRESHOLD:g} of the largest; effective rank: exp of the entropy of variances",
-            "precision": "float32",
-        },
+        }
     )
 
 
