@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -196,14 +197,19 @@ def test_a_full_disk(store, monkeypatch):
     assert ut.sweep(store_runs.line, OVER, store=store)["final_loss"].notnull().all()
 
 
-@pytest.mark.parametrize("fault", ["flipped", "missing", "cut off"])
+@pytest.mark.parametrize("fault", ["flipped", "missing", "cut off", "no array"])
 def test_damaged_chunks_are_found_and_run_again(fault, store, counted):
     first = ut.sweep(store_runs.line, OVER, store=store)
     file = store / "final_loss" / "c" / "0"
     content = bytearray(file.read_bytes())
+    if fault == "no array":
+        shutil.rmtree(store / "final_loss")
     if fault == "flipped":
         content[3] ^= 1
-    file.unlink() if fault == "missing" else file.write_bytes(content[:20] if fault == "cut off" else content)
+    if fault == "missing":
+        file.unlink()
+    elif fault != "no array":
+        file.write_bytes(content[:20] if fault == "cut off" else content)
     with pytest.raises(ValueError, match=r"store: .*final_loss.*repair=True"):
         ut.sweep(store_runs.line, OVER, store=store)
     again = ut.sweep(store_runs.line, OVER, store=store, repair=True)
@@ -259,6 +265,10 @@ def test_folders_that_are_no_store(tmp_path):
     (tmp_path / "a.zarr.sqlite").unlink()
     with pytest.raises(ValueError, match="has no ledger"):
         ut.sweep(store_runs.line, OVER, store=tmp_path / "a.zarr")
+    ut.sweep(store_runs.line, OVER, store=tmp_path / "b.zarr")
+    shutil.rmtree(tmp_path / "b.zarr")
+    with pytest.raises(ValueError, match=r"b\.zarr is gone, and its ledger"):
+        ut.sweep(store_runs.line, OVER, store=tmp_path / "b.zarr")
     if os.geteuid():
         (tmp_path / "closed").mkdir(mode=0o500)
         with pytest.raises(OSError, match="closed"):

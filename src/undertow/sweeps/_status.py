@@ -53,7 +53,7 @@ def status(store: str | os.PathLike[str]) -> Status:
     """
     path = Path(store)
     ledger_path = path.with_name(path.name + ".sqlite")
-    if not ledger_path.is_file() or not (path / "zarr.json").is_file():
+    if not ledger_path.is_file():
         raise ValueError(f"store: expected a store of a sweep, found none at {path}")
     ledger = Ledger(ledger_path)
     try:

@@ -46,6 +46,8 @@ class Store:
                 self._write(name, place, values, [])
             for name in dict.fromkeys(key for found in sampled for key in found):
                 self._write(name, place, _padded([found.get(name) for found in sampled]), ["sample"])
+        if self.names != self.ledger.facts().get("arrays"):
+            self.ledger.set_facts({"arrays": self.names})
         self.ledger.commit(batch, ["failed" if row["status"] == "failed" else "done" for row in rows])
 
     def _write(self, name: str, place: slice, values: np.ndarray, dims: list[str]) -> None:
@@ -109,17 +111,20 @@ class Store:
         """Name, first row and place of every file that committed rows are in."""
         committed = [row for row, state in enumerate(self.ledger.states()) if state != "left"]
         parts = sorted({row // FILE for row in committed})
-        for name, array in self._group.arrays():
+        for name in self.ledger.facts().get("arrays", []):
+            array = self._group.get(name)
             for part in parts:
-                if part * FILE < array.shape[0]:
+                if array is None:
+                    yield name, part * FILE, self.path / name / "zarr.json"
+                elif part * FILE < array.shape[0]:
                     yield name, part * FILE, self.path / name / "c" / str(part) / "/".join("0" * (array.ndim - 1))
 
     def _damaged(self) -> Iterator[tuple[str, int, Path]]:
         for name, first, file in self._files():
-            array = self._group[name]
             try:
                 if not file.exists():
                     raise FileNotFoundError
+                array = self._group[name]
                 array[first : min(first + FILE, array.shape[0])]
             except Exception:  # noqa: BLE001 - the codecs raise what they like
                 yield name, first, file
@@ -156,6 +161,11 @@ def opened(path: Path, facts: Mapping[str, Any]) -> Iterator[Store]:
             known = ledger.facts()
             if known:
                 check_same(path, known, facts)
+                if not (path / "zarr.json").is_file():
+                    raise ValueError(
+                        f"store: {path} is gone, and its ledger ({ledger_path.name}) is there; bring it back, or "
+                        "remove the ledger too"
+                    )
             group = zarr.open_group(path, mode="a", zarr_format=3, use_consolidated=False)
             if not known:
                 group.attrs.update({key: value for key, value in facts.items() if isinstance(value, (str, int, float))})
