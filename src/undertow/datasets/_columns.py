@@ -257,7 +257,8 @@ def decide_kind(path: str, head: list[list[str]], width: int, header: bool | Non
         if k >= layout.labels
     )
     framed = layout.header and layout.labels and first[0].strip() == ""
-    ids = any(_is_text(cell) for record in body for cell in record[1:2])  # in the second column too
+    seconds = [cell for record in body for cell in record[1:2]]
+    ids = any(_is_text(cell) and not DECIMAL_COMMA.fullmatch(cell.strip()) for cell in seconds)
     if (not holes or ids) and not framed:
         return "ratings"
     pairs_like = all(_DIGITS.fullmatch(cell) for record in body for cell in record[:2])
