@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_is_fitted
 
 from undertow.estimators import (
@@ -50,7 +51,9 @@ FITTED = {
         ),
     ),
     "sparse": (
-        lambda: SparseRegressor(repeats=1, max_iter=20).fit(DRAWS.standard_normal((12, 3)), DRAWS.standard_normal(12)),
+        lambda: SparseRegressor(cv=KFold(3), repeats=1, max_iter=20).fit(
+            DRAWS.standard_normal((12, 3)), DRAWS.standard_normal(12)
+        ),
         lambda model: (model.predict(np.ones((2, 3))), model.coef_),
     ),
     "autoencoder": (

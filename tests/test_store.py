@@ -291,6 +291,30 @@ def test_axes_that_are_refused(over, kind, message, store):
     assert not store.exists()
 
 
+@pytest.mark.parametrize("name", ["loss", "step", "v", "final_v", "final_time", "v_0", "a/b", ".hidden"])
+def test_names_of_results_and_files_are_no_axes(name, store):
+    with pytest.raises(ValueError, match=r"^over: "):
+        ut.sweep(store_runs.watched, {name: [1, 2]}, store=store)
+
+
+def test_probes_are_the_same_everywhere(store):
+    with pytest.raises(ValueError, match="probes: expected the same at every point"):
+        ut.sweep(store_runs.watched, {"n": [1, 2]}, store=store)
+    kept = ut.sweep(store_runs.watched, {"n": [1]}, store=store)
+    expected = ut.sweep(store_runs.watched, {"n": [1]})
+    for name in ("v", "final_v"):
+        assert kept[name].dims == expected[name].dims
+        np.testing.assert_array_equal(kept[name], expected[name])
+    with pytest.raises(ValueError, match="probes: expected the same at every point"):
+        ut.sweep(store_runs.watched, {"n": [1, 2]}, store=store)
+    assert status(store).planned == 1
+
+
+def test_a_path_that_is_none():
+    with pytest.raises(TypeError, match=r"^store: expected the path of a folder"):
+        ut.sweep(store_runs.line, OVER, store="")
+
+
 def test_true_is_not_one(store):
     def run(flag):
         return store_runs.line(scale=2.0 if flag is True else 1.0)

@@ -37,8 +37,8 @@ _FOREIGN = {
     b"PK\x03\x04": "a zip archive or a spreadsheet; save the sheet as CSV",
     b"PAR1": "Parquet; name the file .parquet",
     b"\x93NUMPY": "a NumPy array; name the file .npy",
-    b"\xff\xfe": "UTF-16; save it as UTF-8",
-    b"\xfe\xff": "UTF-16; save it as UTF-8",
+    b"\xff\xfe": "UTF-16; save it as UTF-8, or name its encoding",
+    b"\xfe\xff": "UTF-16; save it as UTF-8, or name its encoding",
 }
 
 

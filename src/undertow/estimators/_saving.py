@@ -221,7 +221,9 @@ def _known(cls: Any) -> bool:
     if not isinstance(cls, type) or "<locals>" in cls.__qualname__ or issubclass(cls, BaseException):
         return False
     ours = cls.__module__.startswith("undertow.")
-    return ours or (cls.__module__.startswith("sklearn.") and issubclass(cls, BaseEstimator))
+    # Splitters, as for cross-validation, are plain settings too.
+    plain = issubclass(cls, BaseEstimator) or (hasattr(cls, "split") and hasattr(cls, "get_n_splits"))
+    return ours or (cls.__module__.startswith("sklearn.") and plain)
 
 
 def _fields(value: Any) -> dict[str, Any]:

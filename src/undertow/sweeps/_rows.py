@@ -18,6 +18,7 @@ def row_of(trajectory: Trajectory, keep_samples: bool) -> Row:
         "gradient_evaluations": np.int64(trajectory.gradient_evaluations),
         "samples": np.int64(len(trajectory.times)),
         "seconds": np.float64(trajectory.seconds),
+        "shapes": {name: values.shape[1:] for name, values in trajectory.records.items()},
     }
     for name, values in trajectory.records.items():
         row[f"final_{name}"] = np.asarray(values[trajectory.chosen])

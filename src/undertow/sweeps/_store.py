@@ -16,6 +16,7 @@ import numpy as np
 
 from ._ledger import Batch, Ledger, only_writer
 from ._rows import Row
+from ._sweep import check_variables
 
 FORMAT = 1
 CHUNK, FILE = 100, 1000
@@ -28,17 +29,29 @@ class Store:
     def __init__(self, path: Path, ledger: Ledger, group: Any):
         self.path, self.ledger, self._group = path, ledger, group
 
+    def check_probes(self, axes: Mapping[str, Any], shapes: Sequence[dict[str, tuple[int, ...]]]) -> None:
+        """Raise ValueError where runs watch other probes than what is kept, or an axis is called as a result is."""
+        known = self.ledger.facts().get("probes")
+        every = [{name: tuple(shape) for name, shape in known.items()}] if known is not None else []
+        every += shapes
+        if every:
+            check_variables(axes, every)
+            if known is None:
+                self.ledger.set_facts({"probes": every[0]})
+
     def commit(self, batch: Batch, rows: Sequence[Row]) -> None:
         """Keep the rows of a batch, and then say that they are there."""
         import zarr
 
+        # Before anything is written: of runs of two trainings nobody knows the probes before.
+        self.check_probes(batch.points[0], [row["shapes"] for row in rows if "shapes" in row])
         place = slice(batch.first_row, batch.first_row + len(rows))
         columns: dict[str, np.ndarray] = {
             name: _of_axis([point[name] for point in batch.points], kind)
             for name, kind in self.ledger.facts()["axes"].items()
         }
         for name in rows[0].keys() | {key for row in rows for key in row}:
-            if name != "sampled":
+            if name not in ("sampled", "shapes"):
                 columns[name] = _column([row.get(name) for row in rows])
         sampled = [row.get("sampled", {}) for row in rows]
         with zarr.config.set({"array.write_empty_chunks": True}):  # a file that is not there is one that was lost
@@ -57,7 +70,7 @@ class Store:
             values = np.array([str(value) for value in values], dtype=np.dtypes.StringDType())
         extra = values.shape[1:]
         if name not in self._group:
-            names = [*dims, *(f"{name}_{axis}" for axis in range(len(extra) - len(dims)))]
+            names = [*dims, *(f"{name.removeprefix('final_')}_{axis}" for axis in range(len(extra) - len(dims)))]
             fill: Any = "" if values.dtype.kind == "T" else False if values.dtype.kind == "b" else _fill(values)
             least = tuple(max(size, 1) for size in extra)
             self._group.create_array(

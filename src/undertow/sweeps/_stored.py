@@ -38,12 +38,18 @@ def stored_sweep(
 ) -> xr.Dataset:
     """``sweep`` with a store; see there."""
     check_choice("engine", engine, _engines.ENGINES)
+    if not isinstance(store, (str, os.PathLike)) or not Path(store).name:
+        raise TypeError(f"store: expected the path of a folder, such as 'results.zarr', found {store!r}")
     if workers is not None:
         check_integer("workers", workers, 1)
     axes = plain_axes(over)
     for name in axes:
         if name in RESERVED:
             raise ValueError(f"over: {name!r} is what a store calls a result; give the axis another name")
+        if "/" in name or name.startswith("."):
+            raise ValueError(
+                f"over: expected names without '/' and a dot in front, which are files of a store, found {name!r}"
+            )
     if engine == "processes":
         import_path(run)
     digest, unseen, _ = describe(run)
@@ -71,14 +77,17 @@ def stored_sweep(
         new = [point for point in points if key_of(point) not in known]
         planned: _engines.Planned = {}
         if new:
-            kept.ledger.plan(_batches(run, new, side_by_side, planned))
+            batches = _batches(run, new, side_by_side, planned)
+            firsts = [planned[key_of(batch[0])] for batch in batches if key_of(batch[0]) in planned]
+            kept.check_probes(axes, [first.plan.probe_shapes() for first in firsts if isinstance(first, Pending)])
+            kept.ledger.plan(batches)
         wanted = {key_of(point) for point in points}
-        batches = [batch for batch in kept.ledger.left() if any(key_of(point) in wanted for point in batch.points)]
+        waiting = [batch for batch in kept.ledger.left() if any(key_of(point) in wanted for point in batch.points)]
         count = workers or os.cpu_count() or 1
         results = (
-            _engines.here(run, batches, keep_samples, report, planned)
+            _engines.here(run, waiting, keep_samples, report, planned)
             if engine == "here"
-            else _engines.processes(run, batches, keep_samples, report, count)
+            else _engines.processes(run, waiting, keep_samples, report, count)
         )
         interrupted = 0
         try:

@@ -133,7 +133,7 @@ def sweep(
     runs = {i: run_of(run, point) for i, point in enumerate(points)}
     plans = {i: t.plan for i, t in runs.items() if isinstance(t, Pending) and t.waits}
     results, groups = groups_of(runs, side_by_side)
-    _check_variables(axes, [_shapes(t) for t in results.values()] + [plans[g[0]].probe_shapes() for g in groups])
+    check_variables(axes, [_shapes(t) for t in results.values()] + [plans[g[0]].probe_shapes() for g in groups])
     seconds = sum(trajectory.seconds for trajectory in results.values())
     with reporter(progress) as report:
         for number, group in enumerate(groups):
@@ -189,14 +189,14 @@ def _shapes(trajectory: Trajectory) -> dict[str, tuple[int, ...]]:
     return {name: values.shape[1:] for name, values in trajectory.records.items()}
 
 
-def _check_variables(axes: Mapping[str, Any], shapes: Sequence[dict[str, tuple[int, ...]]]) -> None:
+def check_variables(axes: Mapping[str, Any], shapes: Sequence[dict[str, tuple[int, ...]]]) -> None:
     """Raise where probes of these shapes would not fit into one dataset over the axes."""
     for found in shapes[1:]:
         if found != shapes[0]:
             raise ValueError(
                 f"probes: expected the same at every point of a sweep, found {shapes[0]} and {found} (names and shapes)"
             )
-    taken = {"sample", *SAMPLED, "samples", "status", "gradient_evaluations"}
+    taken = {"sample", *SAMPLED, *(f"final_{name}" for name in SAMPLED), "samples", "status", "gradient_evaluations"}
     for name, shape in shapes[0].items():
         taken |= {name, f"final_{name}", *(f"{name}_{axis}" for axis in range(len(shape)))}
     for name in axes:
