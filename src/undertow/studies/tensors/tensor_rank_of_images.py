@@ -189,6 +189,8 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
                     ax.plot(data["rank"], values, "o" + line, color=plotting.color_of(shade), label=label, markersize=5)
             ax.axhline(1, color=plotting.color_of("baseline"), linestyle=":", linewidth=1.2)
             ax.set(title=str(name), xlabel="tensor rank", ylim=(0, 2.2), xticks=data["rank"].values)
+        for part, line in zip(PARTS, ("-", "--"), strict=True):
+            axes[0].plot([], [], line, color=plotting.color_of("muted"), label=part)
         axes[0].set_ylabel("error over variance")
         axes[0].legend()
     return {"error-and-rank": made}
