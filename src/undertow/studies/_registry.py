@@ -23,9 +23,21 @@ from .norms import chapter as norms
 from .penalties import chapter as penalties
 from .primer import chapter as primer
 from .tensors import chapter as tensors
+from .training import chapter as training
 
 GROUP = "undertow.studies"
-BUILT_IN: tuple[Chapter, ...] = (primer, lecture, factorization, norms, margins, penalties, tensors, autoencoders, data)
+BUILT_IN: tuple[Chapter, ...] = (
+    primer,
+    lecture,
+    factorization,
+    norms,
+    margins,
+    penalties,
+    tensors,
+    autoencoders,
+    data,
+    training,
+)
 """In the order of the gallery: from what one sees in a plane to what it is good for."""
 
 
