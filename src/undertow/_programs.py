@@ -45,6 +45,20 @@ class Key:
         return hash(self.digest)
 
 
+def outcome(function: Callable[..., Any], *programs: Program) -> Any:
+    """The shapes and dtypes that ``function`` gives for the trees of these programs; nothing is computed.
+
+    JAX keeps it: of other programs with the same digests nothing is traced again. So ``function`` is one of ours, hangs
+    on nothing but the trees, and sees their arrays as traced ones. What it raises is not kept.
+    """
+    return _outcome.eval_shape(function, tuple(p.key for p in programs), [p.arrays for p in programs])
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _outcome(function: Callable[..., Any], keys: tuple[Key, ...], arrays: list[list[Any]]) -> Any:
+    return function(*(key.assemble(some) for key, some in zip(keys, arrays, strict=True)))
+
+
 MAPS, LIMIT = Path("/proc/self/maps"), Path("/proc/sys/vm/max_map_count")
 _seen: set[bytes] = set()
 

@@ -104,7 +104,7 @@ class Objective(eqx.Module):
         return eqx.tree_at(lambda o: o.problem, self, _Logarithm(self.problem.shape, self.problem))
 
     def check(self, params: Params) -> None:
-        """Raise where the objective has no value or no gradient at such parameters; called before any work."""
+        """Raise where the objective has no value or no gradient at parameters of such shapes; called before any work."""
         name = type(self.problem).__name__
         try:
             if _has_array(self.problem.shape):
@@ -170,6 +170,13 @@ def sum_over_pieces(terms: int, piece: int, evaluate: Callable[[Array, Array], A
 
 def check_params(parameterization: Parameterization, params: Params) -> Params:
     """``params`` with arrays of one floating dtype as leaves, if the parameterization maps them to its shape."""
+    params = as_params(params)
+    check_shapes(parameterization, params)
+    return params
+
+
+def as_params(params: Params) -> Params:
+    """``params`` with arrays of one floating dtype as leaves."""
     leaves = jax.tree.leaves(params)
     if not leaves:
         raise ValueError("params: expected a PyTree of floating arrays, found no array")
@@ -188,7 +195,11 @@ def check_params(parameterization: Parameterization, params: Params) -> Params:
         if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)
     ]
     dtype = jnp.result_type(*floating) if floating else jnp.result_type(float)
-    params = jax.tree.map(lambda x: jnp.asarray(x, dtype=dtype), params)
+    return jax.tree.map(lambda x: jnp.asarray(x, dtype=dtype), params)
+
+
+def check_shapes(parameterization: Parameterization, params: Params) -> None:
+    """Raise ValueError unless the parameterization maps parameters of such shapes to its own."""
     try:
         if _has_array(parameterization.shape):
             out = jax.eval_shape(parameterization, params)
@@ -197,7 +208,7 @@ def check_params(parameterization: Parameterization, params: Params) -> Params:
             axes = (np.zeros(1, np.int32),) * len(shape)
             first = ManyAxes(axes, max(shape)) if len(shape) >= MANY_AXES else tuple(map(jnp.asarray, axes))
             jax.eval_shape(lambda p: parameterization.entries(p, first), params)
-            return params
+            return
     except (TypeError, ValueError, IndexError) as error:
         shapes = jax.tree.map(lambda x: x.shape, params)
         raise ValueError(
@@ -206,7 +217,6 @@ def check_params(parameterization: Parameterization, params: Params) -> Params:
         ) from error
     if out.shape != parameterization.shape:
         raise ValueError(f"params: expected parameters that give shape {parameterization.shape}, found {out.shape}")
-    return params
 
 
 def _has_array(shape: tuple[int, ...]) -> bool:

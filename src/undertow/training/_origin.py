@@ -1,8 +1,9 @@
 """Where numbers come from: versions, dynamics and tolerances, precision, device and date, as plain attributes."""
 
+import functools
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib import metadata
 from typing import Any
 
 import jax
@@ -12,6 +13,8 @@ from ..dynamics import Dynamics
 
 SETTINGS = ("solver", "rtol", "atol")
 """Fields of dynamics that are told apart, where there are such."""
+version = functools.cache(metadata.version)
+"""Which reads a file; the versions of a process do not change."""
 _MOST = 5
 """Values of a setting that are listed where runs differ in it."""
 

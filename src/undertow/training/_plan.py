@@ -6,10 +6,10 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
-from .._programs import Program
+from .._programs import Program, outcome
 from .._validation import check_number
 from ..dynamics import Dynamics, Stop
-from ..objective import Objective
+from ..objective import Objective, check_shapes
 from ..parameterizations._base import Params
 from ..probes import Probe
 
@@ -83,11 +83,15 @@ class Plan:
         object.__setattr__(self, "program", Program(self.setup))
         object.__setattr__(self, "watching", Program(self.probes))
 
+    def check(self) -> None:
+        """Raise where parameters and objective do not fit each other and the dynamics."""
+        outcome(_check_shapes, self.program)
+        self.setup.dynamics.check(self.setup.objective, self.setup.params)
+
     def probe_shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of one sample of each probe, by its name."""
-        setup = self.setup
-        parts = setup.objective, setup.params
-        return {p.name: eqx.filter_eval_shape(p.measure, *parts).shape for p in self.probes}
+        measured = outcome(_measured, self.program, self.watching)
+        return {probe.name: found.shape for probe, found in zip(self.probes, measured, strict=True)}
 
     @property
     def kind(self) -> tuple[Any, ...]:
@@ -104,3 +108,12 @@ class Plan:
                 "train was called, and runs of a sweep start when all are known; give every run functions of its own "
                 "that bind the value, as by a default argument"
             )
+
+
+def _check_shapes(setup: Setup) -> None:
+    check_shapes(setup.objective.parameterization, setup.params)
+    setup.objective.check(setup.params)
+
+
+def _measured(setup: Setup, probes: tuple[Probe, ...]) -> list[Any]:
+    return [probe.measure(setup.objective, setup.params) for probe in probes]

@@ -1,5 +1,6 @@
 """``train``: the arguments of one run, checked and handed over."""
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from .._validation import as_key, as_numpy, check_integer, nearest
 from ..dynamics import Dynamics, Stop
-from ..objective import Objective, check_params
+from ..objective import Objective, as_params
 from ..parameterizations import Parameterization
 from ..parameterizations._base import Params
 from ..penalties import Penalty
@@ -148,7 +149,7 @@ def _plan(
         raise TypeError(f"dynamics: expected an undertow.dynamics.Dynamics, found {found}")
     drawing = _drawing_key(parameterization, dynamics, key)
     objective = Objective(problem, parameterization, penalty, drawing)
-    stop = Stop() if stop is None else stop
+    stop = _default_stop(jax.config.jax_enable_x64) if stop is None else stop  # pyright: ignore[reportAttributeAccessIssue]
     if not isinstance(stop, Stop):
         raise TypeError(f"stop: expected an undertow.Stop, found {type(stop).__name__}")
     logarithms = dynamics.keeps_log_loss(objective)
@@ -159,18 +160,24 @@ def _plan(
         params = parameterization.init(as_key(key), scale)
     elif scale is not None:
         raise ValueError("params: expected either params, or key and scale; found both")
-    params = check_params(parameterization, params)
+    params = as_params(params)
     for leaf in jax.tree.leaves(params):
         # In a sweep, such a run is its own "diverged", and the others go on.
         if not is_sweeping() and not bool(jnp.all(jnp.isfinite(leaf))):
             raise ValueError("params: expected finite initial parameters, found NaN or infinity")
-    objective.check(params)
-    dynamics.check(objective, params)
     setup = Setup(objective, dynamics, stop, params)
     plan = Plan(setup, watched, _check_samples(samples, setup.samples_by), early_stopping)
+    plan.check()
     if early_stopping is not None and (shape := plan.probe_shapes()[early_stopping.monitor]):
         raise ValueError(f"monitor: expected one number a sample, found {early_stopping.monitor!r} of shape {shape}")
     return plan
+
+
+@functools.cache
+def _default_stop(double: bool) -> Stop:
+    """One for all runs of a precision, because to make it takes as long as the rest of a small plan."""
+    del double
+    return Stop()
 
 
 def _drawing_key(parameterization: Any, dynamics: Dynamics, key: Any) -> Any:
