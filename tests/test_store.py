@@ -133,7 +133,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize("place", ["before the first array", "between two arrays", "before the ledger"])
 def test_a_process_that_dies_between(place, store, monkeypatch, counted):
     """Batches of two; the third commit does not come to its end."""
-    monkeypatch.setattr("undertow.sweeps._stored.CHUNK", 2)
+    monkeypatch.setattr("undertow.sweeps._planning.CHUNK", 2)
     count = 0
 
     def dying(owner, name, before, until):
@@ -167,7 +167,7 @@ def test_a_process_that_dies_between(place, store, monkeypatch, counted):
 
 
 def test_ctrl_c_keeps_what_is_done(store, monkeypatch):
-    monkeypatch.setattr("undertow.sweeps._stored.CHUNK", 2)
+    monkeypatch.setattr("undertow.sweeps._planning.CHUNK", 2)
     whole, count = _engines.computed, 0
 
     def interrupted(*arguments):
@@ -338,7 +338,7 @@ def test_engines_that_are_refused(store):
 
 
 def test_processes_that_die_lose_nothing(store, tmp_path, monkeypatch):
-    monkeypatch.setattr("undertow.sweeps._stored.CHUNK", 2)
+    monkeypatch.setattr("undertow.sweeps._planning.CHUNK", 2)
     monkeypatch.setenv("UNDERTOW_TEST_MARK", str(tmp_path / "mark"))
     (tmp_path / "mark").touch()  # not while it is planned here
     over = {"scale": [1.0], "seed": [0, 1, 2, 3]}

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from ._code import (
     BY_NAME,
@@ -189,10 +190,9 @@ class _Describer:
         return hash_parts(kind, *(self.of(part) for part in parts))
 
     def _look(self, x: Any) -> bytes:
-        for kinds, look in _LOOKS:
-            if isinstance(x, kinds):
-                return look(self, x)
-        return self._object(x)
+        if x.__class__ is type(x):
+            return _look_of(type(x))(self, x)
+        return next((look for kinds, look in _LOOKS if isinstance(x, kinds)), _Describer._object)(self, x)
 
     # Values -----------------------------------------------------------------------------------
 
@@ -356,7 +356,7 @@ _LOOKS: tuple[tuple[Any, Callable[[_Describer, Any], bytes]], ...] = (
     (Static, lambda self, x: self.of(x.value)),
     (types.MethodType, _Describer._method),
     ((functools._lru_cache_wrapper, type(jax.jit(lambda: 0))), _Describer._wrapped),
-    ((jax.Array, np.ndarray, np.generic), _Describer._array),
+    ((jax.Array, Tracer, np.ndarray, np.generic), _Describer._array),
     (type, _Describer._class),
     (functools.partial, _Describer._partial),
     ((types.BuiltinFunctionType, types.MethodWrapperType), _Describer._builtin),
@@ -375,6 +375,12 @@ _LOOKS: tuple[tuple[Any, Callable[[_Describer, Any], bytes]], ...] = (
     ((type(Callable[..., Any]), type(typing.ClassVar[int]), typing.TypeVar, typing._SpecialForm), _Describer._hint),
     (types.MappingProxyType, lambda self, x: self._mapping(dict(x))),
 )
+
+
+@functools.lru_cache(maxsize=1024)
+def _look_of(cls: type) -> Callable[[_Describer, Any], bytes]:
+    """How values of a class are looked at; to ask twenty times of each value takes longer than all the rest."""
+    return next((look for kinds, look in _LOOKS if issubclass(cls, kinds)), _Describer._object)
 
 
 @functools.lru_cache

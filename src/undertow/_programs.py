@@ -20,16 +20,19 @@ class Program:
     """All of a PyTree but its arrays, as a static argument: two with equal digests share a compiled program."""
 
     def __init__(self, tree: Any):
-        arrays, static = eqx.partition(tree, eqx.is_array)
+        leaves, structure = jax.tree.flatten(tree)
+        places = [_Array if eqx.is_array(x) else x for x in leaves]
         # Copies of NumPy's, which may be changed in place before a sweep comes to run them.
-        arrays = jax.tree.map(lambda x: x.copy() if isinstance(x, np.ndarray) else x, arrays)
-        self.arrays, self.structure = jax.tree.flatten(arrays)
-        structure = self.structure
+        self.arrays = [x.copy() if isinstance(x, np.ndarray) else x for x in leaves if eqx.is_array(x)]
         kinds = [(x.shape, str(x.dtype), getattr(x, "weak_type", False)) for x in self.arrays]
-        places = eqx.combine(jax.tree.map(lambda _: _Array, arrays), static)
-        self.digest, self.unseen, _ = describe(places, kinds)
-        # The arrays themselves are none of the program's business, which may live for long.
-        self.key = Key(self.digest, lambda arrays: eqx.combine(jax.tree.unflatten(structure, arrays), static))
+        self.digest, self.unseen, _ = describe(jax.tree.unflatten(structure, places), kinds)
+
+        def assemble(arrays: list[Any]) -> Any:
+            # The arrays themselves are none of the program's business, which may live for long.
+            rest = iter(arrays)
+            return jax.tree.unflatten(structure, [next(rest) if x is _Array else x for x in places])
+
+        self.key = Key(self.digest, assemble)
 
 
 class Key:

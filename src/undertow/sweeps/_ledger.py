@@ -16,7 +16,12 @@ create table if not exists runs (
     state text not null default 'left'
 );
 create index if not exists batches on runs (batch);
+create table if not exists commits (number integer primary key, runs integer not null, seconds real not null);
 """
+
+
+RATE_OVER = 20
+"""Commits that the rate is taken over."""
 
 
 class Batch(NamedTuple):
@@ -97,11 +102,18 @@ class Ledger:
             found.setdefault(number, Batch(number, row, [])).points.append(json.loads(point))
         return list(found.values())
 
-    def commit(self, batch: Batch, states: Sequence[str]) -> None:
-        """Say that the runs of a batch are in the arrays."""
+    def commit(self, batch: Batch, states: Sequence[str], seconds: float) -> None:
+        """Say that the runs of a batch are in the arrays, which took so long since the last commit."""
         with self._whole():
             for row, state in enumerate(states, batch.first_row):
                 self._database.execute("update runs set state = ? where row = ?", (state, row))
+            self._database.execute("insert into commits (runs, seconds) values (?, ?)", (len(states), seconds))
+
+    def rate(self) -> float | None:
+        """Runs per second over the last commits; None where nobody knows. No clock is read that can be set back."""
+        query = "select sum(runs), sum(seconds) from (select * from commits order by number desc limit ?)"
+        runs, seconds = self._database.execute(query, (RATE_OVER,)).fetchone()
+        return runs / seconds if runs and seconds > 0 else None
 
     def forget(self, rows: Sequence[int]) -> int:
         """Take back the batches that these rows belong to; how many runs that is."""

@@ -17,12 +17,20 @@ class Status:
         The function that it is of.
     done, failed, left
         Runs that are there, that raised (the message is in the store), and that are still to be run.
+    rate
+        Runs per second over the last commits; None before the first.
     """
 
     run: str
     done: int
     failed: int
     left: int
+    rate: float | None = dataclasses.field(default=None, compare=False)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the rest takes at this rate; None where none is known."""
+        return 0.0 if not self.left else None if self.rate is None else self.left / self.rate
 
     @property
     def planned(self) -> int:
@@ -58,8 +66,7 @@ def status(store: str | os.PathLike[str]) -> Status:
     ledger = Ledger(ledger_path)
     try:
         counts = ledger.counts()
-        return Status(
-            str(ledger.facts().get("run", "?")), counts.get("done", 0), counts.get("failed", 0), counts.get("left", 0)
-        )
+        found = (counts.get(state, 0) for state in ("done", "failed", "left"))
+        return Status(str(ledger.facts().get("run", "?")), *found, rate=ledger.rate())
     finally:
         ledger.close()

@@ -7,6 +7,7 @@ rows that are written again.
 
 import contextlib
 import json
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,19 @@ class Store:
 
     def __init__(self, path: Path, ledger: Ledger, group: Any):
         self.path, self.ledger, self._group = path, ledger, group
+        self._committed = time.monotonic()
+
+    def commit_all(self, results: Sequence[tuple[Batch, Sequence[Row]]]) -> None:
+        """Keep what was found; batches in rows one after the other are written together, which takes as long as one."""
+        joined: list[tuple[Batch, list[Row]]] = []
+        for batch, rows in sorted(results, key=lambda result: result[0].first_row):
+            if joined and joined[-1][0].first_row + len(joined[-1][1]) == batch.first_row:
+                joined[-1][0].points.extend(batch.points)
+                joined[-1][1].extend(rows)
+            else:
+                joined.append((batch._replace(points=list(batch.points)), list(rows)))
+        for batch, rows in joined:
+            self.commit(batch, rows)
 
     def check_probes(self, axes: Mapping[str, Any], shapes: Sequence[dict[str, tuple[int, ...]]]) -> None:
         """Raise ValueError where runs watch other probes than what is kept, or an axis is called as a result is."""
@@ -61,7 +75,10 @@ class Store:
                 self._write(name, place, _padded([found.get(name) for found in sampled]), ["sample"])
         if self.names != self.ledger.facts().get("arrays"):
             self.ledger.set_facts({"arrays": self.names})
-        self.ledger.commit(batch, ["failed" if row["status"] == "failed" else "done" for row in rows])
+        states = ["failed" if row["status"] == "failed" else "done" for row in rows]
+        now = time.monotonic()
+        self.ledger.commit(batch, states, now - self._committed)
+        self._committed = now
 
     def _write(self, name: str, place: slice, values: np.ndarray, dims: list[str]) -> None:
         from zarr.codecs import Crc32cCodec, ZstdCodec

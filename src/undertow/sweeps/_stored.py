@@ -1,6 +1,7 @@
 """A sweep that is kept as it goes: what is there is not run again, what is not is run once."""
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -12,16 +13,17 @@ import xarray as xr
 
 from .._description import describe
 from .._validation import check_choice, check_integer
-from ..training._pending import Asked, Pending, planning
 from ..training._progress import Report
-from . import _engines
-from ._ledger import Ledger
+from . import _engines, _planning
+from ._ledger import Batch, Ledger
+from ._planning import plan_runs
 from ._points import Point, import_path, key_of, kind_of, plain_axes
-from ._store import CHUNK, FORMAT, RESERVED, Store, opened
-from ._sweep import check_axes, coordinate, groups_of, points_of, run_of
+from ._rows import Row
+from ._store import FORMAT, RESERVED, Store, opened
+from ._sweep import check_axes, coordinate, points_of
 
-IN_TURN = 20
-"""Runs in a batch where each goes alone."""
+COMMIT_SECONDS = 2.0
+"""How much that is done may be lost with the process: a commit takes some 50 ms, which short runs share."""
 
 
 def stored_sweep(
@@ -77,10 +79,10 @@ def stored_sweep(
         new = [point for point in points if key_of(point) not in known]
         planned: _engines.Planned = {}
         if new:
-            batches = _batches(run, new, side_by_side, planned)
-            firsts = [planned[key_of(batch[0])] for batch in batches if key_of(batch[0]) in planned]
-            kept.check_probes(axes, [first.plan.probe_shapes() for first in firsts if isinstance(first, Pending)])
-            kept.ledger.plan(batches)
+            plans = plan_runs(run, new, side_by_side)
+            kept.check_probes(axes, plans.shapes)
+            kept.ledger.plan(plans.batches)
+            planned = plans.waiting
         wanted = {key_of(point) for point in points}
         waiting = [batch for batch in kept.ledger.left() if any(key_of(point) in wanted for point in batch.points)]
         count = workers or os.cpu_count() or 1
@@ -89,30 +91,27 @@ def stored_sweep(
             if engine == "here"
             else _engines.processes(run, waiting, keep_samples, report, count)
         )
-        interrupted = 0
-        try:
-            for batch, rows in results:
-                kept.commit(batch, rows)
-        except KeyboardInterrupt:
-            interrupted = 1
+        interrupted = _keep(kept, results)
         return _dataset(kept, axes, points).assign_attrs(facts | {"axes": ", ".join(axes), "interrupted": interrupted})
 
 
-def _batches(
-    run: Callable[..., Any], points: list[Point], side_by_side: int | None, planned: _engines.Planned
-) -> list[list[Point]]:
-    """The points by the programs that they need, as many together as share a chunk; ``planned`` gets their runs."""
-    trajectories, alone = {}, []
-    for place, point in enumerate(points):
-        try:
-            with planning():
-                trajectories[place] = run_of(run, point)
-        except (Asked, Exception):  # noqa: BLE001 - two trainings in one run; or an error, which its row will say
-            alone.append(place)
-    planned |= {key_of(points[place]): trajectory for place, trajectory in trajectories.items()}
-    _, groups = groups_of(trajectories, side_by_side)
-    sized = [(group, CHUNK) for group in groups] + [(alone, IN_TURN)]
-    return [[points[i] for i in group[k : k + most]] for group, most in sized for k in range(0, len(group), most)]
+def _keep(kept: Store, results: _engines.Results) -> int:
+    """Commit what comes, as much together as share a chunk or came within seconds; 1 if Ctrl-C ended it."""
+    found: list[tuple[Batch, list[Row]]] = []
+    began = time.monotonic()
+    try:
+        for result in results:
+            found.append(result)
+            late = time.monotonic() - began >= COMMIT_SECONDS
+            if late or sum(len(rows) for _, rows in found) >= _planning.CHUNK:
+                whole, found = found, []  # what cannot be written is not tried again
+                kept.commit_all(whole)
+                began = time.monotonic()
+    except KeyboardInterrupt:
+        return 1
+    finally:
+        kept.commit_all(found)
+    return 0
 
 
 def _dataset(kept: Store, axes: dict[str, list[Any]], points: list[Point]) -> xr.Dataset:
@@ -147,16 +146,5 @@ def foreseen(run: Callable[..., Any], over: Mapping[str, list[Any]], store: Path
         finally:
             ledger.close()
     left = [point for point in points if key_of(point) not in there]
-    batches = _batches(run, left, None, {})
-    kinds = {run_kind for batch in batches for run_kind in [_kind(run, batch[0])]}
-    return len(points), len(points) - len(left), len(kinds)
-
-
-def _kind(run: Callable[..., Any], point: Point) -> Any:
-    """What tells programs apart."""
-    try:
-        with planning():
-            trajectory = run_of(run, point)
-    except (Asked, Exception):  # noqa: BLE001 - each of these is a program of its own
-        return key_of(point)
-    return trajectory.plan.kind if isinstance(trajectory, Pending) else key_of(point)
+    programs = plan_runs(run, left, None).programs
+    return len(points), len(points) - len(left), programs

@@ -216,18 +216,19 @@ def groups_of(
 ) -> tuple[dict[int, Trajectory], list[list[int]]]:
     """The trajectories that have run already, and the places of the others by the programs that they share."""
     plans = {i: t.plan for i, t in runs.items() if isinstance(t, Pending) and t.waits}
-    return {i: t for i, t in runs.items() if i not in plans}, _group(plans, side_by_side)
+    return {i: t for i, t in runs.items() if i not in plans}, group(plans.items(), side_by_side, len(plans))
 
 
-def _group(plans: Mapping[int, Plan], side_by_side: int | None) -> list[list[int]]:
+def group(plans: Iterable[tuple[int, Plan]], side_by_side: int | None, most: int) -> list[list[int]]:
+    """The places of plans by the programs that they share, ``most`` together where not told otherwise."""
     groups: list[list[int]] = []
     filling: dict[Any, list[int]] = {}  # the group of each kind that has room
-    for i, plan in plans.items():
-        group = filling.get(plan.kind)
-        if group is None or len(group) >= (side_by_side or _side_by_side(plan, len(plans))):
-            group = filling[plan.kind] = []
-            groups.append(group)
-        group.append(i)
+    for i, plan in plans:
+        some = filling.get(plan.kind)
+        if some is None or len(some) >= (side_by_side or _side_by_side(plan, most)):
+            some = filling[plan.kind] = []
+            groups.append(some)
+        some.append(i)
     return groups
 
 

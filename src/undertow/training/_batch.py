@@ -22,9 +22,11 @@ class Batch:
         self.dynamics, self.samples_by = plans[0].setup.dynamics, plans[0].setup.samples_by
         self.program, self.watching = plans[0].program.key, plans[0].watching.key
         # vmap needs something to map over: the initial parameters always count as different.
-        places = jax.tree.unflatten(plans[0].program.structure, [False] * len(plans[0].program.arrays))
-        places = eqx.tree_at(lambda s: s.params, places, jax.tree.map(lambda x: True, places.params))
-        self.varied, self.shared = _split([p.program.arrays for p in plans], jax.tree.leaves(places))
+        other, initial = object(), object()
+        places = self.program.assemble([other] * len(plans[0].program.arrays))
+        places = eqx.tree_at(lambda s: s.params, places, jax.tree.map(lambda _: initial, places.params))
+        always = [x is initial for x in jax.tree.leaves(places) if x is initial or x is other]
+        self.varied, self.shared = _split([p.program.arrays for p in plans], always)
         watching = [plan.watching.arrays for plan in plans]
         self.probes_varied, self.probes_shared = _split(watching, [False] * len(watching[0]))
         make_room(self.program)
