@@ -28,6 +28,7 @@ from contract import compilations
 import undertow as ut
 from undertow._description import Static, describe
 from undertow._programs import Program, filter_jit
+from undertow.objective import Objective
 
 TARGET = ut.problems.PointTarget(np.zeros(2))
 ONE_STEP = ut.Stop(loss=None, steps=1)
@@ -437,6 +438,27 @@ def test_w_is_that_of_the_run_whenever_it_is_asked_for(monkeypatch):
     _set_global(1.0)
     with pytest.raises(ValueError, match="was changed after the run"):
         _ = run.w
+
+
+def test_what_is_traced_to_check_a_run_is_kept_by_what_its_functions_are(monkeypatch):
+    traced, whole, size = [], Objective.check, 2
+
+    def counting(self, params):
+        traced.append(self)
+        whole(self, params)
+
+    def run(scale):
+        phi = ut.parameterizations.Function(lambda u: u[:size], shape=2)
+        return ut.train(TARGET, phi, DESCENT, params=jnp.full(3, scale), stop=ONE_STEP)
+
+    monkeypatch.setattr(Objective, "check", counting)
+    ut.sweep(run, {"scale": [0.5, 1.0]})
+    ut.sweep(run, {"scale": [0.25, 2.0]})
+    assert len(traced) == 1
+    size = 3
+    for _ in range(2):  # what is refused is refused again
+        with pytest.raises(ValueError, match=r"expected parameters that give shape \(2,\), found \(3,\)"):
+            ut.sweep(run, {"scale": [0.25, 2.0]})
 
 
 def test_the_velocity_is_that_of_the_moment():

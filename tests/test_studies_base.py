@@ -5,6 +5,7 @@ import json
 import math
 import re
 import sys
+import types
 from importlib import import_module
 from pathlib import Path
 
@@ -203,6 +204,14 @@ def test_third_parties_are_found(tmp_path, monkeypatch):
     install(tmp_path, monkeypatch, entry_points, CODE)
     assert [found.id for found in all_studies()] == [*built_in, "theirs", "theirs-a", "theirs-b"]
     assert [found.id for found in find(["theirs-b", "theirs", "theirs-b"])] == ["theirs-b", "theirs"]
+
+
+def test_third_parties_are_found_by_other_entry_points_too(monkeypatch):
+    """Where anything has imported importlib_metadata, entry points are of its class, not of the standard library's."""
+    mine = dataclasses.replace(study(), id="mine")
+    point = types.SimpleNamespace(name="a", dist=None, load=lambda: mine)
+    monkeypatch.setattr("undertow.studies._registry.entry_points", lambda group: [point])
+    assert "mine" in [found.id for found in all_studies()]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import difflib
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
+from typing import Any, Protocol, runtime_checkable
 
 from ._base import Chapter, Study, describe
 from .autoencoders import chapter as autoencoders
@@ -112,15 +113,25 @@ def _hint(wanted: str, known: Iterable[str]) -> str:
     return f"known: {', '.join(known)}" if known else "no study is installed"
 
 
-def _origin(point: EntryPoint) -> str:
+@runtime_checkable
+class _EntryPoint(Protocol):
+    """An entry point of the standard library, or of the package importlib_metadata where something has imported that."""
+
+    name: str
+    dist: Any
+
+    def load(self) -> Any: ...
+
+
+def _origin(point: _EntryPoint) -> str:
     return point.dist.name if point.dist else f"entry point {point.name}"
 
 
-def _name(point: EntryPoint) -> str:
+def _name(point: _EntryPoint) -> str:
     return point.name
 
 
-def _load(point: EntryPoint) -> tuple[Study | Chapter, ...]:
+def _load(point: _EntryPoint) -> tuple[Study | Chapter, ...]:
     """The studies and chapters behind an entry point; a broken package must not take the others with it."""
     try:
         loaded = point.load()
@@ -134,5 +145,5 @@ def _load(point: EntryPoint) -> tuple[Study | Chapter, ...]:
     return tuple(parts)
 
 
-def _warn(point: EntryPoint, what: str) -> None:
+def _warn(point: _EntryPoint, what: str) -> None:
     warnings.warn(f"{GROUP}: {point.name} of {_origin(point)}: {what}", RuntimeWarning, stacklevel=4)

@@ -22,7 +22,7 @@ from ._rows import Row
 from ._store import FORMAT, RESERVED, Store, opened
 from ._sweep import check_axes, coordinate, points_of
 
-COMMIT_SECONDS = 2.0
+COMMIT_SECONDS = 5.0
 """How much that is done may be lost with the process: a commit takes some 50 ms, which short runs share."""
 
 
