@@ -185,6 +185,96 @@ def test_ctrl_c_keeps_what_is_done(store, monkeypatch):
     assert status(store).left == 0
 
 
+def test_rate_and_time_left_are_of_the_last_commits(store, monkeypatch, capsys):
+    """By a clock that cannot be set back: the other one goes backwards here."""
+    monkeypatch.setattr("undertow.sweeps._planning.CHUNK", 2)
+    backwards = iter(range(10**9, 0, -3600))
+    monkeypatch.setattr(time, "time", lambda: float(next(backwards)))
+    whole, count = _engines.computed, 0
+
+    def interrupted(*arguments):
+        nonlocal count
+        count += 1
+        if count == 3:
+            raise KeyboardInterrupt
+        return whole(*arguments)
+
+    monkeypatch.setattr(_engines, "computed", interrupted)
+    began = time.monotonic()
+    ut.sweep(store_runs.line, OVER, store=store)
+    seconds = time.monotonic() - began
+    now = status(store)
+    assert (now.done, now.left) == (4, 2)
+    assert now.rate is not None
+    assert now.rate > 4 / seconds  # the commits lie within the call
+    assert now.seconds_left == 2 / now.rate
+    assert undertow("status", store) == 0
+    assert " runs/s, about 0:00:0" in capsys.readouterr().out
+    ut.sweep(store_runs.line, OVER, store=store)
+    assert status(store).seconds_left == 0
+
+
+def test_short_runs_share_a_commit(store, monkeypatch):
+    """Runs of two trainings and one at a time: what is committed together is in rows one after the other."""
+    commits, whole = [], _store.Ledger.commit
+
+    def counting(self, batch, states, seconds):
+        commits.append(len(states))
+        whole(self, batch, states, seconds)
+
+    monkeypatch.setattr(_store.Ledger, "commit", counting)
+    kept = ut.sweep(store_runs.line, OVER, store=store, side_by_side=1)
+    assert commits == [6]
+    np.testing.assert_array_equal(kept["loss"], ut.sweep(store_runs.line, OVER)["loss"])
+
+
+def test_more_plans_than_there_is_memory_for(store, monkeypatch, counted):
+    monkeypatch.setattr("undertow.sweeps._planning.BYTES", 3 * 2**14)
+    called = []
+
+    def run(scale, seed):
+        return store_runs.line(scale, seed)
+
+    whole = _engines.run_of
+    monkeypatch.setattr(_engines, "run_of", lambda run, point: called.append(point) or whole(run, point))
+    kept = ut.sweep(run, OVER, store=store)
+    assert 0 < len(called) < 6
+    assert counted == [6]
+    np.testing.assert_array_equal(kept["loss"], ut.sweep(run, OVER)["loss"])
+
+
+@pytest.mark.parametrize("what", ["arrays", "ledger"])
+def test_a_disk_that_gets_full_on_the_way(what, store, monkeypatch):
+    """The second batch is written in part; the first is kept, and what is left is run once there is room."""
+    monkeypatch.setattr("undertow.sweeps._planning.CHUNK", 2)
+    if what == "arrays":
+        whole = _store.Store._write
+
+        def write(self, name, place, values, dims):
+            if place.start == 2 and name == "final_loss":
+                raise OSError(28, "No space left on device")
+            whole(self, name, place, values, dims)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(_store.Store, "_write", write)
+            with pytest.raises(OSError, match="No space"):
+                ut.sweep(store_runs.line, OVER, store=store)
+    else:
+
+        def fill(self, batch, states, seconds):
+            with self._whole():
+                raise sqlite3.OperationalError("database or disk is full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(_store.Ledger, "commit", fill)
+            with pytest.raises(OSError, match=r"^store: .*sqlite cannot be written \(.*full"):
+                ut.sweep(store_runs.line, OVER, store=store)
+    assert status(store).done == (2 if what == "arrays" else 0)
+    kept = ut.sweep(store_runs.line, OVER, store=store)
+    np.testing.assert_array_equal(kept["loss"], ut.sweep(store_runs.line, OVER)["loss"])
+    assert status(store) == ut.sweeps.Status("store_runs:line", 6, 0, 0)
+
+
 def test_a_full_disk(store, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device")

@@ -104,7 +104,7 @@ class Objective(eqx.Module):
         return eqx.tree_at(lambda o: o.problem, self, _Logarithm(self.problem.shape, self.problem))
 
     def check(self, params: Params) -> None:
-        """Raise where the objective has no value or no gradient at parameters of such shapes; called before any work."""
+        """Raise where the objective has no value or no gradient at parameters of such shapes, before any work."""
         name = type(self.problem).__name__
         try:
             if _has_array(self.problem.shape):

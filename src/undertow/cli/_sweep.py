@@ -1,5 +1,6 @@
 """``undertow sweep`` and ``undertow status``: a grid of runs from a file, kept as it goes, and how far it is."""
 
+import datetime as dt
 import json
 import os
 import sys
@@ -10,7 +11,7 @@ import typer
 
 from undertow.cli._errors import usage_errors
 
-KEYS = ("run", "store", "over", "engine", "workers", "keep_samples")
+KEYS = ("run", "store", "over", "engine", "workers", "scheduler", "keep_samples")
 
 
 def sweep(
@@ -18,11 +19,12 @@ def sweep(
         Path,
         typer.Argument(
             help='A TOML file: run = "package.module:function", store = "results.zarr", [over] with a list of values '
-            "for each axis, or { stop = 100 } for 0, 1, ...; also engine, workers, keep_samples."
+            "for each axis, or { stop = 100 } for 0, 1, ...; also engine, workers, scheduler, keep_samples."
         ),
     ],
-    engine: Annotated[str | None, typer.Option(help="here, or processes; instead of what the file says.")] = None,
+    engine: Annotated[str | None, typer.Option(help="here, processes or dask; instead of what the file says.")] = None,
     workers: Annotated[int | None, typer.Option(help="How many processes; by default as many as cores.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a dask scheduler that runs.")] = None,
     repair: Annotated[bool, typer.Option(help="Run again what is lost or damaged in the store.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and run nothing.")] = False,
 ) -> int:
@@ -42,7 +44,9 @@ def sweep(
             runs, there, programs = foreseen(run, over, store)
             typer.echo(f"{runs:,} runs, {there:,} of them in {store}; the others need {programs:,} programs")
             return 0
-        options |= {k: v for k, v in (("engine", engine), ("workers", workers)) if v is not None}
+        engine = engine or ("dask" if scheduler else None)
+        given = {"engine": engine, "workers": workers, "scheduler": scheduler}
+        options |= {name: value for name, value in given.items() if value is not None}
         found = swept(run, over, store=store, repair=repair, progress=True, **options)
         now = status(store)
     typer.echo(f"{store}: {now.done:,} done, {now.failed:,} failed, {now.left:,} left")
@@ -58,16 +62,20 @@ def status(
     store: Annotated[Path, typer.Argument(help="The folder that a sweep is kept in.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> int:
-    """Say how many runs of a sweep are done, failed and left; it may be running."""
+    """Say how many runs of a sweep are done, failed and left, and for how long; it may be running."""
     with usage_errors(ValueError, OSError):
         from undertow.sweeps import status as status_of
 
         now = status_of(store)
     if as_json:
-        typer.echo(json.dumps({"run": now.run, "done": now.done, "failed": now.failed, "left": now.left}))
+        counts = {"run": now.run, "done": now.done, "failed": now.failed, "left": now.left}
+        typer.echo(json.dumps(counts | {"runs_per_second": now.rate, "seconds_left": now.seconds_left}))
     else:
         share = (now.done + now.failed) / now.planned if now.planned else 1.0
-        typer.echo(f"{now.run}: {now.done:,} done, {now.failed:,} failed, {now.left:,} left ({share:.0%} of the plan)")
+        line = f"{now.run}: {now.done:,} done, {now.failed:,} failed, {now.left:,} left ({share:.0%} of the plan)"
+        if now.rate is not None and now.seconds_left:
+            line += f", {now.rate:.3g} runs/s, about {dt.timedelta(seconds=round(now.seconds_left))} left"
+        typer.echo(line)
     return 0
 
 

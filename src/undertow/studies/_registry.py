@@ -115,10 +115,13 @@ def _hint(wanted: str, known: Iterable[str]) -> str:
 
 @runtime_checkable
 class _EntryPoint(Protocol):
-    """An entry point of the standard library, or of the package importlib_metadata where something has imported that."""
+    """An entry point of the standard library, or of importlib_metadata where something has imported that."""
 
-    name: str
-    dist: Any
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def dist(self) -> Any: ...
 
     def load(self) -> Any: ...
 

@@ -1,14 +1,15 @@
-"""Where batches are run: in this process, or in others on this machine."""
+"""Where batches are run: in this process, or in others on this machine; ``_dask`` has those on a cluster."""
 
 import concurrent.futures
 import contextlib
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
+from .._description import describe
 from ..training import Trajectory
 from ..training._progress import Report
 from ..training._run import execute
@@ -17,7 +18,7 @@ from ._points import Point, import_path, imported, key_of
 from ._rows import Row, failed, row_of
 from ._sweep import groups_of, run_of
 
-ENGINES = ("here", "processes")
+ENGINES = ("here", "processes", "dask")
 TRIALS = 3
 """How often a batch is given to a new process after one died with it."""
 
@@ -68,7 +69,7 @@ def _together(group: Sequence[int], plans: dict[int, Any], rows: dict[int, Row],
     return found
 
 
-Results = Iterator[tuple[Batch, list[Row]]]
+Results = Generator[tuple[Batch, list[Row]], None, None]
 
 
 def here(
@@ -84,7 +85,11 @@ def here(
 
 
 def processes(
-    run: Callable[..., Any], batches: Sequence[Batch], keep_samples: bool, report: Report, workers: int
+    run: Callable[..., Any],
+    batches: Sequence[Batch],
+    keep_samples: bool,
+    report: Report,
+    workers: int,
 ) -> Results:
     """Batches in fresh processes, which are sent the name of the function and plain values.
 
@@ -94,7 +99,8 @@ def processes(
     trials, done = dict.fromkeys(left, 0), 0
     while left:
         with _pool(min(workers, len(left))) as pool:
-            futures = {pool.submit(_work, path, batch.points, keep_samples): batch for batch in list(left.values())}
+            tasks = {batch.number: Task(path, None, batch.points, keep_samples) for batch in left.values()}
+            futures = {pool.submit(work, task): left[number] for number, task in tasks.items()}
             try:
                 for future in concurrent.futures.as_completed(futures):
                     batch = futures[future]
@@ -116,9 +122,8 @@ def processes(
 
 @contextlib.contextmanager
 def _pool(workers: int) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
-    settings = {name: getattr(jax.config, name) for name in ("jax_enable_x64", "jax_default_matmul_precision")}
     pool = concurrent.futures.ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin, initargs=(settings,)
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin, initargs=(jax_settings(),)
     )
     try:
         yield pool
@@ -134,9 +139,39 @@ def _begin(settings: dict[str, Any]) -> None:
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's affair
+    set_jax(settings)
+
+
+def jax_settings() -> dict[str, Any]:
+    """What other processes need to be told for the same numbers."""
+    return {name: getattr(jax.config, name) for name in ("jax_enable_x64", "jax_default_matmul_precision")}
+
+
+def set_jax(settings: dict[str, Any]) -> None:
+    """Take them over."""
     for name, value in settings.items():
-        jax.config.update(name, value)
+        if getattr(jax.config, name) != value:
+            jax.config.update(name, value)
 
 
-def _work(path: str, points: list[Point], keep_samples: bool) -> list[Row]:
-    return computed(imported(path), points, keep_samples, lambda fraction, message: None)
+class Task(NamedTuple):
+    """A batch for another process: the name of the function, what it is where that may differ, and plain values."""
+
+    path: str
+    digest: str | None
+    points: list[Point]
+    keep_samples: bool
+
+
+def work(task: Task) -> list[Row]:
+    """The rows of a task.
+
+    Raises ValueError if the function is another one here than where it was sent from.
+    """
+    run = imported(task.path)
+    if task.digest is not None and describe(run).digest.hex() != task.digest:
+        raise ValueError(
+            f"run: {task.path} is something else in the process that should run it (another file, or a value "
+            "that it reads is another one, as of the environment)"
+        )
+    return computed(run, task.points, task.keep_samples, lambda fraction, message: None)

@@ -49,13 +49,17 @@ class Ledger:
     @contextlib.contextmanager
     def _whole(self) -> Iterator[None]:
         """All of it or nothing."""
-        self._database.execute("begin immediate")
         try:
-            yield
-        except BaseException:
-            self._database.execute("rollback")
-            raise
-        self._database.execute("commit")
+            self._database.execute("begin immediate")
+            try:
+                yield
+            except BaseException:
+                if self._database.in_transaction:  # a disk that is full has ended it already
+                    self._database.execute("rollback")
+                raise
+            self._database.execute("commit")
+        except sqlite3.OperationalError as error:
+            raise OSError(f"store: {self.path} cannot be written ({error}); what it has is whole") from error
 
     def facts(self) -> dict[str, Any]:
         """What the store is of."""

@@ -14,7 +14,7 @@ from ._sweep import group, run_of
 IN_TURN = 20
 """Runs in a batch where each goes alone."""
 BYTES, PLAN_BYTES = 2**27, 2**14
-"""Memory for planned runs, and what a plan takes beside its arrays; runs beyond are called again when their turn comes."""
+"""Memory for planned runs, and what a plan takes beside its arrays; runs beyond are called a second time."""
 
 
 @dataclasses.dataclass

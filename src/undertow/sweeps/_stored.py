@@ -1,5 +1,6 @@
 """A sweep that is kept as it goes: what is there is not run again, what is not is run once."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from .._description import describe
 from .._validation import check_choice, check_integer
 from ..training._progress import Report
 from . import _engines, _planning
+from ._dask import check_dask, on_dask
 from ._ledger import Batch, Ledger
 from ._planning import plan_runs
 from ._points import Point, import_path, key_of, kind_of, plain_axes
@@ -33,6 +35,7 @@ def stored_sweep(
     store: str | os.PathLike[str],
     engine: str,
     workers: int | None,
+    scheduler: str | None,
     keep_samples: bool,
     repair: bool,
     side_by_side: int | None,
@@ -52,8 +55,12 @@ def stored_sweep(
             raise ValueError(
                 f"over: expected names without '/' and a dot in front, which are files of a store, found {name!r}"
             )
-    if engine == "processes":
+    if engine != "here":
         import_path(run)
+    if scheduler is not None and (engine != "dask" or not isinstance(scheduler, str)):
+        raise ValueError(f"scheduler: expected an address with engine='dask', found {scheduler!r} with {engine!r}")
+    if engine == "dask":
+        check_dask(scheduler)
     digest, unseen, _ = describe(run)
     if unseen:
         raise ValueError(
@@ -90,6 +97,8 @@ def stored_sweep(
             _engines.here(run, waiting, keep_samples, report, planned)
             if engine == "here"
             else _engines.processes(run, waiting, keep_samples, report, count)
+            if engine == "processes"
+            else on_dask(run, digest.hex(), waiting, keep_samples, report, count, scheduler)
         )
         interrupted = _keep(kept, results)
         return _dataset(kept, axes, points).assign_attrs(facts | {"axes": ", ".join(axes), "interrupted": interrupted})
@@ -100,13 +109,14 @@ def _keep(kept: Store, results: _engines.Results) -> int:
     found: list[tuple[Batch, list[Row]]] = []
     began = time.monotonic()
     try:
-        for result in results:
-            found.append(result)
-            late = time.monotonic() - began >= COMMIT_SECONDS
-            if late or sum(len(rows) for _, rows in found) >= _planning.CHUNK:
-                whole, found = found, []  # what cannot be written is not tried again
-                kept.commit_all(whole)
-                began = time.monotonic()
+        with contextlib.closing(results):  # whatever happens, no process goes on working for nobody
+            for result in results:
+                found.append(result)
+                late = time.monotonic() - began >= COMMIT_SECONDS
+                if late or sum(len(rows) for _, rows in found) >= _planning.CHUNK:
+                    whole, found = found, []  # what cannot be written is not tried again
+                    kept.commit_all(whole)
+                    began = time.monotonic()
     except KeyboardInterrupt:
         return 1
     finally:

@@ -35,6 +35,7 @@ def sweep(
     store: str | os.PathLike[str] | None = None,
     engine: str = "here",
     workers: int | None = None,
+    scheduler: str | None = None,
     keep_samples: bool = True,
     repair: bool = False,
 ) -> xr.Dataset:
@@ -61,9 +62,13 @@ def sweep(
         A folder, such as ``"results.zarr"``, where runs are kept as they end: what is there is not run again, whether
         the sweep was interrupted, killed, or has grown by values of an axis since. See the notes.
     engine
-        With a store, where runs are run: "here", or in other "processes", which import ``run`` by its name.
+        With a store, where runs are run: "here", or in other "processes", which import ``run`` by its name, or on
+        workers of "dask" (``pip install 'undertow[dask]'``), which do so too.
     workers
-        How many processes; by default as many as there are cores.
+        How many processes, or workers on this machine; by default as many as there are cores.
+    scheduler
+        The address of a dask scheduler that runs, such as ``"tcp://127.0.0.1:8786"``; where left out, "dask" starts a
+        cluster on this machine, on loopback only, and ends it.
     keep_samples
         Whether a store keeps probes along the way, or their values at the end alone.
     repair
@@ -86,8 +91,10 @@ def sweep(
         If ``run`` is not callable or does not return what ``train`` gave it, an axis is empty, not a sequence or named
         as a result is, the probes are not the same at every point, a value that functions of a run read is changed by
         a later one, or what ``train`` raises. With a store: if an axis has a value twice, NaN, or one that is not
-        plain; what ``run`` can reach cannot be seen or, with processes, it cannot be imported; something else is at
-        the store, it is of another sweep (function, versions, precision) or damaged, or another process is writing it.
+        plain; what ``run`` can reach cannot be seen or, with other processes, it cannot be imported or is something
+        else there; a scheduler does not answer within ten seconds, or has no workers of these versions; something else
+        is at the store, it is of another sweep (function, versions, precision) or damaged, or another process is
+        writing it.
 
     Notes
     -----
@@ -122,6 +129,7 @@ def sweep(
                 store=store,
                 engine=engine,
                 workers=workers,
+                scheduler=scheduler,
                 keep_samples=keep_samples,
                 repair=repair,
                 side_by_side=side_by_side,
