@@ -219,10 +219,16 @@ class Cluster:
         self.processes.append(subprocess.Popen(command, env=self.environment, **quiet))
         return self.processes[-1]
 
-    def worker(self) -> subprocess.Popen[bytes]:
+    def workers(self, count: int) -> None:
+        """Start so many, and wait until they are there."""
+        import distributed  # pyright: ignore[reportMissingImports]
+
         # What is imported before it registers does not keep it from saying that it lives.
         options = ("--host", "127.0.0.1", "--nthreads", "1", "--no-nanny", "--preload", "undertow.sweeps")
-        return self._start("worker", self.address, *options)
+        for _ in range(count):
+            self._start("worker", self.address, *options)
+        with distributed.Client(self.address, timeout=60, set_as_default=False) as client:
+            client.wait_for_workers(count, timeout=120)
 
     def end(self) -> None:
         for process in self.processes:
@@ -241,8 +247,7 @@ def cluster(tmp_path: Path) -> Any:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_workers_that_die_or_wake_up_late(number, store, faulty, armed, cluster):
-    for _ in range(2):
-        cluster.worker()
+    cluster.workers(2)
     armed(number)
     thread = wakes_up_late(store.parent, 25.0) if number == signal.SIGSTOP else None
     kept = ut.sweep(faulty.faulty, OVER, store=store, engine="dask", scheduler=cluster.address)
@@ -256,7 +261,7 @@ def test_workers_that_die_or_wake_up_late(number, store, faulty, armed, cluster)
 
 @pytest.mark.slow
 def test_a_scheduler_that_dies(store, faulty, cluster, monkeypatch):
-    cluster.worker()
+    cluster.workers(1)
     monkeypatch.setattr("undertow.sweeps._planning.CHUNK", 2)
     seen = []
 
@@ -274,7 +279,7 @@ def test_a_scheduler_that_dies(store, faulty, cluster, monkeypatch):
 def test_workers_that_are_not_there_or_of_another_version(store, cluster, monkeypatch):
     with pytest.raises(ValueError, match=r"^scheduler: .* has no workers; start one"):
         ut.sweep(store_runs.line, OVER, store=store, engine="dask", scheduler=cluster.address)
-    cluster.worker()
+    cluster.workers(1)
     known = _dask.version
     monkeypatch.setattr(_dask, "version", lambda name: "9.9" if name == "undertow" else known(name))
     with pytest.raises(
