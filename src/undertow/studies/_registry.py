@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from importlib.metadata import entry_points
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from ._base import Chapter, Study, describe
 from .autoencoders import chapter as autoencoders
@@ -71,7 +71,8 @@ def chapters() -> tuple[Chapter, ...]:
             raise ValueError(f"two {kind} are called {name!r}: one of {origins[name]}, one of {origin}")
         origins[name] = origin
 
-    loaded = [(_origin(point), part) for point in sorted(entry_points(group=GROUP), key=_name) for part in _load(point)]
+    points: Iterable[_EntryPoint] = cast(Any, entry_points(group=GROUP))
+    loaded = [(_origin(point), part) for point in sorted(points, key=_name) for part in _load(point)]
     for origin, part in loaded:
         if isinstance(part, Chapter):
             claim(chapter_from, "chapters", part.id, origin)
