@@ -35,7 +35,7 @@ gallery: $(INSTALLED) ## every study at the quick budget; the index is gallery-o
 
 # Most of it is compilation, of programs that run for seconds at most: without optimizations it takes half as long.
 smoke: export XLA_FLAGS := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \
-    --xla_cpu_use_fusion_emitters=false
+    --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
 smoke: $(INSTALLED) ## every study in seconds: does it run at all
 	rm -rf build/smoke
 	$(BIN)/undertow reproduce --budget smoke --jobs 2 --out build/smoke

@@ -14,6 +14,7 @@ os.environ["XLA_FLAGS"] = " ".join(
         "--xla_backend_optimization_level=0",
         "--xla_llvm_disable_expensive_passes=true",
         "--xla_cpu_use_fusion_emitters=false",
+        "--xla_cpu_parallel_codegen_split_count=1",  # small programs in one piece
     ]
 )
 if "PYTEST_XDIST_WORKER" in os.environ:

@@ -417,6 +417,17 @@ DYNAMICS = [
 ]
 
 
+# Compiled whole, and for all tests once: called as they are, each operation would be a program of its own.
+_init = eqx.filter_jit(lambda phi, key, scale: phi.init(key, scale))
+value = eqx.filter_jit(lambda phi, params: phi(params))
+entries = eqx.filter_jit(lambda phi, params, indices: phi.entries(params, indices))
+
+
+def init(phi: parameterizations.Parameterization, key: jax.Array, scale: float = 1.0) -> Any:
+    """Parameters by a compiled program."""
+    return _init(phi, key, jnp.asarray(scale))
+
+
 _compiled = 0
 
 

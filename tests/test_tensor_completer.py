@@ -119,7 +119,12 @@ def test_ways_to_group_the_axes():
 
 @pytest.mark.parametrize(
     ("shape", "rank", "share"),
-    [((30, 40), 2, 0.4), ((15, 12, 10), 2, 0.5), ((20, 20, 20), 3, 0.8), ((8, 8, 8, 8), 3, 0.8)],
+    [
+        ((30, 40), 2, 0.4),
+        ((15, 12, 10), 2, 0.5),
+        pytest.param((20, 20, 20), 3, 0.8, marks=pytest.mark.slow),
+        ((8, 8, 8, 8), 3, 0.8),
+    ],
 )
 def test_exact_sums_of_products_are_recovered(shape, rank, share):
     truth = low_rank(shape, rank)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from . import penalties
-from ._description import describe
+from ._programs import filter_jit
 from ._public import public_names as _public_names
 from ._repr import shown
 from ._validation import as_numpy
@@ -260,8 +260,11 @@ def velocity(problem: Problem, parameterization: Parameterization, params: Param
     [8.0, -64.0]
     """
     Objective(problem, parameterization)  # checks that the shapes fit
-    describe(problem, parameterization)  # so that JAX forgets what it has kept of functions that changed
-    params = check_params(parameterization, params)
+    return _velocity(problem, parameterization, check_params(parameterization, params))
+
+
+@filter_jit
+def _velocity(problem: Problem, parameterization: Parameterization, params: Params) -> Float[Array, "..."]:
     w, pullback = jax.vjp(parameterization, params)
     (params_gradient,) = pullback(jax.grad(problem.loss)(w))
     descent = jax.tree.map(jnp.negative, params_gradient)

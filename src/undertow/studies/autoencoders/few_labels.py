@@ -21,7 +21,7 @@ SETTINGS = {
     "full": Setting(steps=187_500, rate=1e-4, seeds=3),
 }
 LABELS = {"smoke": (10, 20, 100, 500), "quick": (10, 20, 50, 100, 500), "full": (10, 100, 1000, 10_000, 60_000)}
-DRAWS = {"smoke": 5, "quick": 3, "full": 5}
+DRAWS = {"smoke": 2, "quick": 3, "full": 5}
 LAYERS = {"smoke": 4, "quick": 4, "full": 8}
 FEW, VERY_FEW = 100, 20
 """Labels up to which they count so."""

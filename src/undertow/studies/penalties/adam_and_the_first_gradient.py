@@ -25,7 +25,7 @@ from ._shared import TINY, ZHAO, completion, tiny
 
 SIZES = {"smoke": (30, 3, 350), "quick": (30, 3, 350), "full": (100, 5, 2000)}
 """Rows (as many columns), rank, entries."""
-DRAWS = {"smoke": 4, "quick": 10, "full": 10}
+DRAWS = {"smoke": 2, "quick": 10, "full": 10}
 STEPS = {"smoke": 10_000, "quick": 10_000, "full": 20_000}
 WARM_UP = 1000
 """Steps: what Adam remembers of squares, 1 / (1 - b2)."""

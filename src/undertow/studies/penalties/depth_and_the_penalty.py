@@ -18,10 +18,10 @@ from ...training import Trajectory, train
 from .._base import AtLeast, AtMost, Budget, Study
 from ._shared import TINY, ZHAO, completion, tiny
 
-SIZES = {"smoke": (20, 2, 220), "quick": (30, 3, 350), "full": (100, 5, 2000)}
+SIZES = {"smoke": (16, 2, 150), "quick": (30, 3, 350), "full": (100, 5, 2000)}
 """Rows (as many columns), rank, entries."""
 DEPTHS = {"smoke": (1, 2, 4), "quick": (1, 2, 3, 4, 5), "full": (1, 2, 3, 4, 5)}
-DRAWS = {"smoke": 2, "quick": 4, "full": 4}
+DRAWS = {"smoke": 1, "quick": 4, "full": 4}
 STEPS = {"smoke": 12_000, "quick": 12_000, "full": 30_000}
 RATES = {"smoke": (3e-3, 1.0), "quick": (3e-3, 1.0), "full": (1e-3, 5.0)}
 """Of Adam, and of gradient descent on the mean over the entries."""

@@ -23,7 +23,7 @@ from ._shared import TINY, ZHAO, tiny, with_held_out
 SIZES = {"smoke": (20, 2, 220, 30), "quick": (20, 2, 220, 30), "full": (100, 5, 2000, 200)}
 """Rows (as many columns), rank, observed entries, entries by which rates are chosen."""
 DEPTHS = {"smoke": (1, 2), "quick": (1, 2), "full": (1, 2, 3, 4, 5)}
-DRAWS = {"smoke": 2, "quick": 3, "full": 5}
+DRAWS = {"smoke": 1, "quick": 3, "full": 5}
 STEPS = {"smoke": 8000, "quick": 8000, "full": 20_000}
 SEARCHES = {"smoke": 300, "quick": 200, "full": 2000}
 """Steps of L-BFGS, each of which searches along its direction."""

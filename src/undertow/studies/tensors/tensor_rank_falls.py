@@ -38,10 +38,10 @@ FEW, MANY = 64, 512
 GRID_3, GRID_4 = (50, *range(100, 500, 50), 511), (100, *range(500, 4000, 500), 4095)
 SETTINGS: dict[str, dict[tuple[int, int], Setting]] = {
     "smoke": {
-        (3, 1): Setting((150, 200, 300), BOTH, 5, FEW, 1500),
-        (3, 3): Setting((200, 400), BOTH, 3, FEW, 4000),
-        (4, 1): Setting((1000, 2000), BOTH, 3, FEW, 1000),
-        (4, 3): Setting((2000,), (1e-2,), 3, FEW, 12_000),
+        (3, 1): Setting((150, 300), BOTH, 3, FEW, 1500),
+        (3, 3): Setting((200, 400), BOTH, 1, FEW, 4000),
+        (4, 1): Setting((1000, 2000), BOTH, 1, FEW, 1000),
+        (4, 3): Setting((2000,), (1e-2,), 1, FEW, 12_000),
     },
     "quick": {
         (3, 1): Setting((50, 100, 150, 200, 300, 400, 511), BOTH, 5, FEW, 1500),
