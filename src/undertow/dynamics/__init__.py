@@ -1,6 +1,7 @@
 """How the parameters move; and what it takes to write a dynamics of one's own."""
 
 from .._public import public_names as _public_names
+from ._adam_flow import AdamFlow as AdamFlow
 from ._base import CONVERGED as CONVERGED
 from ._base import DIVERGED as DIVERGED
 from ._base import RUNNING as RUNNING
@@ -26,6 +27,7 @@ __all__ = [
     "RUNNING",
     "STALLED",
     "STOPPED",
+    "AdamFlow",
     "Dynamics",
     "Flow",
     "GradientDescent",

@@ -37,6 +37,8 @@ class Batches(eqx.Module):
         """The terms in the order in which an epoch takes them, filled up to whole batches."""
         if self.replacement:
             return jnp.zeros(0, jnp.int32)
+        if self.size == self.terms:  # the whole, whatever its order
+            return jnp.arange(self.terms, dtype=jnp.int32)
         order = jax.random.permutation(jax.random.fold_in(key, epoch), jnp.arange(self.terms, dtype=jnp.int32))
         return jnp.pad(order, (0, self.per_epoch * self.size - self.terms))
 

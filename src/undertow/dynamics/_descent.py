@@ -27,10 +27,9 @@ from ._base import (
     tree_where,
 )
 from ._batches import Batches, whole
+from ._noise import PARAMETERIZATION, Noise, of_step
 from ._stepping import by_steps, running, to_targets
 
-NOISE = 2**32 - 1
-"""Noise is drawn apart from batches: by the run's key with this number, which no step and no epoch has."""
 UNASKED = 16
 """The whole is looked at once in so many epochs where nothing waits for its loss but the eyes of the user."""
 PATIENCE = 1000
@@ -102,11 +101,17 @@ class Descent(Dynamics):
         """The time of a step; where it is a schedule, time counts steps."""
 
     @property
+    def noise(self) -> Noise:
+        """What is added to labels and gradients."""
+        return Noise()
+
+    @property
     def draws(self) -> bool:
-        return self.batch_size is not None
+        return self.batch_size is not None or self.noise.draws
 
     def check_terms(self, objective: Objective) -> None:
-        """Raise ValueError where the problem cannot be cut into mini-batches of this size."""
+        """Raise ValueError where the problem cannot be cut into such mini-batches, or has no labels for noise."""
+        self.noise.check(objective)
         if not self._drawn_by_step(objective):
             return
         name, terms = type(objective.problem).__name__, objective.problem.terms
@@ -119,7 +124,7 @@ class Descent(Dynamics):
 
     def _drawn_by_step(self, objective: Objective) -> bool:
         """Whether each step has an objective of its own: some of the terms, or noise."""
-        return self.batch_size is not None or objective.parameterization.draws
+        return self.batch_size is not None or self.noise.labels is not None or objective.parameterization.draws
 
     def _batches(self, objective: Objective) -> Batches | None:
         terms = objective.problem.terms
@@ -170,6 +175,7 @@ class Descent(Dynamics):
             (total, _), gradient = _value_and_gradient(levels, state.params)
         else:
             total, gradient = state.total, state.gradient
+        gradient = self.noise.in_gradient(gradient, objective.key, state.steps)
         # optax counts in integers and mixes them with numbers.
         with jax.numpy_dtype_promotion("standard"):
             updates, optimizer = self.transformation.update(
@@ -267,7 +273,6 @@ class Descent(Dynamics):
         """Epoch by epoch, each in an order of its own, which is drawn once."""
         key, length = objective.key, batches.per_epoch
         assert key is not None  # as train sees to
-        noise = jax.random.fold_in(key, NOISE)
 
         def one_epoch(carry: tuple, end: Array) -> tuple:
             state, order, epoch = carry
@@ -276,8 +281,9 @@ class Descent(Dynamics):
 
             def step(state: DescentState) -> DescentState:
                 part = objective.part(*batches.draw(key, order, state.steps))
+                part = self.noise.in_labels(part, key, state.steps)
                 if objective.parameterization.draws:
-                    part = part.drawn(jax.random.fold_in(noise, state.steps))
+                    part = part.drawn(of_step(key, PARAMETERIZATION, state.steps))
                 return self._step(part, state, stop)
 
             until = jnp.minimum(end, (now + 1) * length)

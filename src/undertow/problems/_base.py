@@ -5,6 +5,7 @@ zeros, and which of them is reached is not up to the problem.
 """
 
 import abc
+from collections.abc import Callable
 from typing import ClassVar
 
 import equinox as eqx
@@ -67,6 +68,14 @@ class Problem(eqx.Module):
             Where ``terms`` is None.
         """
         raise NotImplementedError(f"part: the loss of {type(self).__name__} is no sum over terms")
+
+    def relabeled(self, change: Callable[[Array], Array]) -> "Problem | None":
+        """The problem with ``change`` of its labels, the numbers that w, or what is measured of it, is compared with.
+
+        That is where label noise comes in; may be traced. None where the problem does not say what its labels are.
+        """
+        del change
+        return None
 
     def equations(self) -> Equations | None:
         """The linear equations that the points of zero error solve; None, as here, where they are no affine set."""

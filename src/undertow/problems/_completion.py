@@ -1,7 +1,7 @@
 """Completion of a matrix or a tensor: what is the same for any number of axes."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -81,6 +81,9 @@ class Completion(ObservedEntries):
             (indices, self.values[positions], counts),
             is_leaf=lambda x: x is None,
         )
+
+    def relabeled(self, change: Callable[[Array], Array]) -> "Completion":
+        return eqx.tree_at(lambda p: p.values, self, change(self.values))
 
     def equations(self) -> Equations:
         where = np.ravel_multi_index([np.asarray(axis, np.int64) for axis in axes_of(self.indices)], self.shape)

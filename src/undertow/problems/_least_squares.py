@@ -1,5 +1,7 @@
 """Least squares, as a rule with fewer equations than unknowns."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 from jaxtyping import Array, Float, Int
 
@@ -67,6 +69,9 @@ class LeastSquares(Problem):
             (self.A[positions], self.b[positions], counts),
             is_leaf=lambda x: x is None,
         )
+
+    def relabeled(self, change: Callable[[Array], Array]) -> "LeastSquares":
+        return eqx.tree_at(lambda p: p.b, self, change(self.b))
 
     def equations(self) -> Equations:
         return Equations(self.A, self.b, weight_of(self.normalization, self.b.size))

@@ -1,6 +1,7 @@
 """Sensing of a matrix or a tensor by inner products: what is the same for any number of axes."""
 
 import functools
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -97,6 +98,9 @@ class Sensing(Problem):
             (measurements, self.values[positions], counts),
             is_leaf=lambda x: x is None,
         )
+
+    def relabeled(self, change: Callable[[Array], Array]) -> "Sensing":
+        return eqx.tree_at(lambda p: p.values, self, change(self.values))
 
     def equations(self) -> Equations:
         m = self.values.size
