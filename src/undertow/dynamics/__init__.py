@@ -16,6 +16,7 @@ from ._base import ended as ended
 from ._flow import Flow as Flow
 from ._gradient_descent import GradientDescent as GradientDescent
 from ._gradient_flow import GradientFlow as GradientFlow
+from ._label_noise_flow import LabelNoiseFlow as LabelNoiseFlow
 from ._mirror_descent import MirrorDescent as MirrorDescent
 from ._mirror_flow import MirrorFlow as MirrorFlow
 from ._steepest_descent import SteepestDescent as SteepestDescent
@@ -32,6 +33,7 @@ __all__ = [
     "Flow",
     "GradientDescent",
     "GradientFlow",
+    "LabelNoiseFlow",
     "MirrorDescent",
     "MirrorFlow",
     "PlainState",

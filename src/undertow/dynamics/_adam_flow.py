@@ -112,6 +112,6 @@ class AdamFlow(Flow):
     def descends(self) -> bool:
         return False
 
-    @property
-    def gradients(self) -> int:
+    def gradients(self, objective: Objective) -> int:
+        del objective
         return 3

@@ -111,9 +111,9 @@ class Flow(Dynamics):
     def descends(self) -> bool:
         """Whether the objective falls along the field, so that a step that raises it is refused."""
 
-    @property
-    def gradients(self) -> int:
+    def gradients(self, objective: Objective) -> int:
         """How many gradients the field is worth."""
+        del objective
         return 1
 
     @property
@@ -197,7 +197,7 @@ class Flow(Dynamics):
             patience=count + PATIENCE,
             direction=velocity if usable == LADDER else None,
             steps=count,
-            gradient_evaluations=count + 1 + 2 * self.gradients,
+            gradient_evaluations=count + 1 + 2 * self.gradients(objective),
             lowest=total,
             floor=clock.floor(total),
             level=level,
@@ -280,7 +280,7 @@ class Flow(Dynamics):
         h = jnp.where(clipped, horizon - state.reading, step_size)
         # Every step starts at time 0, so that nothing is lost where time is long.
         zero = jnp.zeros_like(h)
-        cost = self.gradients * (spent + solver.cost(state.params, ready, h))
+        cost = self.gradients(objective) * (spent + solver.cost(state.params, ready, h))
         params, error, dense, solver_state, result = method.step(
             term, zero, h, state.params, None, ready, made_jump=False
         )

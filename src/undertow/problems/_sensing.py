@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from .._repr import shown
 from .._validation import Numbers, check_array
-from ._base import Problem, check_normalization, normalized
+from ._base import Problem, check_normalization, normalized, scaled
 from ._completion import check_truth
 from ._equations import Equations, weight_of
 
@@ -79,11 +79,17 @@ class Sensing(Problem):
         self.normalization = check_normalization(normalization)
 
     def loss(self, w: Float[Array, "..."]) -> Float[Array, ""]:
+        return normalized(self._errors(w), self.normalization, self.counts, self.measured)
+
+    def residuals(self, w: Float[Array, "..."]) -> Float[Array, " m"]:
+        return scaled(self._errors(w), self.normalization, self.counts, self.measured)
+
+    def _errors(self, w: Float[Array, "..."]) -> Float[Array, " m"]:
         if isinstance(self.measurements, RankOne):
             products = self.measurements.products(w)
         else:  # one product of a matrix and a vector, which is what it is
             products = self.measurements.reshape(self.values.size, -1) @ jnp.ravel(w)
-        return normalized(products - self.values, self.normalization, self.counts, self.measured)
+        return products - self.values
 
     @property
     def terms(self) -> int:
