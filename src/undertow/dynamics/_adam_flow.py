@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 from ..objective import Objective
 from ..parameterizations._base import Params
 from ._flow import Flow
-from ._gradient_flow import GradientFlow, as_number, as_share
+from ._gradient_flow import GradientFlow
+from ._numbers import as_number, as_share
 
 
 class AdamFlow(Flow):

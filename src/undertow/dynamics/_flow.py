@@ -111,6 +111,11 @@ class Flow(Dynamics):
     def descends(self) -> bool:
         """Whether the objective falls along the field, so that a step that raises it is refused."""
 
+    def decay_at(self, time: Float[Array, ""]) -> Float[Array, ""] | None:
+        """The rate of weight decay beside the field; None: there is none."""
+        del time
+        return None
+
     def gradients(self, objective: Objective) -> int:
         """How many gradients the field is worth."""
         del objective
@@ -143,6 +148,9 @@ class Flow(Dynamics):
         def velocity(t: Any, packed: Params, args: Any) -> Params:
             params = unpack(packed)
             field = in_one_array(self.field(objective, params))[0]
+            rate = self.decay_at(reading + t)
+            if rate is not None:
+                field = jax.tree.map(lambda f, p: f - rate.astype(f.dtype) * p, field, packed)
             return clock.velocity(field, reading + t, lambda: objective(params)[0])
 
         return diffrax.ODETerm(velocity)

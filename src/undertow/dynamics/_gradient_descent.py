@@ -4,6 +4,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
@@ -11,8 +12,8 @@ from ..objective import Objective
 from ..optimizers import Optimizer
 from ..parameterizations._base import Params
 from ._descent import Descent, check_batches
-from ._gradient_flow import as_number
 from ._noise import Noise
+from ._numbers import as_number, as_rate, rate_at
 
 
 class GradientDescent(Descent):
@@ -41,15 +42,20 @@ class GradientDescent(Descent):
         Standard deviation of normal noise in each entry of the gradient of each step, at least 0. With ``sgd`` of rate
         :math:`\eta` a noise of :math:`\sqrt{2 T / \eta}` is Langevin dynamics of temperature T, at rest with a density
         that goes as :math:`e^{-\ell / T}` as :math:`\eta \to 0`.
+    decay
+        Rate of weight decay :math:`\lambda`, a number of at least 0 or a function of the number of steps before: each
+        step adds :math:`-\eta \lambda u` to what the optimizer does, with its learning rate :math:`\eta` (1 where it
+        carries none). That is decay by itself, as in AdamW; as part of the loss it is the penalty
+        ``OnParameters(L2(rate))``.
 
-    What is drawn follows from the key of the run and the number of the step. Runs of a sweep over the noise share one
-    compiled program.
+    What is drawn follows from the key of the run and the number of the step. Runs of a sweep over noise or
+    decay share one compiled program.
 
     Raises
     ------
     TypeError, ValueError
-        If ``optimizer`` has no ``init`` and ``update``, ``batch_size`` is not a positive integer, or noise is not a
-        number of at least 0; at the start of a run, if the problem is no sum over terms or has fewer than
+        If ``optimizer`` has no ``init`` and ``update``, ``batch_size`` is not a positive integer, or noise or decay is
+        not a number of at least 0; at the start of a run, if the problem is no sum over terms or has fewer than
         ``batch_size``, or does not say what its labels are, the run has no key, or a line search is given batches or
         noise.
 
@@ -75,6 +81,7 @@ class GradientDescent(Descent):
     replacement: bool = eqx.field(static=True)
     label_noise: Float[Array, "..."] | None
     gradient_noise: Float[Array, "..."] | None
+    decay: Any
 
     def __init__(
         self,
@@ -83,6 +90,7 @@ class GradientDescent(Descent):
         replacement: bool = False,
         label_noise: Any = None,
         gradient_noise: Any = None,
+        decay: Any = None,
     ):
         if not all(callable(getattr(optimizer, name, None)) for name in ("init", "update")):
             raise TypeError(
@@ -93,6 +101,11 @@ class GradientDescent(Descent):
         self.batch_size, self.replacement = check_batches(batch_size, replacement)
         self.label_noise = None if label_noise is None else as_number("label_noise", label_noise)
         self.gradient_noise = None if gradient_noise is None else as_number("gradient_noise", gradient_noise)
+        self.decay = as_rate("decay", decay)
+
+    def decay_at(self, step: Array) -> Float[Array, ""] | None:
+        rate, eta = rate_at(self.decay, step), self.learning_rate
+        return None if rate is None else rate * jnp.asarray(eta(step) if callable(eta) else eta)
 
     @property
     def noise(self) -> Noise:

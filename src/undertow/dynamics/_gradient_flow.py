@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._validation import check_choice, check_number, is_traced
+from .._validation import check_choice, check_number
 from ..objective import Objective
 from ..parameterizations._base import Params
 from ._choice import SOLVERS
 from ._flow import Flow
+from ._numbers import as_number, as_rate, as_share, rate_at
 
 
 class GradientFlow(Flow):
@@ -44,13 +45,17 @@ class GradientFlow(Flow):
     momentum
         :math:`\beta` in [0, 1) of heavy-ball descent, :math:`m \leftarrow \beta m + \nabla L`,
         :math:`u \leftarrow u - \eta m`; only with a ``step_size``, which may be 0.
+    decay
+        Rate of weight decay :math:`\lambda`, :math:`\dot u = -\nabla L - \lambda u`: a number of at least 0, or a
+        function of the time that JAX can trace, for decay that changes or ends; not with a ``step_size``. A rate that
+        stays is also a penalty, ``OnParameters(L2(rate))``, which goes with everything.
 
     Raises
     ------
     TypeError, ValueError
-        If ``solver`` is unknown or a tolerance is not a positive number; if ``step_size`` or ``momentum`` is out of its
-        bounds, or ``momentum`` is given without ``step_size``; at the start of a run, if "implicit" is asked for with
-        more than 400 parameters.
+        If ``solver`` is unknown or a tolerance is not a positive number; if ``step_size``, ``momentum`` or ``decay`` is
+        out of its bounds, ``momentum`` is given without ``step_size``, or ``decay`` with it; at the start of a run, if
+        "implicit" is asked for with more than 400 parameters.
 
     Notes
     -----
@@ -70,6 +75,8 @@ class GradientFlow(Flow):
     again as in the 256 steps before, and the loss fell by less than a ten-thousandth; or only steps that are lost in
     rounding would be accepted. "diverged": the same, and what is beyond them is not finite, as where a solution leaves
     its domain; or the objective has fallen to -10^12 times its start (or 1). The parameters are the last sound ones.
+
+    With ``decay`` too the objective may rise, and ``Stop(gradient=...)`` looks at the velocity.
 
     With a ``step_size`` time is that of ``GradientDescent``, step size * steps. Each velocity takes a gradient and a
     product of the Hessian with it, and counts as three gradients. The objective itself may rise, and what
@@ -102,6 +109,7 @@ class GradientFlow(Flow):
     atol: float | None = eqx.field(static=True)
     step_size: Float[Array, "..."] | None
     momentum: Float[Array, "..."] | None
+    decay: Any
 
     def __init__(
         self,
@@ -110,6 +118,7 @@ class GradientFlow(Flow):
         atol: float | None = None,
         step_size: Any = None,
         momentum: Any = None,
+        decay: Any = None,
     ):
         self.solver = check_choice("solver", solver, tuple(SOLVERS))
         check_number("rtol", rtol, 0, exclusive=True)
@@ -120,6 +129,12 @@ class GradientFlow(Flow):
             raise ValueError(f"momentum: expected a step_size with it, since no flow has momentum; found {momentum}")
         self.step_size = None if step_size is None else as_number("step_size", step_size)
         self.momentum = None if momentum is None else as_share("momentum", momentum)
+        if decay is not None and step_size is not None:
+            raise ValueError(
+                "decay: expected None with a step_size, which has to know its derivatives; a rate that stays is the "
+                f"penalty OnParameters(L2(rate)); found {decay!r}"
+            )
+        self.decay = as_rate("decay", decay)
 
     def field(self, objective: Objective, params: Params) -> Params:
         gradient = jax.grad(lambda params: objective(params)[0])
@@ -132,27 +147,17 @@ class GradientFlow(Flow):
         share = self.step_size * (1 + beta) / (2 * (1 - beta) ** 2)
         return jax.tree.map(lambda g, h: -(g + share.astype(g.dtype) * h) / (1 - beta).astype(g.dtype), slope, bent)
 
+    def decay_at(self, time: Float[Array, ""]) -> Float[Array, ""] | None:
+        return rate_at(self.decay, time)
+
     @property
     def descends(self) -> bool:
-        return self.step_size is None
+        return self.step_size is None and self.decay is None
 
     @property
     def scales(self) -> bool:
-        return self.step_size is None
+        return self.descends
 
     def gradients(self, objective: Objective) -> int:
         del objective
         return 1 if self.step_size is None else 3
-
-
-def as_number(name: str, value: Any, *, exclusive: bool = False) -> Array:
-    """A number of at least 0, or above it, as an array."""
-    return jnp.asarray(check_number(name, value, 0, exclusive=exclusive), jnp.result_type(float))
-
-
-def as_share(name: str, value: Any) -> Array:
-    """A number from 0 to below 1, as an array."""
-    check_number(name, value, 0, maximum=1)
-    if not is_traced(value) and value == 1:
-        raise ValueError(f"{name}: expected a number below 1, found 1")
-    return jnp.asarray(value, jnp.result_type(float))

@@ -51,8 +51,8 @@ class LabelNoiseFlow(Flow):
     gradient of the trace over that of the parameters. The velocity is a QR decomposition of the Jacobian, formed
     as a dense matrix: residuals times parameters. It counts as three gradients for each residual.
 
-    A fit stays one, so that ``Stop(loss=...)`` ends a run before it begins: give ``Stop(loss=None, ...)`` with a time or
-    ``gradient``, which here looks at the norm of the velocity.
+    A fit stays one, so that ``Stop(loss=...)`` ends a run before it begins: give ``Stop(loss=None, ...)`` with a time
+    or ``gradient``, which here looks at the norm of the velocity.
 
     References
     ----------
@@ -91,8 +91,8 @@ class LabelNoiseFlow(Flow):
         size = sum(x.size for x in jax.tree.leaves(params))
         if residuals.size > size:
             raise ValueError(
-                f"problem: expected at most as many residuals as the {size} parameters, found {residuals.size} of {name}; "
-                "fits are then no manifold to move on"
+                f"problem: expected at most as many residuals as the {size} parameters, found {residuals.size} of "
+                f"{name}; fits are then no manifold to move on"
             )
         if objective.penalty is not None:
             raise ValueError("penalty: expected None, since a penalized loss is not zero on any manifold; found one")
