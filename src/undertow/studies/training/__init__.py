@@ -9,6 +9,7 @@ chapter = Chapter(
     sentence="Large steps, noisy labels and weight decay each add a bias of their own to that of gradient flow.",
     studies=studies_of(
         __name__,
+        "large-steps",
         "backward-error",
     ),
 )
