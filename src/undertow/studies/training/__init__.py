@@ -11,5 +11,7 @@ chapter = Chapter(
         __name__,
         "large-steps",
         "backward-error",
+        "label-noise",
+        "grokking-clock",
     ),
 )
