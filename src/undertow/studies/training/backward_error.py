@@ -1,7 +1,7 @@
 """Descent follows a flow of another loss more closely than that of its own: orders one and two in the step."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,39 +29,62 @@ CASES = ("descent", "descent, random", "heavy ball", "heavy ball, from rest", "A
 RTOL = 1e-11
 
 
+class Setting(NamedTuple):
+    """What descends from where for how long, and the flow of a step size that it is compared with."""
+
+    problem: Problem
+    phi: Parameterization
+    start: Any
+    time: float
+    optimizer: str
+    options: dict[str, float]
+    flow: Callable[[float], Dynamics]
+    beta: float = 0.0
+    """Momentum that the start of the flow makes up for."""
+
+
+def _settings(key: jax.Array) -> dict[str, Setting]:
+    toy, valley = PointTarget([1.0]), Hadamard(1, 2)
+    X = generator(key).standard_normal((6, 10))
+    random = LeastSquares(X, X @ sparse_truth(10), "half_mean")
+    apart, up, down = (jnp.array([[u], [v]]) for u, v in ((2.8, 0.3), (1.2, 0.2), (1.2, 0.5)))
+    others = (jnp.full(10, 0.7), jnp.full(10, 0.7))
+
+    def plain(eta: float) -> Dynamics:
+        return GradientFlow("explicit", RTOL, step_size=eta)
+
+    def ball(eta: float) -> Dynamics:
+        return GradientFlow("explicit", RTOL, step_size=eta, momentum=BETA)
+
+    def adam(eta: float) -> Dynamics:
+        return AdamFlow(eta, **ADAM, solver="explicit", rtol=1e-9)
+
+    momentum = {"momentum": BETA}
+    settings = (
+        Setting(toy, valley, apart, 1.0, "sgd", {}, plain),
+        Setting(random, SignedPower(10, 2), others, 1.0, "sgd", {}, plain),
+        Setting(toy, valley, apart, 0.1, "sgd", momentum, ball, BETA),
+        Setting(toy, valley, apart, 0.1, "sgd", momentum, ball),
+        Setting(toy, valley, up, 0.2, "adam", ADAM, adam),
+        Setting(toy, valley, down, 0.5, "adam", ADAM, adam),
+    )
+    return dict(zip(CASES, settings, strict=True))
+
+
 def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None]) -> xr.Dataset:
     counts = COUNTS[budget]
     distances, sizes = np.zeros((2, len(CASES), 2, len(counts)))
     with jax.enable_x64(True):
-        toy, valley = PointTarget([1.0]), Hadamard(1, 2)
-        X = generator(key).standard_normal((6, 10))
-        random = LeastSquares(X, X @ sparse_truth(10), "half_mean")
-        apart, ones = jnp.array([[2.8], [0.3]]), (jnp.full(10, 0.7), jnp.full(10, 0.7))
-        up, down = jnp.array([[1.2], [0.2]]), jnp.array([[1.2], [0.5]])
-        plain = lambda eta: GradientFlow("explicit", RTOL, step_size=eta)
-        ball = lambda eta: GradientFlow("explicit", RTOL, step_size=eta, momentum=BETA)
-        adam = lambda eta: AdamFlow(eta, **ADAM, solver="explicit", rtol=1e-9)
-        descent, heavy = (lambda eta: make("sgd", eta)), (lambda eta: make("sgd", eta, momentum=BETA))
-        by_adam = lambda eta: make("adam", eta, **ADAM)
-        settings: list[tuple[Problem, Parameterization, Any, float, Any, Any, float]] = [
-            (toy, valley, apart, 1.0, descent, plain, 0.0),
-            (random, SignedPower(10, 2), ones, 1.0, descent, plain, 0.0),
-            (toy, valley, apart, 0.1, heavy, ball, BETA),
-            (toy, valley, apart, 0.1, heavy, ball, 0.0),
-            (toy, valley, up, 0.2, by_adam, adam, 0.0),
-            (toy, valley, down, 0.5, by_adam, adam, 0.0),
-        ]
-        for i, (problem, phi, start, time, optimizer, flow, beta) in enumerate(settings):
-            progress(i / len(settings), CASES[i])
+        for i, (name, one) in enumerate(_settings(key).items()):
+            progress(i / len(CASES), name)
             for j, count in enumerate(counts):
-                eta = time / count
-                stop = Stop(loss=None, steps=count)
-                end = _end(problem, phi, GradientDescent(optimizer(eta)), start, stop)
-                for k, size in enumerate((0.0, eta)):
-                    begin = _up_to_speed(problem, phi, start, eta * beta / (1 - beta) ** 2)
-                    other = _end(problem, phi, flow(size), begin, Stop(loss=None, time=time))
-                    distances[i, k, j] = np.linalg.norm(end - other)
+                eta = one.time / count
                 sizes[i, :, j] = eta
+                descent = GradientDescent(make(one.optimizer, eta, **one.options))
+                end = _end(one, descent, one.start, Stop(loss=None, steps=count))
+                start = _up_to_speed(one, eta)
+                ends = [_end(one, one.flow(size), start, Stop(loss=None, time=one.time)) for size in (0.0, eta)]
+                distances[i, :, j] = [np.linalg.norm(end - other) for other in ends]
     return xr.Dataset(
         {
             "distance": (("case", "flow", "count"), distances),
@@ -70,8 +93,8 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
         },
         coords={"case": list(CASES), "flow": ["of the loss", "modified"], "count": list(counts)},
         attrs={
-            "toy": "(u v - 1)^2 / 2: descent and heavy ball from (2.8, 0.3) for a time of 1 and 0.1; Adam from (1.2, 0.2) for "
-            "0.2, and from (1.2, 0.5) for 0.5, on which way both entries of the gradient pass zero",
+            "toy": "(u v - 1)^2 / 2: descent and heavy ball from (2.8, 0.3) for a time of 1 and 0.1; Adam from (1.2, "
+            "0.2) for 0.2, and from (1.2, 0.5) for 0.5, on which way both entries of the gradient pass zero",
             "random": "u^2 - v^2, 6 equations, 10 unknowns drawn by the study's key, from 0.7, for a time of 1",
             "optimizers": f"momentum {BETA}; Adam {ADAM}",
             "flow": f"explicit solver, relative tolerance {RTOL:g}, Adam 1e-9",
@@ -80,14 +103,14 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
     )
 
 
-def _end(problem: Problem, phi: Parameterization, dynamics: Dynamics, params: Any, stop: Stop) -> np.ndarray:
-    return flat(train(problem, phi, dynamics, params=params, stop=stop, samples=2, probes=()).params)
+def _end(one: Setting, dynamics: Dynamics, params: Any, stop: Stop) -> np.ndarray:
+    return flat(train(one.problem, one.phi, dynamics, params=params, stop=stop, samples=2).params)
 
 
-def _up_to_speed(problem: Problem, phi: Parameterization, params: Any, share: float) -> Any:
+def _up_to_speed(one: Setting, eta: float) -> Any:
     """From where a flow is on the path of descent with momentum that starts at rest."""
-    gradient = jax.grad(lambda p: Objective(problem, phi)(p)[0])(params)
-    return jax.tree.map(lambda x, g: x + share * g, params, gradient)
+    gradient = jax.grad(lambda p: Objective(one.problem, one.phi)(p)[0])(one.start)
+    return jax.tree.map(lambda x, g: x + eta * one.beta / (1 - one.beta) ** 2 * g, one.start, gradient)
 
 
 def _last(case: str, flow: str) -> Callable[[xr.Dataset], float]:
@@ -108,8 +131,8 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
         height=4.8,
         caption="Distance at the end between descent and the flow of the loss (open, order 1) or the modified flow "
         "(filled, order 2), against the step size. Second: with momentum the flow has to start where descent is up to "
-        "speed (circles); from its own start (squares) it has order 1. Third: Adam, and Adam on a path on which entries of "
-        "the gradient pass zero (squares), where the modified flow is no better.",
+        "speed (circles); from its own start (squares) it has order 1. Third: Adam, and Adam on a path on which "
+        "entries of the gradient pass zero (squares), where the modified flow is no better.",
     ) as (made, axes):
         for ax, names in zip(axes, (CASES[:2], CASES[2:4], CASES[4:]), strict=True):
             for i, name in enumerate(names):
@@ -153,9 +176,9 @@ study = Study(
     id="backward-error",
     chapter="training",
     title="Descent follows a flow of another loss",
-    source="D. Barrett, B. Dherin, Implicit Gradient Regularization, ICLR 2021, Theorem 3.1. With momentum: A. Ghosh, H. "
-    "Lyu, X. Zhang, R. Wang, ICLR 2023. Adam: M. Cattaneo, J. Klusowski, B. Shigida, On the Implicit Bias of Adam, ICML "
-    "2024",
+    source="D. Barrett, B. Dherin, Implicit Gradient Regularization, ICLR 2021, Theorem 3.1. With momentum: A. Ghosh, "
+    "H. Lyu, X. Zhang, R. Wang, ICLR 2023. Adam: M. Cattaneo, J. Klusowski, B. Shigida, On the Implicit Bias of Adam, "
+    "ICML 2024",
     claim="Descent with step η is at a distance of order η from gradient flow, and of order η² from the flow of "
     "L + (η/4) |∇L|²; so are heavy ball and Adam from their modified flows.",
     standing="as published",
@@ -175,8 +198,8 @@ study = Study(
     ),
     plot=_plot,
     example=EXAMPLE,
-    note="What the sources leave to the reader: heavy ball that starts at rest needs 1 / (1 - β) steps to get up to speed, "
-    "which puts its path off by a first-order amount, the gradient times ηβ / (1 - β)²; without that the modified flow "
-    "has order one. Adam with its bias correction needs nothing of the kind. Its modified flow ends to predict where an "
-    "entry of the gradient passes zero: Adam goes on by the memory of what the gradient was.",
+    note="What the sources leave to the reader: heavy ball that starts at rest needs 1 / (1 - β) steps to get up to "
+    "speed, which puts its path off by a first-order amount, the gradient times ηβ / (1 - β)²; without that the "
+    "modified flow has order one. Adam with its bias correction needs nothing of the kind. Its modified flow ends to "
+    "predict where an entry of the gradient passes zero: Adam goes on by the memory of what the gradient was.",
 )

@@ -73,7 +73,7 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
         attrs={
             "problems": f"{SHAPE[0]} equations, {SHAPE[1]} unknowns drawn by the study's key; truth 1, -1, 0.5, 0, ...",
             "decay": f"rate {RATE:g}; times are multiples of its inverse, counted from log alpha",
-            "switched": f"from alpha {SWITCH[0]:g}, decay at a rate of 1 that fades, with the integral log {SWITCH[0] / SWITCH[1]:g}",
+            "switched": f"from alpha {SWITCH[0]:g}, decay that fades, of integral log {SWITCH[0] / SWITCH[1]:g}",
             "flow": "implicit solver, relative tolerance 1e-5; switched: explicit, 1e-10",
             "precision": "float64",
         },
@@ -125,9 +125,9 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
         columns=2,
         width=12.0,
         height=4.8,
-        caption="Error against the truth of u² - v² with weight decay, over what it is early on. Left: against the time "
-        "in units of the inverse rate of decay; the fall comes later the larger the start. Right: counted from log alpha "
-        "all are one curve, that of the limits of flows from smaller starts (dots), of a width that stays.",
+        caption="Error against the truth of u² - v² with weight decay, over what it is early on. Left: against the "
+        "time in units of the inverse rate of decay; the fall comes later the larger the start. Right: counted from "
+        "log alpha all are one curve, that of the limits of flows from smaller starts (dots), of a width that stays.",
     ) as (made, axes):
         known = data.isel(problem=0)
         for i, alpha in enumerate(data["alpha"].values):
@@ -173,8 +173,8 @@ study = Study(
     id="grokking-clock",
     chapter="training",
     title="Weight decay and the grokking clock",
-    source="K. Lyu, J. Jin, Z. Li, S. Du, J. Lee, W. Hu, Dichotomy of Early and Late Phase Implicit Biases Can Provably "
-    "Induce Grokking, ICLR 2024, Theorem 3.7 and Section 4 (sparse linear regression)",
+    source="K. Lyu, J. Jin, Z. Li, S. Du, J. Lee, W. Hu, Dichotomy of Early and Late Phase Implicit Biases Can "
+    "Provably Induce Grokking, ICLR 2024, Theorem 3.7 and Section 4 (sparse linear regression)",
     claim="From a large start alpha with weight decay λ, u² - v² fits at once, and its test error falls at a time of "
     "(1/λ) log alpha (1 + o(1)).",
     standing="as published",
@@ -209,8 +209,8 @@ study = Study(
     ),
     plot=_plot,
     example=EXAMPLE,
-    note="The fall is sharp beside log alpha only: its width, 1.4 to 2.6 times 1/λ from problem to problem, is the same at "
-    "every alpha, since the curve is that of the limits of flows from starts of size e^-λt alpha, moved by log alpha. "
-    "Half of the error is gone later than at log alpha, by a time that depends on the problem: the bare ratio of the two "
-    "is still far from 1 at alpha = 300, and it is the slope that tells.",
+    note="The fall is sharp beside log alpha only: its width, 1.4 to 2.6 times 1/λ from problem to problem, is the "
+    "same at every alpha, since the curve is that of the limits of flows from starts of size e^-λt alpha, moved by "
+    "log alpha. Half of the error is gone later than at log alpha, by a time that depends on the problem: the bare "
+    "ratio of the two is still far from 1 at alpha = 300, and it is the slope that tells.",
 )

@@ -67,7 +67,7 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
             "descent": ["plain", "stochastic"],
         },
         attrs={
-            "problem": f"{SHAPE[0]} equations, {SHAPE[1]} unknowns, NumPy's generator with seed 0; truth 1, -1, 0.5, 0, ...",
+            "problem": f"{SHAPE[0]} equations, {SHAPE[1]} unknowns, NumPy's generator, seed 0; truth 1, -1, 0.5, 0, ...",
             "random": f"{OTHER[0]} equations of the study's key; plain at a rate of 0.2, stochastic at 0.05",
             "start": f"w_+ = w_- = sqrt(2) {ALPHA}",
             "stochastic": f"one row a step, each row once an epoch, rate {STOCHASTIC}",
@@ -144,9 +144,9 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
         columns=2,
         width=12.0,
         height=4.8,
-        caption="Left: the largest error of an entry of three predictions: that of the steps (filled), the same without the "
-        "shifted reference point (open), and the limit of the flow (squares). Right: distance to the sparse truth; dots "
-        "at the same place are runs of stochastic descent in other orders.",
+        caption="Left: the largest error of an entry of three predictions: that of the steps (filled), the same "
+        "without the shifted reference point (open), and the limit of the flow (squares). Right: distance to the "
+        "sparse truth; dots at the same place are runs of stochastic descent in other orders.",
     ) as (made, axes):
         plain, stochastic = data["plain"], data["stochastic"]
         for rates, found in ((data["rate"], plain), (np.full(data.sizes["run"], STOCHASTIC), stochastic)):
@@ -194,8 +194,8 @@ study = Study(
     source="M. Even, S. Pesme, S. Gunasekar, N. Flammarion, (S)GD over Diagonal Linear Networks: Implicit "
     "Regularisation, Large Stepsizes and Edge of Stability, NeurIPS 2023, Theorem 1 and Figure 1",
     claim="Plain and stochastic descent on a diagonal network end, at every step size at which they converge, at the "
-    "Bregman projection that their gradients define; large stochastic steps end nearer to a sparse truth than the flow, "
-    "large plain steps farther.",
+    "Bregman projection that their gradients define; large stochastic steps end nearer to a sparse truth than the "
+    "flow, large plain steps farther.",
     standing="as published",
     run=_run,
     checks=(
@@ -213,7 +213,8 @@ study = Study(
     ),
     plot=_plot,
     example=EXAMPLE,
-    note="The prediction uses the gradients of the run, so that it says which bias the steps amount to, and not beforehand "
-    "where they lead. The bound on its error is that of the loss at which runs end; without the shift of the reference "
-    "point, which stochastic steps of both signs bring about, it is far larger. Stochastic descent at a rate of 0.3 diverges.",
+    note="The prediction uses the gradients of the run, so that it says which bias the steps amount to, and not "
+    "beforehand where they lead. The bound on its error is that of the loss at which runs end; without the shift of "
+    "the reference point, which stochastic steps of both signs bring about, it is far larger. Stochastic descent at a "
+    "rate of 0.3 diverges.",
 )
