@@ -28,7 +28,7 @@ def fitted(problem: LeastSquares, alpha: float, loss: float = 1e-22) -> Any:
     """The parameters u and v at which the flow of u^2 - v^2 from alpha has this loss."""
     size = problem.shape[0]
     start = jnp.full(size, alpha), jnp.full(size, alpha)
-    flow, stop = GradientFlow(rtol=1e-8), Stop(loss=loss)
+    flow, stop = GradientFlow("explicit", rtol=1e-8), Stop(loss=loss)
     return train(problem, SignedPower(size, 2), flow, params=start, stop=stop, samples=2).params
 
 
