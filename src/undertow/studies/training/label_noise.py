@@ -206,9 +206,9 @@ study = Study(
     ),
     plot=_plot,
     example=EXAMPLE,
-    note="Tight checks belong to the limiting flow. Descent at a rate that is not tiny hovers around the optimum: noise of "
-    "size 1 in the labels keeps it off the fits, and its weighted norm is below the optimum more often than above, which "
-    "no fit is, by some 7, 3 and 1 percent at rates of 0.004, 0.002 and 0.001. (0.004 was tried first, and missed the "
-    "interval of 5 percent; 0.002 came near its edge.) What is left of its distance are directions in which the trace "
-    "hardly changes.",
+    note="Tight checks belong to the limiting flow. Descent at a rate that is not tiny hovers around the optimum: "
+    "noise of size 1 in the labels keeps it off the fits, and its weighted norm is below the optimum more often than "
+    "above, which no fit is, by some 7, 3 and 1 percent at rates of 0.004, 0.002 and 0.001. (0.004 was tried first, "
+    "and missed the interval of 5 percent; 0.002 came near its edge.) What is left of its distance are directions in "
+    "which the trace hardly changes.",
 )
