@@ -70,7 +70,7 @@ def discrete_limit(
     >>> problem, phi = ut.problems.LineTarget(-1.0, -2.0, 15.0), ut.parameterizations.SignedPower(2, 2)
     >>> start = np.full(2, 0.1), np.full(2, 0.1)
     >>> ut.theory.discrete_limit(problem, phi, start, np.zeros((0, 2)), 0.1).round(4).tolist()  # that of the flow
-    [0.2739, 7.363]
+    [0.271, 7.3645]
     """
     Objective(problem, parameterization)  # checks that the shapes fit
     if not isinstance(parameterization, SignedPower) or parameterization.depth != 2:
