@@ -147,6 +147,7 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
                         label=name if flow == "modified" else None,
                     )
             ax.set(xlabel="step size", ylabel="distance")
+            ax.tick_params(axis="x", which="minor", labelbottom=False)
             ax.legend()
     return {"slopes": made}
 

@@ -214,7 +214,7 @@ study = Study(
     plot=_plot,
     example=EXAMPLE,
     note="The prediction uses the gradients of the run, so that it says which bias the steps amount to, and not "
-    "beforehand where they lead. The bound on its error is that of the loss at which runs end; without the shift of "
-    "the reference point, which stochastic steps of both signs bring about, it is far larger. Stochastic descent at a "
-    "rate of 0.3 diverges.",
+    "beforehand where they lead. The bound on its error is that of the loss at which runs end. The shift of the "
+    "reference point is of third order in the step; without it a prediction is off by 2e-4 in an entry at a rate of "
+    "0.1 and by 1e-2 at 0.6.",
 )
