@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from undertow import dynamics, optimizers, parameterizations, potentials, probes, problems
 
@@ -381,10 +382,10 @@ PROBES = [
         ProbeCase(
             f"Margin-{name}",
             M.Margin(name),
-            oracle=lambda w, f, norm=norm: _margin(w) / norm(w),
+            oracle=lambda w, f, size=size: _margin(w) / size(w),
             problem=B.Classification(_POINTS, _LABELS),
         )
-        for name, norm in _MARGIN_NORMS.items()
+        for name, size in _MARGIN_NORMS.items()
     ),
     ProbeCase(
         "DirectionError",
@@ -402,6 +403,14 @@ PROBES = [
         oracle=lambda w, f: np.linalg.eigvalsh(_hessian(f))[:2],
     ),
     ProbeCase("Sharpness", M.Sharpness(), oracle=lambda w, f: np.linalg.eigvalsh(_hessian(f))[-1]),
+    ProbeCase("HessianTrace", M.HessianTrace(), oracle=lambda w, f: np.trace(_hessian(f))),
+    ProbeCase(
+        "SpectralDensity",
+        M.SpectralDensity([-0.5, 0.0, 1.0], 0.3),
+        oracle=lambda w, f: norm.pdf(np.array([[-0.5], [0.0], [1.0]]), np.linalg.eigvalsh(_hessian(f)), 0.3).mean(
+            axis=1
+        ),
+    ),
 ]
 
 DYNAMICS = [
@@ -410,6 +419,9 @@ DYNAMICS = [
     Case("GradientDescent", D.GradientDescent(optimizers.make("sgd", 0.02, momentum=0.5))),
     Case("GradientDescent-adam", D.GradientDescent(optimizers.make("adam", 0.01))),
     Case("GradientFlow-stabilized", D.GradientFlow("stabilized")),
+    Case("GradientFlow-step-size", D.GradientFlow("explicit", step_size=0.02, momentum=0.5)),
+    Case("AdamFlow", D.AdamFlow(0.01, eps=0.1, solver="explicit")),
+    Case("LabelNoiseFlow", D.LabelNoiseFlow("explicit", rtol=1e-8)),
     Case("MirrorDescent", D.MirrorDescent(potentials.Euclidean(), 0.02)),
     Case("MirrorFlow", D.MirrorFlow(potentials.HyperbolicEntropy(0.3))),
     Case("SteepestDescent", D.SteepestDescent("l2", 0.05, 0.5)),

@@ -195,3 +195,35 @@ BAD = [
 def test_bad_arguments_are_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+# The whole of it ---------------------------------------------------------------------------------
+
+
+def trace_of(spectrum, products=100):
+    return float(
+        measured(M.HessianTrace(products), Quadratic(spectrum), P.Identity(len(spectrum)), jnp.ones(len(spectrum)))
+    )
+
+
+def test_the_trace_without_forming_it_is_exact_for_low_rank_and_near_else():
+    for spectrum in (SPECTRA["low-rank"], SPECTRA["identity"], np.zeros(400)):
+        np.testing.assert_allclose(trace_of(spectrum), np.sum(spectrum), rtol=1e-9)
+    # 25 eigenvalues are taken out; what is left of the Frobenius norm is 10, and 25 vectors average it.
+    spectrum = np.r_[np.linspace(50, 100, 20), np.tile([0.5, -0.5], 190)]
+    assert abs(trace_of(spectrum, 50) - spectrum.sum()) < 5 * 10 * np.sqrt(2 / 25)
+
+
+def test_the_density_without_forming_the_hessian():
+    """Clusters of 100 of 400, in ten vectors: a mass of a quarter each, to sqrt(100 / 10) / 400 times a few."""
+    grid, width = jnp.linspace(-5, 7, 241), 0.2
+    probe, phi, params = M.SpectralDensity(grid, width), P.Identity(400), jnp.ones(400)
+    found = np.asarray(measured(probe, Quadratic(SPECTRA["multiple"]), phi, params))
+    assert np.trapezoid(found, grid) == pytest.approx(1, abs=1e-3)
+    for value in (-2.0, 1.0, 3.0, 5.0):
+        near = np.abs(grid - value) < 0.9
+        assert np.trapezoid(found[near], grid[near]) == pytest.approx(0.25, abs=5 * np.sqrt(100 / 10) / 400)
+    dense = M.SpectralDensity(grid, width, products=400)
+    exact = np.asarray(measured(dense, Quadratic(SPECTRA["multiple"]), phi, params))
+    peaks = np.exp(-((np.asarray(grid)[:, None] - [-2.0, 1.0, 3.0, 5.0]) ** 2) / 0.08) / (0.2 * np.sqrt(2 * np.pi))
+    np.testing.assert_allclose(exact, peaks.mean(axis=1), atol=1e-9)

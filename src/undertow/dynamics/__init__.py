@@ -1,6 +1,7 @@
 """How the parameters move; and what it takes to write a dynamics of one's own."""
 
 from .._public import public_names as _public_names
+from ._adam_flow import AdamFlow as AdamFlow
 from ._base import CONVERGED as CONVERGED
 from ._base import DIVERGED as DIVERGED
 from ._base import RUNNING as RUNNING
@@ -15,6 +16,7 @@ from ._base import ended as ended
 from ._flow import Flow as Flow
 from ._gradient_descent import GradientDescent as GradientDescent
 from ._gradient_flow import GradientFlow as GradientFlow
+from ._label_noise_flow import LabelNoiseFlow as LabelNoiseFlow
 from ._mirror_descent import MirrorDescent as MirrorDescent
 from ._mirror_flow import MirrorFlow as MirrorFlow
 from ._steepest_descent import SteepestDescent as SteepestDescent
@@ -26,10 +28,12 @@ __all__ = [
     "RUNNING",
     "STALLED",
     "STOPPED",
+    "AdamFlow",
     "Dynamics",
     "Flow",
     "GradientDescent",
     "GradientFlow",
+    "LabelNoiseFlow",
     "MirrorDescent",
     "MirrorFlow",
     "PlainState",

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from .._validation import as_key
 from ..objective import Objective, sum_over_pieces
 from ..parameterizations._base import Params
 
@@ -37,6 +38,8 @@ class Batches(eqx.Module):
         """The terms in the order in which an epoch takes them, filled up to whole batches."""
         if self.replacement:
             return jnp.zeros(0, jnp.int32)
+        if self.size == self.terms:  # the whole, whatever its order
+            return jnp.arange(self.terms, dtype=jnp.int32)
         order = jax.random.permutation(jax.random.fold_in(key, epoch), jnp.arange(self.terms, dtype=jnp.int32))
         return jnp.pad(order, (0, self.per_epoch * self.size - self.terms))
 
@@ -52,6 +55,11 @@ class Batches(eqx.Module):
         positions = jax.lax.dynamic_slice(order, (start,), (self.size,))
         there = start + jnp.arange(self.size, dtype=jnp.int32) < self.terms
         return positions, there.astype(float_) * self.per_epoch
+
+
+def drawing_key(key: Any) -> Array:
+    """What a run with this key or seed draws its batches and its noise by."""
+    return jax.random.fold_in(as_key(key), 1)
 
 
 def whole(objective: Objective, params: Params, evaluate: Callable[[Objective], Any]) -> Any:

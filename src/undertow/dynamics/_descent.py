@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 from .._validation import check_integer
 from ..objective import Objective
 from ..parameterizations._base import Params
+from ..problems import Problem
 from ._base import (
     DIVERGED,
     RUNAWAY,
@@ -26,11 +27,10 @@ from ._base import (
     tree_norm,
     tree_where,
 )
-from ._batches import Batches, whole
+from ._batches import Batches, drawing_key, whole
+from ._noise import PARAMETERIZATION, Noise, of_step
 from ._stepping import by_steps, running, to_targets
 
-NOISE = 2**32 - 1
-"""Noise is drawn apart from batches: by the run's key with this number, which no step and no epoch has."""
 UNASKED = 16
 """The whole is looked at once in so many epochs where nothing waits for its loss but the eyes of the user."""
 PATIENCE = 1000
@@ -101,31 +101,74 @@ class Descent(Dynamics):
     def learning_rate(self) -> Any:
         """The time of a step; where it is a schedule, time counts steps."""
 
+    def decay_at(self, step: Int[Array, ""]) -> Float[Array, ""] | None:
+        """By which share the step of this number makes the parameters smaller; None: by none."""
+        del step
+        return None
+
+    @property
+    def noise(self) -> Noise:
+        """What is added to labels and gradients."""
+        return Noise()
+
     @property
     def draws(self) -> bool:
-        return self.batch_size is not None
+        return self.batch_size is not None or self.noise.draws
 
     def check_terms(self, objective: Objective) -> None:
-        """Raise ValueError where the problem cannot be cut into mini-batches of this size."""
+        """Raise ValueError where the problem cannot be cut into such mini-batches, or has no labels for noise."""
+        self.noise.check(objective)
         if not self._drawn_by_step(objective):
             return
-        name, terms = type(objective.problem).__name__, objective.problem.terms
-        if terms is None:
-            raise ValueError(f"batch_size: expected None, since the loss of {name} is no sum over terms")
-        if self.batch_size is not None and self.batch_size > terms:
-            raise ValueError(
-                f"batch_size: expected at most {terms}, as many terms as {name} has, found {self.batch_size}"
-            )
+        _size(objective.problem, self.batch_size)
 
     def _drawn_by_step(self, objective: Objective) -> bool:
         """Whether each step has an objective of its own: some of the terms, or noise."""
-        return self.batch_size is not None or objective.parameterization.draws
+        return self.batch_size is not None or self.noise.labels is not None or objective.parameterization.draws
 
     def _batches(self, objective: Objective) -> Batches | None:
         terms = objective.problem.terms
         if terms is None or not self._drawn_by_step(objective):
             return None
-        return Batches(terms if self.batch_size is None else self.batch_size, terms, self.replacement)
+        return Batches(_size(objective.problem, self.batch_size), terms, self.replacement)
+
+    def batches(self, problem: Problem, key: Any, steps: int) -> tuple[Int[Array, "steps k"], Float[Array, "steps k"]]:
+        """The terms that each step of a run with this key looks at, and how often each counts.
+
+        Parameters
+        ----------
+        problem
+            What is fit.
+        key
+            The key or the seed that ``train`` is given.
+        steps
+            How many steps, from the first on.
+
+        Returns
+        -------
+        Positions and counts, as ``Problem.part`` takes them, a row a step; without a ``batch_size`` all terms.
+
+        Raises
+        ------
+        ValueError
+            If the loss of the problem is no sum over terms, or is one of too few.
+
+        Examples
+        --------
+        >>> import undertow as ut
+        >>> problem = ut.problems.LeastSquares([[1.0], [2.0], [3.0]], [1.0, 1.0, 1.0])
+        >>> descent = ut.dynamics.GradientDescent(ut.optimizers.make("sgd", 0.1), batch_size=1)
+        >>> positions, counts = descent.batches(problem, key=0, steps=3)
+        >>> sorted(positions[:, 0].tolist()), counts[:, 0].tolist()
+        ([0, 1, 2], [3.0, 3.0, 3.0])
+        """
+        size, drawing = _size(problem, self.batch_size), drawing_key(key)
+        batches = Batches(size, problem.terms or size, self.replacement)
+
+        def draw(step: Array) -> tuple[Array, Array]:
+            return batches.draw(drawing, batches.order(drawing, step // batches.per_epoch), step)
+
+        return jax.lax.map(draw, jnp.arange(check_integer("steps", steps, 0), dtype=jnp.int32))
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -170,6 +213,7 @@ class Descent(Dynamics):
             (total, _), gradient = _value_and_gradient(levels, state.params)
         else:
             total, gradient = state.total, state.gradient
+        gradient = self.noise.in_gradient(gradient, objective.key, state.steps)
         # optax counts in integers and mixes them with numbers.
         with jax.numpy_dtype_promotion("standard"):
             updates, optimizer = self.transformation.update(
@@ -180,6 +224,9 @@ class Descent(Dynamics):
                 grad=gradient,
                 value_fn=lambda params: levels(params)[0],
             )
+        decay = self.decay_at(state.steps)
+        if decay is not None:
+            updates = jax.tree.map(lambda x, p: x - decay.astype(p.dtype) * p, updates, state.params)
         params = optax.apply_updates(state.params, updates)
         if state.gradient is None:
             level, slope, after = state.level, state.slope, None
@@ -267,7 +314,6 @@ class Descent(Dynamics):
         """Epoch by epoch, each in an order of its own, which is drawn once."""
         key, length = objective.key, batches.per_epoch
         assert key is not None  # as train sees to
-        noise = jax.random.fold_in(key, NOISE)
 
         def one_epoch(carry: tuple, end: Array) -> tuple:
             state, order, epoch = carry
@@ -276,8 +322,9 @@ class Descent(Dynamics):
 
             def step(state: DescentState) -> DescentState:
                 part = objective.part(*batches.draw(key, order, state.steps))
+                part = self.noise.in_labels(part, key, state.steps)
                 if objective.parameterization.draws:
-                    part = part.drawn(jax.random.fold_in(noise, state.steps))
+                    part = part.drawn(of_step(key, PARAMETERIZATION, state.steps))
                 return self._step(part, state, stop)
 
             until = jnp.minimum(end, (now + 1) * length)
@@ -293,6 +340,16 @@ class Descent(Dynamics):
         blank = jnp.zeros_like(jax.eval_shape(lambda: batches.order(key, no_epoch)))
         carry, samples = to_targets(go, (state, blank, no_epoch), targets, passed, limit)
         return carry[0], samples
+
+
+def _size(problem: Problem, batch_size: int | None) -> int:
+    """How many terms a step looks at; ValueError where the problem has fewer, or is no sum over terms."""
+    name, terms = type(problem).__name__, problem.terms
+    if terms is None:
+        raise ValueError(f"batch_size: expected None, since the loss of {name} is no sum over terms")
+    if batch_size is not None and batch_size > terms:
+        raise ValueError(f"batch_size: expected at most {terms}, as many terms as {name} has, found {batch_size}")
+    return terms if batch_size is None else batch_size
 
 
 def _value_and_gradient(objective: Objective, params: Params) -> tuple[tuple[Array, Array], Params]:

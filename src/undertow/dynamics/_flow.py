@@ -111,6 +111,16 @@ class Flow(Dynamics):
     def descends(self) -> bool:
         """Whether the objective falls along the field, so that a step that raises it is refused."""
 
+    def decay_at(self, time: Float[Array, ""]) -> Float[Array, ""] | None:
+        """The rate of weight decay beside the field; None: there is none."""
+        del time
+        return None
+
+    def gradients(self, objective: Objective) -> int:
+        """How many gradients the field is worth."""
+        del objective
+        return 1
+
     @property
     def modes(self) -> tuple[str, ...]:
         return tuple(solver.name for solver in SOLVERS[self.solver])
@@ -138,6 +148,9 @@ class Flow(Dynamics):
         def velocity(t: Any, packed: Params, args: Any) -> Params:
             params = unpack(packed)
             field = in_one_array(self.field(objective, params))[0]
+            rate = self.decay_at(reading + t)
+            if rate is not None:
+                field = jax.tree.map(lambda f, p: f - rate.astype(f.dtype) * p, field, packed)
             return clock.velocity(field, reading + t, lambda: objective(params)[0])
 
         return diffrax.ODETerm(velocity)
@@ -192,7 +205,7 @@ class Flow(Dynamics):
             patience=count + PATIENCE,
             direction=velocity if usable == LADDER else None,
             steps=count,
-            gradient_evaluations=count + 3,
+            gradient_evaluations=count + 1 + 2 * self.gradients(objective),
             lowest=total,
             floor=clock.floor(total),
             level=level,
@@ -275,7 +288,7 @@ class Flow(Dynamics):
         h = jnp.where(clipped, horizon - state.reading, step_size)
         # Every step starts at time 0, so that nothing is lost where time is long.
         zero = jnp.zeros_like(h)
-        cost = spent + solver.cost(state.params, ready, h)
+        cost = self.gradients(objective) * (spent + solver.cost(state.params, ready, h))
         params, error, dense, solver_state, result = method.step(
             term, zero, h, state.params, None, ready, made_jump=False
         )

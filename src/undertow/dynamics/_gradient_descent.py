@@ -4,12 +4,16 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float
 
 from ..objective import Objective
 from ..optimizers import Optimizer
 from ..parameterizations._base import Params
 from ._descent import Descent, check_batches
+from ._noise import Noise
+from ._numbers import as_number, as_rate, rate_at
 
 
 class GradientDescent(Descent):
@@ -30,19 +34,36 @@ class GradientDescent(Descent):
         problem is normalized; where an epoch is no whole number of batches, its last one is smaller.
     replacement
         False: each epoch takes every term once, in a new order. True: each step draws anew.
+    label_noise
+        Standard deviation of normal noise in the labels (right-hand sides, observed values), drawn anew for each label
+        that a step looks at; at least 0. The loss that is recorded, and its limits, are of labels without noise. Where
+        the fit is exact, descent moves on, slowly, to flatter fits (``LabelNoiseFlow``).
+    gradient_noise
+        Standard deviation of normal noise in each entry of the gradient of each step, at least 0. With ``sgd`` of rate
+        :math:`\eta` a noise of :math:`\sqrt{2 T / \eta}` is Langevin dynamics of temperature T, at rest with a density
+        that goes as :math:`e^{-\ell / T}` as :math:`\eta \to 0`.
+    decay
+        Rate of weight decay :math:`\lambda`, a number of at least 0 or a function of the number of steps before: each
+        step adds :math:`-\eta \lambda u` to what the optimizer does, with its learning rate :math:`\eta` (1 where it
+        carries none). That is decay by itself, as in AdamW; as part of the loss it is the penalty
+        ``OnParameters(L2(rate))``.
+
+    What is drawn follows from the key of the run and the number of the step. Runs of a sweep over noise or
+    decay share one compiled program.
 
     Raises
     ------
     TypeError, ValueError
-        If ``optimizer`` has no ``init`` and ``update``, or ``batch_size`` is not a positive integer; at the start of a
-        run, if the problem is no sum over terms or has fewer than ``batch_size``, the run has no key, or a line search
-        is given batches.
+        If ``optimizer`` has no ``init`` and ``update``, ``batch_size`` is not a positive integer, or noise or decay is
+        not a number of at least 0; at the start of a run, if the problem is no sum over terms or has fewer than
+        ``batch_size``, or does not say what its labels are, the run has no key, or a line search is given batches or
+        noise.
 
     Notes
     -----
     With mini-batches too, the loss that is recorded and that ``Stop`` looks at is that of the whole problem; ``Stop``
     looks at it, and at the gradient of the whole, once an epoch. ``gradient_evaluations`` counts steps, whatever
-    their batches, and however many points a line search tries.
+    their batches, and however many points a line search tries. With noise in the labels alone, an epoch is a step.
 
     Time is learning_rate * steps where the optimizer carries a number ``learning_rate``, else the number of steps.
     "stalled": 1000 updates in a row were shorter than the rounding of the parameters. "diverged": the loss or its
@@ -58,8 +79,19 @@ class GradientDescent(Descent):
     optimizer: Any
     batch_size: int | None = eqx.field(static=True)
     replacement: bool = eqx.field(static=True)
+    label_noise: Float[Array, "..."] | None
+    gradient_noise: Float[Array, "..."] | None
+    decay: Any
 
-    def __init__(self, optimizer: Any, batch_size: Any = None, replacement: bool = False):
+    def __init__(
+        self,
+        optimizer: Any,
+        batch_size: Any = None,
+        replacement: bool = False,
+        label_noise: Any = None,
+        gradient_noise: Any = None,
+        decay: Any = None,
+    ):
         if not all(callable(getattr(optimizer, name, None)) for name in ("init", "update")):
             raise TypeError(
                 "optimizer: expected an optax.GradientTransformation or undertow.optimizers.make(...), "
@@ -67,11 +99,28 @@ class GradientDescent(Descent):
             )
         self.optimizer = optimizer
         self.batch_size, self.replacement = check_batches(batch_size, replacement)
+        self.label_noise = None if label_noise is None else as_number("label_noise", label_noise)
+        self.gradient_noise = None if gradient_noise is None else as_number("gradient_noise", gradient_noise)
+        self.decay = as_rate("decay", decay)
+
+    def decay_at(self, step: Array) -> Float[Array, ""] | None:
+        rate, eta = rate_at(self.decay, step), self.learning_rate
+        return None if rate is None else rate * jnp.asarray(eta(step) if callable(eta) else eta)
+
+    @property
+    def noise(self) -> Noise:
+        return Noise(self.label_noise, self.gradient_noise)
 
     def check(self, objective: Objective, params: Params) -> None:
         self.check_terms(objective)
-        if not self._drawn_by_step(objective) or not self._searches(objective, params):
+        noisy = self._drawn_by_step(objective) or self.noise.draws
+        if not noisy or not self._searches(objective, params):
             return
+        if self.noise.draws:
+            raise ValueError(
+                "optimizer: expected one without a line search, which compares losses of the same labels along the "
+                "gradient, where labels or gradients are noisy"
+            )
         if self.batch_size is None:
             raise ValueError(
                 "optimizer: expected one without a line search, which compares losses with the same noise, for "

@@ -11,6 +11,8 @@ from ._entries import DistanceTo as DistanceTo
 from ._entries import Entry as Entry
 from ._entries import FrobeniusNorm as FrobeniusNorm
 from ._entries import Function as Function
+from ._hessian_spectrum import HessianTrace as HessianTrace
+from ._hessian_spectrum import SpectralDensity as SpectralDensity
 from ._losses import GradientNorm as GradientNorm
 from ._losses import LogLoss as LogLoss
 from ._losses import Loss as Loss
@@ -43,6 +45,7 @@ __all__ = [
     "Function",
     "GradientNorm",
     "HessianEigenvalues",
+    "HessianTrace",
     "LogLoss",
     "Loss",
     "Margin",
@@ -55,6 +58,7 @@ __all__ = [
     "SingularValues",
     "SingularVectorAlignment",
     "SingularVectors",
+    "SpectralDensity",
     "StableRank",
     "TestError",
 ]

@@ -138,19 +138,29 @@ class Sharpness(Probe):
 
 def _largest(objective: Objective, params: Params, count: int, products: int, sign: float) -> Float[Array, " count"]:
     """The largest eigenvalues of ``sign`` times the Hessian, in descending order."""
-    flat, unravel = ravel_pytree(params)
+    hessian, flat = hessian_of(objective, params)
     if count > flat.size:
         raise ValueError(f"count: expected at most the {flat.size} parameters that there are, found {count}")
-    # Twice in reverse: sparse problems have a derivative of their own, which forward differentiation cannot enter.
-    _, pullback = jax.vjp(jax.grad(lambda x: objective(unravel(x))[0]), flat)
 
     def product(v: Float[Array, " n"]) -> Float[Array, " n"]:
-        return sign * pullback(v)[0]
+        return sign * hessian(v)
 
     if flat.size <= max(DENSE, products):
-        hessian = jax.vmap(product)(jnp.eye(flat.size, dtype=flat.dtype))
-        return jnp.linalg.eigvalsh(hessian)[::-1][:count]
+        return jnp.linalg.eigvalsh(formed(product, flat))[::-1][:count]
     return _by_lanczos(product, flat, count, products)
+
+
+def hessian_of(objective: Objective, params: Params) -> tuple[Product, Float[Array, " n"]]:
+    """Products of the Hessian with vectors over all parameters, and these as one vector."""
+    flat, unravel = ravel_pytree(params)
+    # Twice in reverse: sparse problems have a derivative of their own, which forward differentiation cannot enter.
+    _, pullback = jax.vjp(jax.grad(lambda x: objective(unravel(x))[0]), flat)
+    return lambda v: pullback(v)[0], flat
+
+
+def formed(product: Product, like: Float[Array, " n"]) -> Float[Array, "n n"]:
+    """The symmetric matrix of these products."""
+    return jax.vmap(product)(jnp.eye(like.size, dtype=like.dtype))
 
 
 def _by_lanczos(product: Product, like: Float[Array, " n"], count: int, products: int) -> Float[Array, " count"]:

@@ -5,6 +5,7 @@ zeros, and which of them is reached is not up to the problem.
 """
 
 import abc
+from collections.abc import Callable
 from typing import ClassVar
 
 import equinox as eqx
@@ -14,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from .._repr import shown
 from .._validation import check_choice
 from ..linalg import EntryPattern, ManyAxes, axes_of
-from ._equations import Equations
+from ._equations import Equations, weight_of
 
 NORMALIZATIONS = ("mean", "half_mean", "sum", "half_sum")
 
@@ -68,6 +69,19 @@ class Problem(eqx.Module):
         """
         raise NotImplementedError(f"part: the loss of {type(self).__name__} is no sum over terms")
 
+    def residuals(self, w: Float[Array, "..."]) -> Float[Array, " m"] | None:
+        """Numbers whose squares add up to twice the loss, all zero where w fits; None where the loss is no such sum."""
+        del w
+        return None
+
+    def relabeled(self, change: Callable[[Array], Array]) -> "Problem | None":
+        """The problem with ``change`` of its labels, the numbers that w, or what is measured of it, is compared with.
+
+        That is where label noise comes in; may be traced. None where the problem does not say what its labels are.
+        """
+        del change
+        return None
+
     def equations(self) -> Equations | None:
         """The linear equations that the points of zero error solve; None, as here, where they are no affine set."""
         return None
@@ -103,6 +117,14 @@ class ObservedEntries(Problem):
 def check_normalization(value: str) -> str:
     """One of "mean", "half_mean", "sum", "half_sum"."""
     return check_choice("normalization", value, NORMALIZATIONS)
+
+
+def scaled(
+    residual: Float[Array, " m"], normalization: str, counts: Float[Array, " m"] | None, terms: int
+) -> Float[Array, " m"]:
+    """The residual, so that half the sum of its squares is its ``normalized`` loss."""
+    weight = weight_of(normalization, terms)
+    return residual * jnp.sqrt(weight if counts is None else weight * counts)
 
 
 def normalized(

@@ -1,7 +1,7 @@
 """Completion of a matrix or a tensor: what is the same for any number of axes."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from .._validation import Numbers, check_array, check_indices
 from ..linalg import EntryPattern, ManyAxes, axes_of
 from ..linalg._many_axes import MANY_AXES
-from ._base import ObservedEntries, check_normalization, normalized
+from ._base import ObservedEntries, check_normalization, normalized, scaled
 from ._equations import Equations, entries, weight_of
 
 DENSE_SIZE = 250_000
@@ -81,6 +81,12 @@ class Completion(ObservedEntries):
             (indices, self.values[positions], counts),
             is_leaf=lambda x: x is None,
         )
+
+    def residuals(self, w: Float[Array, "..."]) -> Float[Array, " m"]:
+        return scaled(w[axes_of(self.indices)] - self.values, self.normalization, self.counts, self.observed)
+
+    def relabeled(self, change: Callable[[Array], Array]) -> "Completion":
+        return eqx.tree_at(lambda p: p.values, self, change(self.values))
 
     def equations(self) -> Equations:
         where = np.ravel_multi_index([np.asarray(axis, np.int64) for axis in axes_of(self.indices)], self.shape)

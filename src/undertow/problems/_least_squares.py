@@ -1,10 +1,12 @@
 """Least squares, as a rule with fewer equations than unknowns."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 from jaxtyping import Array, Float, Int
 
 from .._validation import Numbers, check_array
-from ._base import Problem, check_normalization, normalized
+from ._base import Problem, check_normalization, normalized, scaled
 from ._equations import Equations, weight_of
 
 
@@ -67,6 +69,12 @@ class LeastSquares(Problem):
             (self.A[positions], self.b[positions], counts),
             is_leaf=lambda x: x is None,
         )
+
+    def residuals(self, w: Float[Array, " d"]) -> Float[Array, " m"]:
+        return scaled(self.A @ w - self.b, self.normalization, self.counts, self.rows)
+
+    def relabeled(self, change: Callable[[Array], Array]) -> "LeastSquares":
+        return eqx.tree_at(lambda p: p.b, self, change(self.b))
 
     def equations(self) -> Equations:
         return Equations(self.A, self.b, weight_of(self.normalization, self.b.size))

@@ -46,6 +46,9 @@ class PointTarget(Problem):
     def loss(self, w: Float[Array, "..."]) -> Float[Array, ""]:
         return jnp.sum((w - self.target) ** 2) / 2
 
+    def residuals(self, w: Float[Array, "..."]) -> Float[Array, " m"]:
+        return jnp.ravel(w - self.target)
+
     def equations(self) -> Equations:
         return entries(np.arange(self.target.size), self.target, self.target.size, 1.0)
 
@@ -91,6 +94,9 @@ class LineTarget(Problem):
 
     def loss(self, w: Float[Array, " 2"]) -> Float[Array, ""]:
         return (self.normal @ w + self.offset) ** 2 / (2 * (self.normal @ self.normal))
+
+    def residuals(self, w: Float[Array, " 2"]) -> Float[Array, " 1"]:
+        return (self.normal @ w + self.offset)[None] / jnp.sqrt(self.normal @ self.normal)
 
     def equations(self) -> Equations:
         normal = np.asarray(self.normal, np.float64)

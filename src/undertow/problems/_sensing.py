@@ -1,6 +1,7 @@
 """Sensing of a matrix or a tensor by inner products: what is the same for any number of axes."""
 
 import functools
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -10,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from .._repr import shown
 from .._validation import Numbers, check_array
-from ._base import Problem, check_normalization, normalized
+from ._base import Problem, check_normalization, normalized, scaled
 from ._completion import check_truth
 from ._equations import Equations, weight_of
 
@@ -78,11 +79,17 @@ class Sensing(Problem):
         self.normalization = check_normalization(normalization)
 
     def loss(self, w: Float[Array, "..."]) -> Float[Array, ""]:
+        return normalized(self._errors(w), self.normalization, self.counts, self.measured)
+
+    def residuals(self, w: Float[Array, "..."]) -> Float[Array, " m"]:
+        return scaled(self._errors(w), self.normalization, self.counts, self.measured)
+
+    def _errors(self, w: Float[Array, "..."]) -> Float[Array, " m"]:
         if isinstance(self.measurements, RankOne):
             products = self.measurements.products(w)
         else:  # one product of a matrix and a vector, which is what it is
             products = self.measurements.reshape(self.values.size, -1) @ jnp.ravel(w)
-        return normalized(products - self.values, self.normalization, self.counts, self.measured)
+        return products - self.values
 
     @property
     def terms(self) -> int:
@@ -97,6 +104,9 @@ class Sensing(Problem):
             (measurements, self.values[positions], counts),
             is_leaf=lambda x: x is None,
         )
+
+    def relabeled(self, change: Callable[[Array], Array]) -> "Sensing":
+        return eqx.tree_at(lambda p: p.values, self, change(self.values))
 
     def equations(self) -> Equations:
         m = self.values.size

@@ -9,6 +9,7 @@ from ._bregman_projection import bregman_projection as bregman_projection
 from ._component_velocity import ComponentVelocity as ComponentVelocity
 from ._component_velocity import component_velocity as component_velocity
 from ._conservation_laws import conservation_laws as conservation_laws
+from ._discrete_limit import discrete_limit as discrete_limit
 from ._errors import Infeasible as Infeasible
 from ._errors import NotAMirrorFlow as NotAMirrorFlow
 from ._errors import NotSeparable as NotSeparable
@@ -23,6 +24,7 @@ from ._hidden_entry import hidden_entry_rank_bound as hidden_entry_rank_bound
 from ._hidden_entry_flow import HiddenEntryFlow as HiddenEntryFlow
 from ._hidden_entry_flow import hidden_entry_flow as hidden_entry_flow
 from ._implied_potential import implied_potential as implied_potential
+from ._label_noise_limit import label_noise_limit as label_noise_limit
 from ._limit import limit as limit
 from ._maximum_margin import maximum_margin as maximum_margin
 from ._minimum_norm import minimum_norm as minimum_norm
@@ -54,6 +56,7 @@ __all__ = [
     "bregman_projection",
     "component_velocity",
     "conservation_laws",
+    "discrete_limit",
     "end_to_end_velocity",
     "greedy_low_rank_learning",
     "hard_margin_rate",
@@ -62,6 +65,7 @@ __all__ = [
     "hidden_entry_rank_bound",
     "implied_potential",
     "incremental_threshold",
+    "label_noise_limit",
     "limit",
     "maximum_margin",
     "minimum_norm",

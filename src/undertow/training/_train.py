@@ -11,6 +11,7 @@ import numpy as np
 
 from .._validation import as_key, as_numpy, check_integer, nearest
 from ..dynamics import Dynamics, Stop
+from ..dynamics._batches import drawing_key
 from ..objective import Objective, as_params
 from ..parameterizations import Parameterization
 from ..parameterizations._base import Params
@@ -193,7 +194,7 @@ def _drawing_key(parameterization: Any, dynamics: Dynamics, key: Any) -> Any:
     if key is None:
         drawer = type(dynamics if dynamics.draws else parameterization).__name__
         raise ValueError(f"key: expected a random key or a seed, by which {drawer} draws; found None")
-    return jax.random.fold_in(as_key(key), 1)
+    return drawing_key(key)
 
 
 def _check_probes(

@@ -1,0 +1,33 @@
+"""Numbers that dynamics keep as arrays, so that runs that differ in them share a program; rates that may change."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._validation import check_number, is_traced
+
+
+def as_number(name: str, value: Any, *, exclusive: bool = False) -> Array:
+    """A number of at least 0, or above it, as an array."""
+    return jnp.asarray(check_number(name, value, 0, exclusive=exclusive), jnp.result_type(float))
+
+
+def as_share(name: str, value: Any) -> Array:
+    """A number from 0 to below 1, as an array."""
+    check_number(name, value, 0, maximum=1)
+    if not is_traced(value) and value == 1:
+        raise ValueError(f"{name}: expected a number below 1, found 1")
+    return jnp.asarray(value, jnp.result_type(float))
+
+
+def as_rate(name: str, value: Any) -> Any:
+    """A number of at least 0 as an array; a function, or None, as it is."""
+    return value if value is None or callable(value) else as_number(name, value)
+
+
+def rate_at(rate: Any, when: Array) -> Float[Array, ""] | None:
+    """The rate at a time, or at the step of a number."""
+    if rate is None:
+        return None
+    return jnp.asarray(rate(when) if callable(rate) else rate, jnp.result_type(float))

@@ -1,0 +1,65 @@
+"""Weight decay of flows and descent, with a schedule."""
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from contract import compilations
+
+import undertow as ut
+
+B, P, D = ut.problems, ut.parameterizations, ut.dynamics
+X = np.random.default_rng(0).standard_normal((3, 8))
+PROBLEM, PHI = B.LeastSquares(X, X[:, 1] - 0.5 * X[:, 4]), P.SignedPower(8, 2)
+ONES = (jnp.ones(8), jnp.ones(8))
+
+
+def test_a_flow_whose_decay_fades_ends_where_its_integral_says():
+    """Rate 2 e^(-t) has the integral 2: as from e^-2 times the start."""
+    flow = D.GradientFlow("explicit", rtol=1e-10, decay=lambda t: 2 * jnp.exp(-t))
+    run = ut.train(PROBLEM, PHI, flow, params=ONES, stop=ut.Stop(loss=1e-18), samples=2)
+    assert run.status == "converged"
+    np.testing.assert_allclose(run.w, ut.theory.limit(PROBLEM, PHI, ONES, decay=2.0), atol=1e-7)
+    assert np.abs(run.w - ut.theory.limit(PROBLEM, PHI, ONES)).max() > 0.01
+
+
+def test_a_rate_that_stays_is_a_penalty():
+    stop = ut.Stop(loss=None, time=1.0)
+    decay, penalty = D.GradientFlow("explicit", rtol=1e-10, decay=0.5), ut.penalties.OnParameters(ut.penalties.L2(0.5))
+    a = ut.train(PROBLEM, PHI, decay, params=ONES, stop=stop, samples=2)
+    b = ut.train(
+        PROBLEM, PHI, D.GradientFlow("explicit", rtol=1e-10), params=ONES, penalty=penalty, stop=stop, samples=2
+    )
+    np.testing.assert_allclose(a.w, b.w, rtol=1e-8)
+    with compilations() as count:
+        ut.train(PROBLEM, PHI, D.GradientFlow("explicit", rtol=1e-10, decay=0.7), params=ONES, stop=stop, samples=2)
+    assert count.programs == 0
+
+
+def descend(optimizer, steps=20, **options):
+    return ut.train(
+        PROBLEM,
+        PHI,
+        D.GradientDescent(optimizer, **options),
+        params=ONES,
+        stop=ut.Stop(loss=None, steps=steps),
+        samples=2,
+    )
+
+
+def test_descent_decays_as_adamw_and_as_a_schedule_says():
+    """optax's AdamW scales its decay by the rate as well."""
+    make = ut.optimizers.make
+    np.testing.assert_allclose(
+        descend(make("adam", 0.01), decay=0.3).w, descend(make("adamw", 0.01, weight_decay=0.3)).w, rtol=1e-10
+    )
+    rate = lambda step: jnp.where(step < 5, 0.3, 0.0)
+    chained = optax.chain(optax.add_decayed_weights(rate), optax.sgd(0.01))
+    np.testing.assert_allclose(descend(make("sgd", 0.01), decay=rate).w, descend(chained).w, rtol=1e-10)
+
+
+def test_decay_that_makes_no_sense():
+    with pytest.raises(ValueError, match="decay: expected a finite number of at least 0"):
+        D.GradientDescent(optax.sgd(0.1), decay=-0.1)
+    with pytest.raises(ValueError, match="decay: expected None with a step_size"):
+        D.GradientFlow(step_size=0.1, decay=0.1)
