@@ -12,6 +12,7 @@ from ._base import Snapshots as Snapshots
 from ._base import State as State
 from ._base import Stop as Stop
 from ._base import ended as ended
+from ._central_flow import CentralFlow as CentralFlow
 from ._flow import Flow as Flow
 from ._gradient_descent import GradientDescent as GradientDescent
 from ._gradient_flow import GradientFlow as GradientFlow
@@ -26,6 +27,7 @@ __all__ = [
     "RUNNING",
     "STALLED",
     "STOPPED",
+    "CentralFlow",
     "Dynamics",
     "Flow",
     "GradientDescent",
