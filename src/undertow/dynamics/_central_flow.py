@@ -30,6 +30,7 @@ class CentralState(State):
     vectors: Float[Array, "k n"]  # the least stable directions v, with v^T P v = 1
     values: Float[Array, " k"]  # their eigenvalues
     oscillation: Float[Array, "k k"]  # X, of covariance V^T X V
+    edge: float = eqx.field(static=True)
     time: Float[Array, "..."]
     steps: Int[Array, "..."]
     gradient_evaluations: Int[Array, "..."]
@@ -40,11 +41,25 @@ class CentralState(State):
     status: Int[Array, "..."]
     mode: Int[Array, "..."]
 
+    @property
+    def told(self) -> dict[str, Array]:
+        values, X = self.values, self.oscillation
+        # The covariance V^T X V has the eigenvalues of X^(1/2) V V^T X^(1/2) = R^T X R, of V V^T = R R^T.
+        x, Q = jnp.linalg.eigh(X)
+        half = (Q * jnp.sqrt(jnp.maximum(x, 0))) @ Q.T
+        variances = jnp.linalg.eigvalsh(half @ (self.vectors @ self.vectors.T) @ half)[::-1]
+        return {
+            "mean_loss": self.total + values @ jnp.diag(X) / 2,
+            "variances": jnp.maximum(variances, 0),
+            "stability": values / self.edge,
+        }
+
 
 class CentralFlow(Dynamics):
     optimizer: Any
     directions: int = eqx.field(static=True)
     substeps: int = eqx.field(static=True)
+    tells = ("mean_loss", "variances", "stability")
 
     def __init__(self, optimizer: Any, directions: int = 6, substeps: int = 4):
         rule = averaged(optimizer)
@@ -81,6 +96,7 @@ class CentralFlow(Dynamics):
             vectors=jax.random.normal(jax.random.key(0), (k, flat.size), flat.dtype),
             values=jnp.zeros(k, flat.dtype),
             oscillation=jnp.zeros((k, k), flat.dtype),
+            edge=averaged(self.optimizer).edge,
             time=jnp.zeros((), jnp.result_type(float)),
             steps=count,
             gradient_evaluations=count + 1,
@@ -139,8 +155,7 @@ class CentralFlow(Dynamics):
         def total(x: Array) -> Array:
             return objective(unravel(x))[0]
 
-        tolerance = float(jnp.finfo(x.dtype).eps) ** 0.4
-        found = directions(total, x, p, state.vectors, tolerance)
+        found = directions(total, x, p, state.vectors, NEARLY * c)
         V = found.vectors
         k = V.shape[0]
         unstable = jnp.sum(found.values > NEARLY * c)
@@ -169,7 +184,7 @@ class CentralFlow(Dynamics):
         if rule.kind != "none":
             later = later + dt * pace * c**2 * p**2 * (push @ S)
         (value, loss), g = _value_and_gradient(objective, unravel, x)
-        products = found.products + k * unstable.astype(jnp.int32) + 1
+        products = found.products + unstable.astype(jnp.int32) * (unstable.astype(jnp.int32) + 1) // 2 + 1
         return eqx.tree_at(
             lambda s: (
                 s.params,
