@@ -71,7 +71,7 @@ def directions(
         return best(jnp.concatenate([V, R]), jnp.concatenate([HV, product(R)])), rounds + 1
 
     # An eigenvalue is as exact as the square of this.
-    tolerance = float(jnp.finfo(x.dtype).eps) ** 0.4
+    tolerance = 1e-4
     V = jnp.linalg.qr((near * root).T)[0].T
     (values, V, _), rounds = jax.lax.while_loop(rough, improve, (best(V, product(V)), jnp.zeros((), jnp.int32)))
     return Directions(values, V / root, k * (rounds + 1))
