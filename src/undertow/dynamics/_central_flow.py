@@ -11,10 +11,10 @@ from jaxtyping import Array, Float, Int
 from .._validation import check_integer
 from ..objective import Objective
 from ..parameterizations._base import Params
-from ._averaged_optimizers import Averaged, Averages, averaged
+from ._averaged_optimizers import Averages, averaged
 from ._base import DIVERGED, RUNAWAY, Dynamics, Snapshots, State, Stop, finite, tree_where
 from ._complementarity import pairs, solve, to_matrix, to_vector, weights
-from ._edge import Directions, curvature_gradients, directions
+from ._edge import curvature_gradients, directions
 from ._stepping import by_steps
 
 NEARLY = 0.9
@@ -56,6 +56,90 @@ class CentralState(State):
 
 
 class CentralFlow(Dynamics):
+    r"""The time average of descent at the edge of stability.
+
+    Descent :math:`u \leftarrow u - P^{-1} g` of large steps drives the largest eigenvalues of its preconditioned
+    Hessian :math:`P^{-1} H` up to the edge, 2, and there it oscillates. The oscillation of covariance :math:`\Sigma`,
+    which lies in the directions at the edge, pushes the average down the gradient of the curvature:
+
+    .. math:: P \dot u = -\nabla \Bigl( L + \tfrac12 \langle H, \Sigma \rangle \Bigr), \qquad
+              \Sigma \ge 0, \quad 2 P - H \ge 0, \quad \langle \Sigma, 2 P - H \rangle = 0,
+
+    with :math:`\Sigma` held still where the gradient is taken. It is as large as it takes to keep the eigenvalues at
+    the edge, and zero where none is: there this is gradient flow. Of adaptive descent, what is averaged of the squares
+    of gradients goes with the oscillation's squares in it, :math:`\dot\nu \propto g^2 + \operatorname{diag}(H \Sigma
+    H) - \nu`.
+
+    Parameters
+    ----------
+    optimizer
+        Of which the time average is asked, made by ``undertow.optimizers.make``: "gd", "momentum" (the heavy ball),
+        "group_rmsprop" (scalar RMSprop), "rmsprop" or "adam"; without Nesterov's look ahead, not centered, RMSprop
+        without momentum. The learning rate may be a schedule.
+    directions
+        How many eigenvectors are followed: at least as many as come to the edge, and one. Work grows with it, and with
+        the square of how many are there.
+    substeps
+        Euler's steps in the time of one update.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no central flow for the optimizer, a number is no positive integer, or an average is so short that
+        the substeps do not resolve it.
+
+    Notes
+    -----
+    Beside the probes it records, as ``trajectory[name]``:
+
+    ============= ====================================================================================================
+    "mean_loss"   :math:`L + \tfrac12 \langle H, \Sigma \rangle`, the prediction for the average loss of descent
+    "variances"   the eigenvalues of :math:`\Sigma`, as many as ``directions``, the largest first
+    "stability"   the largest eigenvalues of :math:`P^{-1} H`, over the edge: 1 where descent is about to be unstable
+    ============= ====================================================================================================
+
+    The last two, and :math:`\Sigma` in the first, are those of the last substep.
+
+    With momentum :math:`\beta`, as an average of gradients with weights :math:`1 - \beta`, the edge is at
+    :math:`2 (1 + \beta) / (1 - \beta)` instead of 2. The force of the oscillation is then taken as it stands, and that
+    of L by its average, which lags: the paper has no momentum, and this is our own.
+
+    Each substep is Euler's, with the :math:`\Sigma` by which the eigenvalues are not beyond the edge at its end: a
+    semidefinite complementarity problem of the size of ``directions``, solved within the compiled program to rounding.
+    Up to 64 parameters the Hessian is formed; beyond, those of its eigenvectors that are near the edge are followed from
+    substep to substep by products, to residuals of 1e-4. The loss needs three derivatives.
+
+    ``steps`` are those of the optimizer, time is learning_rate * steps (with a schedule, steps), and
+    ``gradient_evaluations`` counts gradients, products with the Hessian and gradients of curvature alike. "diverged":
+    as for ``GradientDescent``, as where no oscillation can hold the curvature (of a quadratic loss); or all
+    ``directions`` are at the edge, and there may be more.
+
+    It is an average over oscillations that stay small. Descent that meets the edge in a narrow valley without any noise
+    swings in bursts, and by their size may depart from it.
+
+    References
+    ----------
+    Cohen, Damian, Talwalkar, Kolter, Lee. Understanding Optimization in Deep Learning with Central Flows. ICLR 2025.
+    Cohen, Ghorbani, Krishnan et al. Adaptive Gradient Methods at the Edge of Stability. 2022 (the edge with momentum).
+
+    Examples
+    --------
+    The sharpness of (uv - 1)^2 / 2 + (u - 4)^2 / 100 would rise to 16; descent by steps of 0.2 cannot go beyond 10.
+
+    >>> import jax.numpy as jnp
+    >>> import undertow as ut
+    >>> valley = ut.parameterizations.Function(lambda u: jnp.stack([u[0] * u[1] - 1, (u[0] - 4) / 50**0.5]), shape=2)
+    >>> run = ut.train(
+    ...     ut.problems.PointTarget([0.0, 0.0]),
+    ...     valley,
+    ...     CentralFlow(ut.optimizers.make("gd", 0.2)),
+    ...     params=jnp.array([1.2, 0.6]),
+    ...     stop=ut.Stop(steps=1000),
+    ... )
+    >>> [round(float(run[name][-1].max()), 4) for name in ("stability", "variances", "loss", "mean_loss")]
+    [1.0, 0.0055, 0.0073, 0.0347]
+    """
+
     optimizer: Any
     directions: int = eqx.field(static=True)
     substeps: int = eqx.field(static=True)
@@ -85,21 +169,24 @@ class CentralFlow(Dynamics):
         return jnp.ones_like(state.time)
 
     def start(self, objective: Objective, params: Params, stop: Stop) -> CentralState:
-        flat, unravel = ravel_pytree(params)
+        (flat, unravel), rule = ravel_pytree(params), averaged(self.optimizer)
         (total, loss), gradient = _value_and_gradient(objective, unravel, flat)
         count, k = jnp.zeros((), jnp.int32), min(self.directions, flat.size)
-        norm = jnp.sqrt(gradient @ gradient)
+        norm, averages = jnp.sqrt(gradient @ gradient), rule.start(gradient)
+        p = rule.preconditioner(averages.second, jnp.zeros(()), 1 / self.substeps).astype(flat.dtype)
+        near = jax.random.normal(jax.random.key(0), (k, flat.size), flat.dtype)
+        found = directions(lambda x: objective(unravel(x))[0], flat, p, near, NEARLY * rule.edge)
         state = CentralState(
             params=params,
             gradient=gradient,
-            averages=averaged(self.optimizer).start(gradient),
-            vectors=jax.random.normal(jax.random.key(0), (k, flat.size), flat.dtype),
-            values=jnp.zeros(k, flat.dtype),
+            averages=averages,
+            vectors=found.vectors,
+            values=found.values,
             oscillation=jnp.zeros((k, k), flat.dtype),
-            edge=averaged(self.optimizer).edge,
+            edge=rule.edge,
             time=jnp.zeros((), jnp.result_type(float)),
             steps=count,
-            gradient_evaluations=count + 1,
+            gradient_evaluations=count + 1 + found.products,
             total=total,
             loss=loss,
             gradient_norm=norm,
@@ -131,7 +218,7 @@ class CentralFlow(Dynamics):
 
         flat = eqx.tree_at(lambda s: s.params, state, ravel_pytree(state.params)[0])
         new = jax.lax.fori_loop(0, self.substeps, substep, flat)
-        steps, rate = before.steps + 1, averaged(self.optimizer).rate
+        steps, rate = before.steps + 1, self.optimizer.learning_rate
         rate = jnp.asarray(1.0 if callable(rate) else rate, state.time.dtype)
         new = eqx.tree_at(
             lambda s: (s.params, s.steps, s.time),

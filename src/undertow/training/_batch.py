@@ -58,8 +58,7 @@ class Batch:
     def measure(
         self, params: Any, told: dict[str, Any], runs: Sequence[int], slots: Sequence[int]
     ) -> list[tuple[Any, ...]]:
-        """The probes at the given (run, slot) pairs of ``params``, whose leaves lead with runs and slots, and ``told``.
-        """
+        """The probes, and what was ``told``, at the given (run, slot) pairs of arrays that lead with runs and slots."""
         # Padded to all pairs that there can be, so that one program serves any number of samples: how many a chunk
         # takes depends on the clock.
         size = math.prod(jax.tree.leaves(params)[0].shape[:2])
