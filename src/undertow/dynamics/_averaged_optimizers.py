@@ -8,8 +8,8 @@ from jaxtyping import Array, Float
 
 from ..optimizers import Optimizer
 
-REFUSED = {"nesterov": False, "centered": False}
-"""Options of optax that make another optimizer, and with which value they do not."""
+REFUSED = {"momentum": (None, 0), "nesterov": (False,), "centered": (False,)}
+"""Options of optax that make another optimizer, and with which values they do not."""
 
 
 class Averages(NamedTuple):
@@ -84,8 +84,6 @@ class Averaged(eqx.Module):
         """The gradient, or its average."""
         if not self.momentum:
             return gradient
-        if not self.debiased:
-            return averages.first
         return averages.first / self.bias(self.momentum, time, dt).astype(gradient.dtype)
 
 
@@ -101,22 +99,14 @@ def averaged(optimizer: Any) -> Averaged:
     if name not in _KNOWN:
         raise ValueError(f"optimizer: there is no central flow for {name!r}; expected one of {ways}")
     for option, value in options.items():
-        if option in REFUSED and value != REFUSED[option]:
+        if option in REFUSED and value not in REFUSED[option]:
             raise ValueError(f"optimizer: there is no central flow for {name!r} with {option}={value!r}; leave it out")
     return _KNOWN[name](optimizer.learning_rate, **options)
 
 
-def _gd(rate: Any, momentum: float | None = None, **ignored: Any) -> Averaged:
-    """The heavy ball, which adds up gradients, is by their average at a rate that is larger by 1 / (1 - momentum)."""
+def _gd(rate: Any, **ignored: Any) -> Averaged:
     del ignored
-    if not momentum:
-        return Averaged(rate, "none")
-    share = 1 - momentum
-    return Averaged((lambda t: rate(t) / share) if callable(rate) else rate / share, "none", momentum=momentum)
-
-
-def _momentum(rate: Any, momentum: float | None = 0.9, **ignored: Any) -> Averaged:
-    return _gd(rate, momentum, **ignored)
+    return Averaged(rate, "none")
 
 
 def _group_rmsprop(rate: Any, decay: float = 0.99, eps: float = 1e-6) -> Averaged:
@@ -130,12 +120,9 @@ def _rmsprop(
     initial_scale: float = 0.0,
     eps_in_sqrt: bool = True,
     bias_correction: bool = False,
-    momentum: float | None = None,
     **ignored: Any,
 ) -> Averaged:
     del ignored
-    if momentum:
-        raise ValueError(f"optimizer: there is no central flow for 'rmsprop' with momentum={momentum!r}; leave it out")
     outside, inside = (0.0, eps) if eps_in_sqrt else (eps, 0.0)
     return Averaged(rate, "entrywise", decay, 0.0, outside, inside, initial_scale, bias_correction)
 
@@ -150,7 +137,6 @@ def _adam(
 _KNOWN = {
     "gd": _gd,
     "sgd": _gd,
-    "momentum": _momentum,
     "group_rmsprop": _group_rmsprop,
     "rmsprop": _rmsprop,
     "adam": _adam,

@@ -73,9 +73,9 @@ class CentralFlow(Dynamics):
     Parameters
     ----------
     optimizer
-        Of which the time average is asked, made by ``undertow.optimizers.make``: "gd", "momentum" (the heavy ball),
-        "group_rmsprop" (scalar RMSprop), "rmsprop" or "adam"; without Nesterov's look ahead, not centered, RMSprop
-        without momentum. The learning rate may be a schedule.
+        Of which the time average is asked, made by ``undertow.optimizers.make``: "gd", "group_rmsprop" (scalar
+        RMSprop), "rmsprop" or "adam"; not centered, without Nesterov's look ahead and, but for Adam's, without
+        momentum. The learning rate may be a schedule.
     directions
         How many eigenvectors are followed: at least as many as come to the edge, and one. Work grows with it, and with
         the square of how many are there.
@@ -100,14 +100,14 @@ class CentralFlow(Dynamics):
 
     The last two, and :math:`\Sigma` in the first, are those of the last substep.
 
-    With momentum :math:`\beta`, as an average of gradients with weights :math:`1 - \beta`, the edge is at
-    :math:`2 (1 + \beta) / (1 - \beta)` instead of 2. The force of the oscillation is then taken as it stands, and that
-    of L by its average, which lags: the paper has no momentum, and this is our own.
+    With Adam's average of gradients, of decay :math:`\beta_1`, the edge is at :math:`2 (1 + \beta_1) / (1 - \beta_1)`
+    instead of 2. The force of the oscillation is taken as it stands, and that of L by its average, which lags: the
+    paper has no Adam, and this is our own.
 
     Each substep is Euler's, with the :math:`\Sigma` by which the eigenvalues are not beyond the edge at its end: a
     semidefinite complementarity problem of the size of ``directions``, solved within the compiled program to rounding.
-    Up to 64 parameters the Hessian is formed; beyond, those of its eigenvectors that are near the edge are followed from
-    substep to substep by products, to residuals of 1e-4. The loss needs three derivatives.
+    Up to 64 parameters the Hessian is formed; beyond, those of its eigenvectors that are near the edge are followed
+    from substep to substep by products, to residuals of 1e-4. The loss needs three derivatives.
 
     ``steps`` are those of the optimizer, time is learning_rate * steps (with a schedule, steps), and
     ``gradient_evaluations`` counts gradients, products with the Hessian and gradients of curvature alike. "diverged":
