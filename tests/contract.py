@@ -410,6 +410,7 @@ DYNAMICS = [
     Case("GradientDescent", D.GradientDescent(optimizers.make("sgd", 0.02, momentum=0.5))),
     Case("GradientDescent-adam", D.GradientDescent(optimizers.make("adam", 0.01))),
     Case("GradientFlow-stabilized", D.GradientFlow("stabilized")),
+    Case("CentralFlow", D.CentralFlow(optimizers.make("rmsprop", 0.02, decay=0.9, initial_scale=0.1), 2)),
     Case("MirrorDescent", D.MirrorDescent(potentials.Euclidean(), 0.02)),
     Case("MirrorFlow", D.MirrorFlow(potentials.HyperbolicEntropy(0.3))),
     Case("SteepestDescent", D.SteepestDescent("l2", 0.05, 0.5)),

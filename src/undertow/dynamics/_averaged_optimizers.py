@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -62,8 +63,8 @@ class Averaged(eqx.Module):
         return 1 - decay * (1 - dt * self.pace(decay)) ** (time / dt)
 
     def learning_rate(self, time: Array, dtype: Any) -> Array:
-        rate = self.rate(time) if callable(self.rate) else self.rate
-        return jnp.asarray(rate, dtype)
+        with jax.numpy_dtype_promotion("standard"):  # as schedules of optax need it
+            return jnp.asarray(self.rate(time) if callable(self.rate) else self.rate, dtype)
 
     def preconditioner(self, second: Float[Array, "..."], time: Array, dt: float) -> Float[Array, "..."]:
         """The diagonal of P, of one entry where all are alike."""

@@ -46,7 +46,7 @@ class CentralState(State):
         values, X = self.values, self.oscillation
         # The covariance V^T X V has the eigenvalues of X^(1/2) V V^T X^(1/2) = R^T X R, of V V^T = R R^T.
         x, Q = jnp.linalg.eigh(X)
-        half = (Q * jnp.sqrt(jnp.maximum(x, 0))) @ Q.T
+        half = (Q * jnp.sqrt(jnp.maximum(x, 0))[None]) @ Q.T
         variances = jnp.linalg.eigvalsh(half @ (self.vectors @ self.vectors.T) @ half)[::-1]
         return {
             "mean_loss": self.total + values @ jnp.diag(X) / 2,
@@ -214,7 +214,8 @@ class CentralFlow(Dynamics):
         before, unravel = state, ravel_pytree(state.params)[1]
 
         def substep(i: Array, state: CentralState) -> CentralState:
-            return self._substep(objective, unravel, state, before.steps + i / self.substeps)
+            time = (before.steps * self.substeps + i).astype(state.total.dtype) / self.substeps
+            return self._substep(objective, unravel, state, time)
 
         flat = eqx.tree_at(lambda s: s.params, state, ravel_pytree(state.params)[0])
         new = jax.lax.fori_loop(0, self.substeps, substep, flat)
@@ -259,12 +260,12 @@ class CentralFlow(Dynamics):
             S = jnp.sum(S, axis=1, keepdims=True)
         # c P - H among these directions after the substep, if nothing oscillates and by what does.
         A = jnp.diag(c - found.values) + to_matrix(c * (S @ drift) + dt * (T @ (force / p)), k)
-        B = dt / 2 * (T / p) @ T.T
+        B = dt / 2 * (T / p[None]) @ T.T
         if rule.kind != "none":
             # The gradient of an oscillation v at the edge is H v = c P v.
             slope = rule.slope(second, time, dt).astype(x.dtype)
-            B = B + dt * pace * c**3 * (S * (slope * p**2)) @ S.T
-        turn = (V * p) @ state.vectors.T
+            B = B + dt * pace * c**3 * (S * (slope * p**2)[None]) @ S.T
+        turn = (V * p[None]) @ state.vectors.T
         X = solve(A, B, turn @ state.oscillation @ turn.T).X
         push = to_vector(X)
         x = x - dt * (force + push @ T / 2) / p

@@ -67,7 +67,7 @@ def solve(A: Float[Array, "k k"], B: Float[Array, "p p"], near: Float[Array, "k 
         large = (jnp.abs(z) + root) / 2
         x = jnp.where(z > 0, large, mu / _or_one(large))
         slopes = (1 + (z[:, None] + z[None, :]) / _or_one(root[:, None] + root[None, :])) / 2
-        X = (Q * x) @ Q.T
+        X = (Q * x[None, :]) @ Q.T
         given, asked = to_vector(X - Z), b @ to_vector(X)
         missing = given - a - asked
         return Q, X, slopes, missing, _length(missing) / (1 + _length(given) + _length(asked))
@@ -76,7 +76,7 @@ def solve(A: Float[Array, "k k"], B: Float[Array, "p p"], near: Float[Array, "k 
         Q, _, slopes, missing, _ = parts(Z, mu)
         frame = jax.vmap(lambda E: to_vector(Q @ E @ Q.T))(units)
         d = slopes[pairs(k)]
-        jacobian = jnp.diag(1 - d) + (frame @ b @ frame.T) * d
+        jacobian = jnp.diag(1 - d) + (frame @ b @ frame.T) * d[None, :]
         return Z + to_matrix(frame.T @ jnp.linalg.solve(jacobian, frame @ missing), k)
 
     def going(carry: tuple) -> Bool[Array, ""]:

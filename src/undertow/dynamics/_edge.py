@@ -48,7 +48,7 @@ def directions(
     if n <= max(DENSE, 2 * k):
         H = product(jnp.eye(n, dtype=x.dtype))
         values, vectors = jnp.linalg.eigh((H + H.T) / 2)
-        return Directions(values[::-1][:k], vectors.T[::-1][:k] / root, jnp.asarray(n, jnp.int32))
+        return Directions(values[::-1][:k], vectors.T[::-1][:k] / root[None], jnp.asarray(n, jnp.int32))
 
     def best(V: Array, HV: Array) -> tuple[Array, Array, Array]:
         """The k largest Ritz values in a space of orthonormal V, and their vectors and products."""
@@ -72,9 +72,9 @@ def directions(
 
     # An eigenvalue is as exact as the square of this.
     tolerance = 1e-4
-    V = jnp.linalg.qr((near * root).T)[0].T
+    V = jnp.linalg.qr((near * root[None]).T)[0].T
     (values, V, _), rounds = jax.lax.while_loop(rough, improve, (best(V, product(V)), jnp.zeros((), jnp.int32)))
-    return Directions(values, V / root, k * (rounds + 1))
+    return Directions(values, V / root[None], k * (rounds + 1))
 
 
 def curvature_gradients(

@@ -76,7 +76,8 @@ class Batch:
     def present(self) -> tuple[Any, dict[str, Any]]:
         """The present parameters and what the state tells, with leading axes of runs and one slot."""
         axes = (0, 1) if self.size == 1 else (1,)
-        return jax.tree.map(lambda x: jnp.expand_dims(x, axes), (self.state.params, self.state.told))
+        told = _told(self.state, alone=_alone(self.varied)) if self.dynamics.tells else {}
+        return jax.tree.map(lambda x: jnp.expand_dims(x, axes), (self.state.params, told))
 
     def state_of(self, run: int) -> State:
         """The present state of one run."""
@@ -124,6 +125,14 @@ def _start(program: Key, varied: Arrays, shared: Arrays) -> State:
         return setup.dynamics.start(setup.objective, setup.params, setup.stop)
 
     return one(varied) if _alone(varied) else eqx.filter_vmap(one)(varied)
+
+
+@eqx.filter_jit
+def _told(state: State, *, alone: bool) -> dict[str, jax.Array]:
+    def one(state: State) -> dict[str, jax.Array]:
+        return state.told
+
+    return one(state) if alone else eqx.filter_vmap(one)(state)
 
 
 @eqx.filter_jit
