@@ -7,5 +7,9 @@ chapter = Chapter(
     id="training",
     title="What real training adds",
     sentence="Large steps, noisy labels and weight decay each add a bias of their own to that of gradient flow.",
-    studies=studies_of(__name__),
+    studies=studies_of(
+        __name__,
+        "edge-of-stability",
+        "two-layer-dynamics",
+    ),
 )
