@@ -105,7 +105,7 @@ TURN = np.linalg.qr(np.random.default_rng(1).normal(size=(4, 4)))[0]
 def valleys(x):
     """Residuals of two valleys that lead to ever larger curvature, and what couples them."""
     a, b, c, d = jnp.asarray(TURN) @ x
-    return jnp.stack([a * b - 1, (a - 4) * 0.02**0.5, c * d - 1, (c - 7) * 0.02**0.5, 0.05 * (a * d - b * c)])
+    return jnp.stack([a * b - 1, (a - 4) * 0.02**0.5, c * d - 1, (c - 7) * 0.02**0.5, 0.01 * (a * d - b * c)])
 
 
 def loss(x):

@@ -18,14 +18,16 @@ from ...training import train
 from .._base import AtLeast, AtMost, Budget, Close, Study
 from .._shared import W, generator
 
-SIZE, TARGETS, SCALE = 4, np.array([4.0, 2.0, 1.0, 0.5]), 1e-2
+SIZE, TARGETS, SCALE = 4, np.array([4.0, 2.0, 1.0, 0.5]), 0.1
 """Inputs, outputs and hidden units; singular values of the target; the singular values of the smaller layer at first."""
 IMBALANCES = {"smoke": (0.0, 1.0), "quick": (-4.0, -0.5, 0.0, 0.5, 4.0), "full": (-16.0, -4, -0.5, 0.0, 0.5, 4, 16.0)}
-TIMES = np.array([0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0])
+TIMES = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0])
 NARROW = (5, 2, 3)
 """Outputs, hidden units and inputs of a network that is narrow and not square, balanced."""
 LADDER = np.concatenate([[0.0], np.geomspace(0.1, 1000, 17)])
 """Imbalances of the curve from rich to lazy: no training."""
+SMALL = 1e-3
+"""The smaller layer along the ladder: well below s / sqrt(lambda), to which it grows for a singular value s."""
 FAR = 1e7
 """A time at which every one of them has ended."""
 RTOL = 1e-12
@@ -49,8 +51,8 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
         ends = [_rotation(rng, n)[:, :hidden] for n in (inputs, outputs)]
         layers = _layers(ends[0], _rotation(rng, hidden), ends[1], SCALE, 0.0)
         narrow = _error(two_layer_dynamics(TIMES, narrow_target, *layers), narrow_target, layers)
-    moved = [_kernel_change(target, *_layers(*frames, SCALE, imbalance)) for imbalance in LADDER]
-    lazy = [_lazy_error(target, *_layers(*frames, SCALE, imbalance), imbalance) for imbalance in LADDER[1:]]
+    moved = [_kernel_change(target, *_layers(*frames, SMALL, imbalance)) for imbalance in LADDER]
+    lazy = [_lazy_error(target, *_layers(*frames, SMALL, imbalance), imbalance) for imbalance in LADDER[1:]]
     return xr.Dataset(
         {
             "error": (("imbalance", "time"), errors),
@@ -63,7 +65,7 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
         coords={"imbalance": list(imbalances), "time": TIMES, "ladder": LADDER},
         attrs={
             "problem": f"target {SIZE} x {SIZE} of random singular vectors, values {TARGETS}, half the sum of squares",
-            "start": f"random singular vectors, the smaller layer's singular values {SCALE:g}",
+            "start": f"random singular vectors, the smaller layer's singular values {SCALE:g}, along the ladder {SMALL:g}",
             "narrow network": f"{NARROW[2]} inputs, {NARROW[1]} hidden units, {NARROW[0]} outputs, balanced",
             "flow": f"explicit, relative tolerance {RTOL:g}",
             "precision": "float64",
@@ -114,9 +116,10 @@ def _kernel_change(target: np.ndarray, first: np.ndarray, second: np.ndarray) ->
 
 def _lazy_error(target: np.ndarray, first: np.ndarray, second: np.ndarray, imbalance: float) -> float:
     """The largest distance, over the target's size, of the path from what a kernel that stands still would do."""
-    times = np.linspace(0, 6 / imbalance, 200)
+    pace = imbalance + 2 * SMALL**2  # both squares are multiples of the identity at the start, and so is their kernel
+    times = np.linspace(0, 6 / pace, 200)
     found, start = two_layer_dynamics(times, target, first, second).product, second @ first
-    frozen = target + np.exp(-imbalance * times)[:, None, None] * (start - target)
+    frozen = target + np.exp(-pace * times)[:, None, None] * (start - target)
     return float(np.max(np.linalg.norm(found - frozen, axis=(1, 2))) / np.linalg.norm(target))
 
 
