@@ -57,7 +57,8 @@ def solve(A: Float[Array, "k k"], B: Float[Array, "p p"], near: Float[Array, "k 
     k, eps = A.shape[0], float(jnp.finfo(A.dtype).eps)
     unit, size = _or_one(jnp.max(jnp.abs(A))), _or_one(jnp.max(jnp.abs(jnp.diag(B))))
     # In units in which A and B are of order one.
-    a, b = to_vector(A) / unit, B / size
+    # Where B does not decide, as between directions that do not interact, X is the least.
+    a, b = to_vector(A) / unit, B / size + eps**0.6 * jnp.eye(B.shape[0], dtype=B.dtype)
     units = jax.vmap(lambda e: to_matrix(e, k))(jnp.eye(a.size, dtype=a.dtype))
 
     def parts(Z: Array, mu: Array) -> tuple[Array, Array, Array, Array, Array]:

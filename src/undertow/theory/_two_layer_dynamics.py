@@ -41,8 +41,8 @@ def two_layer_dynamics(times: Numbers, target: Numbers, first: Numbers, second: 
 
     .. math:: Q Q^T(t) = e^{Ft} Q_0 \Bigl[ I + Q_0^T \int_0^t e^{2Fs}\,ds\, Q_0 \Bigr]^{-1} Q_0^T e^{Ft}.
 
-    At :math:`\lambda = 0` it is balanced, and rich from small starts; as :math:`|\lambda|` grows one layer hardly moves,
-    and the other learns as if it were alone: lazy. ``saxe_modes`` is the case of singular vectors that fit from the
+    At :math:`\lambda = 0` it is balanced, and rich from small starts; as :math:`|\lambda|` grows one layer hardly
+    moves, and the other learns as if it were alone: lazy. ``saxe_modes`` is the case of singular vectors that fit from the
     start.
 
     Parameters
@@ -103,9 +103,9 @@ def two_layer_dynamics(times: Numbers, target: Numbers, first: Numbers, second: 
         imbalance = 0.0
     half = imbalance / 2
     F = np.block([[-half * np.eye(inputs), S.T], [S, half * np.eye(outputs)]])
-    f, O = np.linalg.eigh(F)
+    f, frame = np.linalg.eigh(F)
     Q = np.concatenate([W1.T, W2])
-    squares_of_Q = np.stack([Q @ Q.T if time == 0 else _at(time, f, O, Q) for time in t])
+    squares_of_Q = np.stack([Q @ Q.T if time == 0 else _at(time, f, frame, Q) for time in t])
     return TwoLayerPath(
         squares_of_Q[:, inputs:, :inputs],
         squares_of_Q[:, :inputs, :inputs],
@@ -114,12 +114,14 @@ def two_layer_dynamics(times: Numbers, target: Numbers, first: Numbers, second: 
     )
 
 
-def _at(t: float, f: Float[np.ndarray, " n"], O: Float[np.ndarray, "n n"], Q: Float[np.ndarray, "n h"]) -> np.ndarray:
-    """Q Q^T at a time, in the frame O of F with eigenvalues f.
+def _at(
+    t: float, f: Float[np.ndarray, " n"], frame: Float[np.ndarray, "n n"], Q: Float[np.ndarray, "n h"]
+) -> np.ndarray:
+    """Q Q^T at a time, in the frame of F with eigenvalues f.
 
-    With g = (e^(2 f t) - 1) / 2 f, its roots on the diagonal of G, and Z = G O^T Q it is D Z (I + Z^T Z)^-1 Z^T D, of
-    D = e^(f t) / G, which is bounded. Rows of Z are of any size: Z = L U^T, triangular and orthogonal, has the same
-    right-hand side with L in place of Z, and the columns of L C^-1 are of order one where C holds their largest entries.
+    With g = (e^(2 f t) - 1) / 2 f, its roots on the diagonal of G, and Z = G U^T Q, of the frame U, it is D Z (I + Z^T Z)^-1 Z^T D, of
+    D = e^(f t) / G, which is bounded. Rows of Z are of any size: Z = L V^T, triangular and orthogonal, has the
+    same right-hand side with L in place of Z, and the columns of L C^-1 are of order one, C their largest entries.
     What is between the D is then B B^T, of the orthonormal columns (A; B) that span those of (C^-1; L C^-1).
     """
     x = 2 * np.abs(f) * t
@@ -127,9 +129,9 @@ def _at(t: float, f: Float[np.ndarray, " n"], O: Float[np.ndarray, "n n"], Q: Fl
     short = np.log(t) + np.log(np.where(x > 0, -np.expm1(-x) / np.where(x > 0, x, 1), 1))
     log_g = short + np.maximum(2 * f * t, 0)
     log_d = np.minimum(f * t, 0) - short / 2
-    L, log_c = _triangular(O.T @ Q, log_g / 2)
+    L, log_c = _triangular(frame.T @ Q, log_g / 2)
     span = np.linalg.qr(np.concatenate([np.diag(np.exp(-log_c)), L]))[0]
-    half = O @ (np.exp(log_d)[:, None] * span[log_c.size :])
+    half = frame @ (np.exp(log_d)[:, None] * span[log_c.size :])
     return half @ half.T
 
 

@@ -83,12 +83,14 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
 def _network(key: jax.Array) -> tuple[Map, PointTarget, Any]:
     """Random points and labels, and a network of one hidden layer; the loss is half the mean square, times two."""
     points, inputs, units = NET
-    rng, root = generator(key), np.sqrt(2 / points)
+    rng, root = generator(key), (2 / points) ** 0.5
     x, y = rng.standard_normal((points, inputs)), rng.standard_normal(points)
     first = rng.standard_normal((inputs, units)) / np.sqrt(inputs), np.zeros(units), rng.standard_normal(units)
     first = tuple(map(jnp.asarray, (first[0], first[1], first[2] / np.sqrt(units))))
 
-    def outputs(params: Any, x: Any = jnp.asarray(x), root: float = float(root)) -> Any:
+    x = jnp.asarray(x)
+
+    def outputs(params: Any) -> Any:
         return root * (jnp.tanh(x @ params[0] + params[1][None]) @ params[2])
 
     return Map(outputs, shape=points), PointTarget(root * y), first
@@ -180,9 +182,9 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
         3,
         width=18,
         height=5.6,
-        caption="The toy: sharpness over its edge, the variance of what alternates from step to step, and the loss. With "
-        "a jitter of a thousandth descent stays at the edge and oscillates as the central flow says; without, it comes "
-        "back to the edge in large swings.",
+        caption="The toy: sharpness over its edge, the variance of what alternates from step to step, and the loss. "
+        "With a jitter of a thousandth descent stays at the edge and oscillates as the central flow says; without, it "
+        "comes back to the edge in large swings.",
     ) as (toys, axes):
         _panels(axes, shown, "step", "")
     with plotting.figure(
@@ -236,11 +238,11 @@ study = Study(
     id="edge-of-stability",
     chapter="training",
     title="At the edge of stability, on average and in swings",
-    source="J. M. Cohen, A. Damian, A. Talwalkar, Z. Kolter, J. D. Lee, Understanding Optimization in Deep Learning with "
-    "Central Flows, ICLR 2025, arXiv:2410.24206",
-    claim="Descent whose steps are too large for the curvature ahead oscillates at a sharpness of 2 / step size, and its "
-    "time average, the size of the oscillation and the mean loss are those of the central flow if there is a little "
-    "noise; without any, on a smooth toy, it swings about the edge instead.",
+    source="J. M. Cohen, A. Damian, A. Talwalkar, Z. Kolter, J. D. Lee, Understanding Optimization in Deep Learning "
+    "with Central Flows, ICLR 2025, arXiv:2410.24206",
+    claim="Descent whose steps are too large for the curvature ahead oscillates at a sharpness of 2 / step size, and "
+    "its time average, the size of the oscillation and the mean loss are those of the central flow if there is a "
+    "little noise; without any, on a smooth toy, it swings about the edge instead.",
     standing="our own",
     run=_run,
     checks=(
@@ -258,8 +260,8 @@ study = Study(
     plot=_plot,
     example=EXAMPLE,
     note="Averages begin 300 steps after the edge is met. Two percent of sharpness is what was asked of the flow; the "
-    "other bounds were set after trials on other draws and are about twice what these showed. In blocks of 500 steps the "
-    "loss of one network of three was off by 0.19 and its variance by 0.32, where it had just come to the edge. The "
-    "variance is of what alternates, a quarter of the squared step: the center moves about the flow's path as well, in "
+    "other bounds were set after trials on other draws and are about twice what these showed. In blocks of 500 steps "
+    "the loss of one network of three was off by 0.19 and its variance by 0.32, where it had just come to the edge. "
+    "The variance is of what alternates, a quarter of the squared step: the center moves about the flow's path as well, in "
     "swings along the valley that the central flow averages out.",
 )

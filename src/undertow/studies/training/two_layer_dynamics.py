@@ -19,7 +19,7 @@ from .._base import AtLeast, AtMost, Budget, Close, Study
 from .._shared import W, generator
 
 SIZE, TARGETS, SCALE = 4, np.array([4.0, 2.0, 1.0, 0.5]), 0.1
-"""Inputs, outputs and hidden units; singular values of the target; the singular values of the smaller layer at first."""
+"""Inputs, outputs and hidden units; singular values of the target; the those of the smaller layer at first."""
 IMBALANCES = {"smoke": (0.0, 1.0), "quick": (-4.0, -0.5, 0.0, 0.5, 4.0), "full": (-16.0, -4, -0.5, 0.0, 0.5, 4, 16.0)}
 TIMES = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0])
 NARROW = (5, 2, 3)
@@ -41,18 +41,18 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
     with jax.enable_x64(True):
         for i, imbalance in enumerate(imbalances):
             progress(i / (len(imbalances) + 1), f"lambda = {imbalance:g}")
-            layers = _layers(*frames, SCALE, imbalance)
-            path = two_layer_dynamics(TIMES, target, *layers)
+            layers = _layers(frames, SCALE, imbalance)
+            path = two_layer_dynamics(TIMES, target, layers[0], layers[1])
             errors.append(_error(path, target, layers))
             products.append(path.product)
         progress(len(imbalances) / (len(imbalances) + 1), "a narrow network")
         outputs, hidden, inputs = NARROW
         narrow_target = rng.standard_normal((outputs, inputs))
         ends = [_rotation(rng, n)[:, :hidden] for n in (inputs, outputs)]
-        layers = _layers(ends[0], _rotation(rng, hidden), ends[1], SCALE, 0.0)
+        layers = _layers([ends[0], _rotation(rng, hidden), ends[1]], SCALE, 0.0)
         narrow = _error(two_layer_dynamics(TIMES, narrow_target, *layers), narrow_target, layers)
-    moved = [_kernel_change(target, *_layers(*frames, SMALL, imbalance)) for imbalance in LADDER]
-    lazy = [_lazy_error(target, *_layers(*frames, SMALL, imbalance), imbalance) for imbalance in LADDER[1:]]
+    moved = [_kernel_change(target, _layers(frames, SMALL, imbalance)) for imbalance in LADDER]
+    lazy = [_lazy_error(target, _layers(frames, SMALL, imbalance), imbalance) for imbalance in LADDER[1:]]
     return xr.Dataset(
         {
             "error": (("imbalance", "time"), errors),
@@ -65,7 +65,7 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
         coords={"imbalance": list(imbalances), "time": TIMES, "ladder": LADDER},
         attrs={
             "problem": f"target {SIZE} x {SIZE} of random singular vectors, values {TARGETS}, half the sum of squares",
-            "start": f"random singular vectors, the smaller layer's singular values {SCALE:g}, along the ladder {SMALL:g}",
+            "start": f"random singular vectors, the smaller layer of size {SCALE:g}, along the ladder {SMALL:g}",
             "narrow network": f"{NARROW[2]} inputs, {NARROW[1]} hidden units, {NARROW[0]} outputs, balanced",
             "flow": f"explicit, relative tolerance {RTOL:g}",
             "precision": "float64",
@@ -77,10 +77,9 @@ def _rotation(rng: np.random.Generator, n: int) -> np.ndarray:
     return np.linalg.qr(rng.standard_normal((n, n)))[0]
 
 
-def _layers(
-    inner: np.ndarray, hidden: np.ndarray, outer: np.ndarray, scale: float, imbalance: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _layers(frames: list[np.ndarray], scale: float, imbalance: float) -> tuple[np.ndarray, np.ndarray]:
     """Layers of these singular vectors whose difference of squares is the imbalance times the identity."""
+    inner, hidden, outer = frames
     one, two = np.sqrt(scale**2 + max(-imbalance, 0.0)), np.sqrt(scale**2 + max(imbalance, 0.0))
     return one * hidden @ inner.T, two * outer @ hidden.T
 
@@ -104,21 +103,21 @@ def _error(path: TwoLayerPath, target: np.ndarray, layers: tuple[np.ndarray, np.
     return np.max([abs(found - expected).max((1, 2)) for found, expected in pairs], axis=0)
 
 
-def _kernel_change(target: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:
+def _kernel_change(target: np.ndarray, layers: tuple[np.ndarray, np.ndarray]) -> float:
     """How far the tangent kernel goes on the way, as a share of where it starts.
 
     It is the sum of the squares of the layers, each times the identity of the other side.
     """
-    path, one = two_layer_dynamics([0.0, FAR], target, first, second), np.eye(SIZE)
+    path, one = two_layer_dynamics([0.0, FAR], target, *layers), np.eye(SIZE)
     start, end = (np.kron(path.second[i], one) + np.kron(one, path.first[i]) for i in (0, 1))
     return float(np.linalg.norm(end - start) / np.linalg.norm(start))
 
 
-def _lazy_error(target: np.ndarray, first: np.ndarray, second: np.ndarray, imbalance: float) -> float:
+def _lazy_error(target: np.ndarray, layers: tuple[np.ndarray, np.ndarray], imbalance: float) -> float:
     """The largest distance, over the target's size, of the path from what a kernel that stands still would do."""
     pace = imbalance + 2 * SMALL**2  # both squares are multiples of the identity at the start, and so is their kernel
     times = np.linspace(0, 6 / pace, 200)
-    found, start = two_layer_dynamics(times, target, first, second).product, second @ first
+    found, start = two_layer_dynamics(times, target, *layers).product, layers[1] @ layers[0]
     frozen = target + np.exp(-pace * times)[:, None, None] * (start - target)
     return float(np.max(np.linalg.norm(found - frozen, axis=(1, 2))) / np.linalg.norm(target))
 
@@ -138,8 +137,9 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
         width=18,
         height=5.6,
         caption="Two linear layers. Left: the distance from the target over time, in units of its start, for several "
-        "lambda: balanced layers learn mode after mode, unbalanced ones all at once. Middle: the closed form against the "
-        "flow. Right: how far the tangent kernel moves, and how far the path is from that of a kernel that stands still.",
+        "lambda: balanced layers learn mode after mode, unbalanced ones all at once. Middle: the closed form against "
+        "the flow. Right: how far the tangent kernel moves, and how far the path is from that of a kernel that stands "
+        "still.",
     ) as (made, axes):
         for i, imbalance in enumerate(data["imbalance"].values):
             chosen, color = data.sel(imbalance=imbalance), plotting.color_of(float(i + 1))
@@ -168,10 +168,11 @@ rng = np.random.default_rng(0)
 target, turn = rng.normal(size=(3, 3)), np.linalg.qr(rng.normal(size=(3, 3)))[0]
 first, second = 0.1 * turn, np.sqrt(0.01 + 0.5) * np.eye(3)  # W_2^T W_2 - W_1 W_1^T = 0.5 I
 path = ut.theory.two_layer_dynamics([1.0, 4.0], target, first, second)
-problem, phi, flow = ut.problems.PointTarget(target), ut.parameterizations.DeepMatrix((3, 3), 2), ut.dynamics.GradientFlow
+problem, phi = ut.problems.PointTarget(target), ut.parameterizations.DeepMatrix((3, 3), 2)
+flow = ut.dynamics.GradientFlow(rtol=1e-11, atol=1e-12)
 for time, expected in zip([1.0, 4.0], path.product, strict=True):
     stop = ut.Stop(loss=None, time=time)
-    run = ut.train(problem, phi, flow(rtol=1e-11, atol=1e-12), params=(first, second), stop=stop)
+    run = ut.train(problem, phi, flow, params=(first, second), stop=stop)
     print(f"time {time:g}: closed form and flow agree to 1e-9: {abs(run.w - expected).max() < 1e-9}")
 # time 1: closed form and flow agree to 1e-9: True
 # time 4: closed form and flow agree to 1e-9: True
@@ -181,11 +182,11 @@ study = Study(
     id="two-layer-dynamics",
     chapter="training",
     title="Two linear layers in closed form, from lazy to rich",
-    source="C. Domine, N. Anguita, A. Proca, L. Braun, D. Kunin, P. Mediano, A. Saxe, From Lazy to Rich: Exact Learning "
-    "Dynamics in Deep Linear Networks, ICLR 2025; L. Braun, C. Domine, J. Fitzgerald, A. Saxe, NeurIPS 2022",
-    claim="From any start with W_2^T W_2 - W_1 W_1^T = lambda I, whatever its singular vectors, two linear layers follow "
-    "the solution of a Riccati equation; balanced small layers learn features, and as |lambda| grows the tangent kernel "
-    "stands still and the network learns like a linear model.",
+    source="C. Domine, N. Anguita, A. Proca, L. Braun, D. Kunin, P. Mediano, A. Saxe, From Lazy to Rich: Exact "
+    "Learning Dynamics in Deep Linear Networks, ICLR 2025; L. Braun, C. Domine, J. Fitzgerald, A. Saxe, NeurIPS 2022",
+    claim="From any start with W_2^T W_2 - W_1 W_1^T = lambda I, whatever its singular vectors, two linear layers "
+    "follow the solution of a Riccati equation; balanced small layers learn features, and as |lambda| grows the tangent "
+    "kernel stands still and the network learns like a linear model.",
     standing="as published",
     run=_run,
     checks=(
@@ -197,8 +198,8 @@ study = Study(
     ),
     plot=_plot,
     example=EXAMPLE,
-    note="At large lambda the second layer's squares end at lambda + s^2 / lambda, and the first's at s^2 / lambda, for "
-    "the singular values s of the target: as a share of lambda both move by its power -2, and with the kernel the pace "
+    note="At large lambda the second layer's squares end at lambda + s^2 / lambda, and the first's at s^2 / lambda, "
+    "for the singular values s of the target: as a share of lambda both move by its power -2, and with the kernel the pace "
     "of the path. Inputs are whitened; for others, and for layers whose difference of squares is no multiple of the "
     "identity, there is no such formula.",
 )
