@@ -262,6 +262,6 @@ study = Study(
     note="Averages begin 300 steps after the edge is met. Two percent of sharpness is what was asked of the flow; the "
     "other bounds were set after trials on other draws and are about twice what these showed. In blocks of 500 steps "
     "the loss of one network of three was off by 0.19 and its variance by 0.32, where it had just come to the edge. "
-    "The variance is of what alternates, a quarter of the squared step: the center moves about the flow's path as well, in "
-    "swings along the valley that the central flow averages out.",
+    "The variance is of what alternates, a quarter of the squared step: the center moves about the flow's path as well, "
+    "in swings along the valley that the central flow averages out.",
 )
