@@ -1,6 +1,8 @@
 """The central flow against closed forms, an independent cone solver, gradient flow and descent itself."""
 
-import clarabel
+import importlib
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,8 @@ import scipy.sparse as sp
 import undertow as ut
 from undertow.dynamics import _complementarity as complementarity
 from undertow.dynamics._edge import curvature_gradients, directions
+
+clarabel: Any = importlib.import_module("clarabel")  # without types
 
 CentralFlow, make = ut.dynamics.CentralFlow, ut.optimizers.make
 
@@ -47,12 +51,12 @@ def test_complementarity_is_solved_as_by_a_cone_solver(k):
     X, error = solve(A, B, jnp.zeros_like(A))
     assert np.max(error) < 1e-12
     M = A + np.asarray(jax.vmap(lambda b, x: complementarity.to_matrix(b @ complementarity.to_vector(x), k))(B, X))
-    # As B is raised by a rounding to the power 3/4, M is off by that times X of ten and B of twenty.
+    # As B is raised by a rounding to the power 0.6, M is off by that times X of ten and B of twenty.
     assert np.linalg.eigvalsh(X).min() > -1e-12
-    assert np.linalg.eigvalsh(M).min() > -1e-8
-    assert np.abs(X @ M).max() < 1e-8
+    assert np.linalg.eigvalsh(M).min() > -2e-7
+    assert np.abs(X @ M).max() < 2e-6
     # By the minimum, which Clarabel has to its gap of 1e-9; X itself, where B is nearly singular, to the root of that.
-    a, x = jax.vmap(complementarity.to_vector)(A), jax.vmap(complementarity.to_vector)(X)
+    a, x = jax.vmap(complementarity.to_vector)(jnp.asarray(A)), jax.vmap(complementarity.to_vector)(X)
     value = lambda x: np.einsum("ni,ni->n", a, x) + np.einsum("ni,nij,nj->n", x, B, x) / 2
     expected = np.stack([by_clarabel(a, b) for a, b in zip(A, B, strict=True)])
     np.testing.assert_allclose(value(np.asarray(x)), value(expected), rtol=1e-7, atol=1e-8)

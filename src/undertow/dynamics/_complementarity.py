@@ -58,7 +58,7 @@ def solve(A: Float[Array, "k k"], B: Float[Array, "p p"], near: Float[Array, "k 
     unit, size = _or_one(jnp.max(jnp.abs(A))), _or_one(jnp.max(jnp.abs(jnp.diag(B))))
     # In units in which A and B are of order one.
     # Where B does not decide, as between directions that do not interact, X is the least.
-    a, b = to_vector(A) / unit, B / size + eps**0.75 * jnp.eye(B.shape[0], dtype=B.dtype)
+    a, b = to_vector(A) / unit, B / size + eps**0.6 * jnp.eye(B.shape[0], dtype=B.dtype)
     units = jax.vmap(lambda e: to_matrix(e, k))(jnp.eye(a.size, dtype=a.dtype))
 
     def parts(Z: Array, mu: Array) -> tuple[Array, Array, Array, Array, Array]:

@@ -102,7 +102,7 @@ def _paths(problem, phi, params, rate: float, steps: int, jitter: float, key: ja
 
     def follow(dynamics, probes):
         run = train(problem, phi, dynamics, params=params, stop=stop, samples=np.arange(steps + 1), probes=probes)
-        return {name: np.asarray(run[name])[:steps] for name in run.records} | {"steps": int(run.steps[-1])}
+        return {name: np.asarray(run[name])[:steps] for name in run.records}
 
     central = follow(CentralFlow(make("gd", rate), 4), [])
     noisy = optax.chain(optax.sgd(rate), optax.add_noise(jitter**2, 0.0, key))
@@ -262,6 +262,6 @@ study = Study(
     note="Averages begin 300 steps after the edge is met. Two percent of sharpness is what was asked of the flow; the "
     "other bounds were set after trials on other draws and are about twice what these showed. In blocks of 500 steps "
     "the loss of one network of three was off by 0.19 and its variance by 0.32, where it had just come to the edge. "
-    "The variance is of what alternates, a quarter of the squared step: the center moves about the flow's path as well, "
-    "in swings along the valley that the central flow averages out.",
+    "The variance is of what alternates, a quarter of the squared step: the center moves about the flow's path as "
+    "well, in swings along the valley that the central flow averages out.",
 )
