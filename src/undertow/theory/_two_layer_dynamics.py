@@ -42,8 +42,8 @@ def two_layer_dynamics(times: Numbers, target: Numbers, first: Numbers, second: 
     .. math:: Q Q^T(t) = e^{Ft} Q_0 \Bigl[ I + Q_0^T \int_0^t e^{2Fs}\,ds\, Q_0 \Bigr]^{-1} Q_0^T e^{Ft}.
 
     At :math:`\lambda = 0` it is balanced, and rich from small starts; as :math:`|\lambda|` grows one layer hardly
-    moves, and the other learns as if it were alone: lazy. ``saxe_modes`` is the case of singular vectors that fit from the
-    start.
+    moves, and the other learns as if it were alone: lazy. ``saxe_modes`` is the case of singular vectors that fit from
+    the start.
 
     Parameters
     ----------
@@ -119,9 +119,10 @@ def _at(
 ) -> np.ndarray:
     """Q Q^T at a time, in the frame of F with eigenvalues f.
 
-    With g = (e^(2 f t) - 1) / 2 f, its roots on the diagonal of G, and Z = G U^T Q, of the frame U, it is D Z (I + Z^T Z)^-1 Z^T D, of
-    D = e^(f t) / G, which is bounded. Rows of Z are of any size: Z = L V^T, triangular and orthogonal, has the
-    same right-hand side with L in place of Z, and the columns of L C^-1 are of order one, C their largest entries.
+    With g = (e^(2 f t) - 1) / 2 f, its roots on the diagonal of G, and Z = G U^T Q, of the frame U, it is
+    D Z (I + Z^T Z)^-1 Z^T D, of D = e^(f t) / G, which is bounded. Rows of Z are of any size: Z = L V^T, triangular and
+    orthogonal, has the same right-hand side with L in place of Z, and the columns of L C^-1 are of order one, C their
+    largest entries.
     What is between the D is then B B^T, of the orthonormal columns (A; B) that span those of (C^-1; L C^-1).
     """
     x = 2 * np.abs(f) * t

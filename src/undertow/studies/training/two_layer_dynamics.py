@@ -185,8 +185,8 @@ study = Study(
     source="C. Domine, N. Anguita, A. Proca, L. Braun, D. Kunin, P. Mediano, A. Saxe, From Lazy to Rich: Exact "
     "Learning Dynamics in Deep Linear Networks, ICLR 2025; L. Braun, C. Domine, J. Fitzgerald, A. Saxe, NeurIPS 2022",
     claim="From any start with W_2^T W_2 - W_1 W_1^T = lambda I, whatever its singular vectors, two linear layers "
-    "follow the solution of a Riccati equation; balanced small layers learn features, and as |lambda| grows the tangent "
-    "kernel stands still and the network learns like a linear model.",
+    "follow the solution of a Riccati equation; balanced small layers learn features, and as |lambda| grows the "
+    "tangent kernel stands still and the network learns like a linear model.",
     standing="as published",
     run=_run,
     checks=(
@@ -199,7 +199,7 @@ study = Study(
     plot=_plot,
     example=EXAMPLE,
     note="At large lambda the second layer's squares end at lambda + s^2 / lambda, and the first's at s^2 / lambda, "
-    "for the singular values s of the target: as a share of lambda both move by its power -2, and with the kernel the pace "
-    "of the path. Inputs are whitened; for others, and for layers whose difference of squares is no multiple of the "
+    "for the singular values s of the target: as a share of lambda both move by its power -2, and with the kernel the "
+    "pace of the path. Inputs are whitened; for others, and for layers whose difference of squares is no multiple of the "
     "identity, there is no such formula.",
 )
