@@ -200,6 +200,6 @@ study = Study(
     example=EXAMPLE,
     note="At large lambda the second layer's squares end at lambda + s^2 / lambda, and the first's at s^2 / lambda, "
     "for the singular values s of the target: as a share of lambda both move by its power -2, and with the kernel the "
-    "pace of the path. Inputs are whitened; for others, and for layers whose difference of squares is no multiple of the "
-    "identity, there is no such formula.",
+    "pace of the path. Inputs are whitened; for others, and for layers whose difference of squares is no multiple of "
+    "the identity, there is no such formula.",
 )
