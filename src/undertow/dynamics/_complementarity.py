@@ -52,13 +52,14 @@ def weights(k: int) -> np.ndarray:
 def solve(A: Float[Array, "k k"], B: Float[Array, "p p"], near: Float[Array, "k k"]) -> Solution:
     """X, for A and for B as an operator on ``to_vector(X)``, from an X that may be near.
 
-    Where there is no solution, as where A is negative and B is zero, what comes is huge or not finite.
+    Where there is no solution, as where A is negative and B is zero, what comes is not finite.
     """
     k, eps = A.shape[0], float(jnp.finfo(A.dtype).eps)
     unit, size = _or_one(jnp.max(jnp.abs(A))), _or_one(jnp.max(jnp.abs(jnp.diag(B))))
     # In units in which A and B are of order one.
     # Where B does not decide, as between directions that do not interact, X is the least.
-    a, b = to_vector(A) / unit, B / size + eps**0.6 * jnp.eye(B.shape[0], dtype=B.dtype)
+    raised = eps**0.6
+    a, b = to_vector(A) / unit, B / size + raised * jnp.eye(B.shape[0], dtype=B.dtype)
     units = jax.vmap(lambda e: to_matrix(e, k))(jnp.eye(a.size, dtype=a.dtype))
 
     def parts(Z: Array, mu: Array) -> tuple[Array, Array, Array, Array, Array]:
@@ -107,7 +108,10 @@ def solve(A: Float[Array, "k k"], B: Float[Array, "p p"], near: Float[Array, "k 
     mu = jnp.where(free | (mu < eps**2), 0, mu).astype(A.dtype)
     start = (Z, mu, jnp.where(free, 0, error), jnp.full_like(error, jnp.inf), jnp.zeros((), jnp.int32))
     Z, _, error, _, _ = jax.lax.while_loop(going, step, start)
-    return Solution(jnp.where(free, 0, parts(Z, zero)[1] * (unit / size)), error)
+    X = parts(Z, zero)[1]
+    # One that lives on what B was raised by is none.
+    X = jnp.where(raised * jnp.max(jnp.abs(X)) < 1e-3, X, jnp.nan)
+    return Solution(jnp.where(free, 0, X * (unit / size)), error)
 
 
 def _length(x: Array) -> Array:
