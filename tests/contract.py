@@ -422,6 +422,7 @@ DYNAMICS = [
     Case("GradientFlow-step-size", D.GradientFlow("explicit", step_size=0.02, momentum=0.5)),
     Case("AdamFlow", D.AdamFlow(0.01, eps=0.1, solver="explicit")),
     Case("LabelNoiseFlow", D.LabelNoiseFlow("explicit", rtol=1e-8)),
+    Case("CentralFlow", D.CentralFlow(optimizers.make("rmsprop", 0.02, decay=0.9, initial_scale=0.1), 2)),
     Case("MirrorDescent", D.MirrorDescent(potentials.Euclidean(), 0.02)),
     Case("MirrorFlow", D.MirrorFlow(potentials.HyperbolicEntropy(0.3))),
     Case("SteepestDescent", D.SteepestDescent("l2", 0.05, 0.5)),

@@ -2,8 +2,8 @@
 What real training adds: noise moves the fit on
 ===============================================
 
-Gradient flow comes to rest at the first fit that it meets. Descent whose labels are noisy does not: it goes on among the
-fits, to those where the loss curves least. On u^2 - v^2 that is a weighted l1 norm of w, and theory names the end.
+Gradient flow comes to rest at the first fit that it meets. Descent whose labels are noisy does not: it goes on among
+the fits, to those where the loss curves least. On u^2 - v^2 that is a weighted l1 norm of w, and theory names the end.
 """
 
 import jax

@@ -13,6 +13,7 @@ from ._base import Snapshots as Snapshots
 from ._base import State as State
 from ._base import Stop as Stop
 from ._base import ended as ended
+from ._central_flow import CentralFlow as CentralFlow
 from ._flow import Flow as Flow
 from ._gradient_descent import GradientDescent as GradientDescent
 from ._gradient_flow import GradientFlow as GradientFlow
@@ -29,6 +30,7 @@ __all__ = [
     "STALLED",
     "STOPPED",
     "AdamFlow",
+    "CentralFlow",
     "Dynamics",
     "Flow",
     "GradientDescent",

@@ -144,6 +144,11 @@ class State(eqx.Module):
     def log_loss(self) -> Float[Array, "..."]:
         return jnp.log(self.loss)
 
+    @property
+    def told(self) -> dict[str, Array]:
+        """What it tells of itself where it is sampled, beside what probes see: by the names that the dynamics tell."""
+        return {}
+
     def ended(self, stop: Stop, attained: bool) -> Int[Array, "..."]:
         """The status that the limits of ``stop`` give where the run stands."""
         return ended(stop, self.loss, self.gradient_norm, self.steps, self.time, attained)
@@ -165,6 +170,8 @@ class PlainState(State):
 class Snapshots(eqx.Module):
     """Parameters at the sample targets of one chunk; ``taken`` says which were reached.
 
+    ``told`` is what the states there told.
+
     ``time`` is its logarithm in a run in log time, as the targets are.
     """
 
@@ -172,6 +179,7 @@ class Snapshots(eqx.Module):
     time: Float[Array, "*batch p"]
     steps: Int[Array, "*batch p"]
     taken: Bool[Array, "*batch p"]
+    told: dict[str, Array] = eqx.field(default_factory=dict)
 
 
 class Dynamics(eqx.Module):
@@ -180,6 +188,8 @@ class Dynamics(eqx.Module):
     def __repr__(self) -> str:
         return shown(self)
 
+    tells: ClassVar[tuple[str, ...]] = ()
+    """Names of what its states tell, ``State.told``: recorded like probes."""
     takes_noise: ClassVar[bool] = False
     """Whether it moves a parameterization that ``draws`` by what each step draws."""
 

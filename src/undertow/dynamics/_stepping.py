@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from ..parameterizations._base import Params
 from ._base import RUNNING, Snapshots, State
 
 
@@ -46,13 +45,13 @@ def to_targets(
     """The same, where ``go(carry, end)`` takes a carry whose first part is the state to ``end`` steps."""
     last = carry[0].steps + limit
 
-    def to_target(carry: tuple, index: Array) -> tuple[tuple, tuple[Params, Array, Array, Array]]:
+    def to_target(carry: tuple, index: Array) -> tuple[tuple, tuple[Any, ...]]:
         target = targets[index]
         carry = go(carry, jnp.minimum(target, last))
         state = carry[0]
         # A run that ended is sampled at its end by the caller.
         taken = (state.steps == target) & (state.status == RUNNING) & (index >= passed)
-        return carry, (state.params, state.time, state.steps, taken)
+        return carry, (state.params, state.time, state.steps, taken, state.told)
 
     carry, samples = jax.lax.scan(to_target, carry, jnp.arange(targets.shape[0], dtype=jnp.int32))
     return carry, Snapshots(*samples)

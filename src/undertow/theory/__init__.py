@@ -39,6 +39,8 @@ from ._separation import separation as separation
 from ._single_constraint import single_constraint_path as single_constraint_path
 from ._singular_value_velocity import end_to_end_velocity as end_to_end_velocity
 from ._singular_value_velocity import singular_value_velocity as singular_value_velocity
+from ._two_layer_dynamics import TwoLayerPath as TwoLayerPath
+from ._two_layer_dynamics import two_layer_dynamics as two_layer_dynamics
 
 __all__ = [
     "ComponentVelocity",
@@ -51,6 +53,7 @@ __all__ = [
     "NotUnique",
     "SaddlePath",
     "Separation",
+    "TwoLayerPath",
     "Unsolved",
     "basis_pursuit",
     "bregman_projection",
@@ -76,6 +79,7 @@ __all__ = [
     "separation",
     "single_constraint_path",
     "singular_value_velocity",
+    "two_layer_dynamics",
 ]
 
 __dir__ = _public_names(__name__)

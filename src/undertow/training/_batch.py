@@ -55,8 +55,10 @@ class Batch:
         self.state = state
         return jax.tree.map(lambda x: x[None], samples) if self.size == 1 else samples
 
-    def measure(self, params: Any, runs: Sequence[int], slots: Sequence[int]) -> list[tuple[Any, ...]]:
-        """The probes at the given (run, slot) pairs of ``params``, whose leaves lead with runs and slots."""
+    def measure(
+        self, params: Any, told: dict[str, Any], runs: Sequence[int], slots: Sequence[int]
+    ) -> list[tuple[Any, ...]]:
+        """The probes, and what was ``told``, at the given (run, slot) pairs of arrays that lead with runs and slots."""
         # Padded to all pairs that there can be, so that one program serves any number of samples: how many a chunk
         # takes depends on the clock.
         size = math.prod(jax.tree.leaves(params)[0].shape[:2])
@@ -65,12 +67,17 @@ class Batch:
         count = jnp.asarray(len(runs), jnp.int32)
         measured = _measure(self.program, self.watching, setups, probes, params, run, slot, count)
         values = [np.asarray(v) for v in measured]
-        return [tuple(v[i] for v in values) for i in range(len(runs))]
+        others = [np.asarray(told[name]) for name in self.dynamics.tells]
+        return [
+            (*(v[i] for v in values), *(x[pair] for x in others))
+            for i, pair in enumerate(zip(runs, slots, strict=True))
+        ]
 
-    def present(self) -> Any:
-        """The present parameters, with leading axes of runs and one slot."""
+    def present(self) -> tuple[Any, dict[str, Any]]:
+        """The present parameters and what the state tells, with leading axes of runs and one slot."""
         axes = (0, 1) if self.size == 1 else (1,)
-        return jax.tree.map(lambda x: jnp.expand_dims(x, axes), self.state.params)
+        told = _told(self.state, alone=_alone(self.varied)) if self.dynamics.tells else {}
+        return jax.tree.map(lambda x: jnp.expand_dims(x, axes), (self.state.params, told))
 
     def state_of(self, run: int) -> State:
         """The present state of one run."""
@@ -118,6 +125,14 @@ def _start(program: Key, varied: Arrays, shared: Arrays) -> State:
         return setup.dynamics.start(setup.objective, setup.params, setup.stop)
 
     return one(varied) if _alone(varied) else eqx.filter_vmap(one)(varied)
+
+
+@eqx.filter_jit
+def _told(state: State, *, alone: bool) -> dict[str, jax.Array]:
+    def one(state: State) -> dict[str, jax.Array]:
+        return state.told
+
+    return one(state) if alone else eqx.filter_vmap(one)(state)
 
 
 @eqx.filter_jit

@@ -91,7 +91,10 @@ class Plan:
     def probe_shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of one sample of each probe, by its name."""
         measured = outcome(_measured, self.program, self.watching)
-        return {probe.name: found.shape for probe, found in zip(self.probes, measured, strict=True)}
+        shapes = {probe.name: found.shape for probe, found in zip(self.probes, measured, strict=True)}
+        if self.setup.dynamics.tells:
+            shapes |= {name: found.shape for name, found in outcome(_told, self.program).items()}
+        return shapes
 
     @property
     def kind(self) -> tuple[Any, ...]:
@@ -117,3 +120,7 @@ def _check_shapes(setup: Setup) -> None:
 
 def _measured(setup: Setup, probes: tuple[Probe, ...]) -> list[Any]:
     return [probe.measure(setup.objective, setup.params) for probe in probes]
+
+
+def _told(setup: Setup) -> dict[str, Any]:
+    return setup.dynamics.start(setup.objective, setup.params, setup.stop).told

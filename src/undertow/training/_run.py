@@ -57,7 +57,7 @@ class Run:
         self.began = time.perf_counter()
         self.fingerprint = fingerprint
         self.batch = Batch(plans)
-        self.names = tuple(probe.name for probe in plans[0].probes)
+        self.names = (*(probe.name for probe in plans[0].probes), *self.batch.dynamics.tells)
         self.members = self._make_members(plans)
         self.interrupted = False
 
@@ -85,7 +85,7 @@ class Run:
         """Measure the start."""
         runs = range(len(self.members))
         start = np.full((len(runs), 1), -np.inf if self.batch.samples_by == "log_time" else 0.0)
-        self._add(self.batch.present(), [(run, 0) for run in runs], start, np.zeros((len(runs), 1), int))
+        self._add(*self.batch.present(), [(run, 0) for run in runs], start, np.zeros((len(runs), 1), int))
 
     def check_start(self) -> None:
         """Raise where a run alone cannot begin; among others it is its own "diverged"."""
@@ -95,11 +95,13 @@ class Run:
                 f"params: expected a finite loss and gradient at the start, found loss {loss} and gradient norm {norm}"
             )
 
-    def _add(self, params: Any, pairs: list[tuple[int, int]], times: np.ndarray, steps: np.ndarray) -> None:
+    def _add(
+        self, params: Any, told: dict[str, Any], pairs: list[tuple[int, int]], times: np.ndarray, steps: np.ndarray
+    ) -> None:
         if not pairs:
             return
         runs, slots = zip(*pairs, strict=True)
-        for run, slot, values in zip(runs, slots, self.batch.measure(params, runs, slots), strict=True):
+        for run, slot, values in zip(runs, slots, self.batch.measure(params, told, runs, slots), strict=True):
             member = self.members[run]
             record, early = member.records, member.plan.early_stopping
             if record.closed:
@@ -118,7 +120,7 @@ class Run:
         samples = batch.advance(batch.dynamics.modes[mode], targets, passed, limit)
         taken = np.asarray(samples.taken)
         pairs = [(int(run), int(slot)) for run, slot in np.argwhere(taken)]
-        self._add(samples.params, pairs, np.asarray(samples.time), np.asarray(samples.steps))
+        self._add(samples.params, samples.told, pairs, np.asarray(samples.time), np.asarray(samples.steps))
         for member, count in zip(self.members, taken.sum(axis=1), strict=True):
             grid, record = member.grid, member.records
             grid.passed(int(count))
@@ -179,7 +181,7 @@ class Run:
             for run, member in enumerate(self.members)
             if (member.records.steps[-1], member.records.times[-1]) != (steps[run], times[run])
         ]
-        self._add(self.batch.present(), fresh, times[:, None], steps[:, None])
+        self._add(*self.batch.present(), fresh, times[:, None], steps[:, None])
         return [self._trajectory(run) for run in range(len(self.members))]
 
     def _trajectory(self, run: int) -> Trajectory:

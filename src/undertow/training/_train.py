@@ -154,7 +154,7 @@ def _plan(
     if not isinstance(stop, Stop):
         raise TypeError(f"stop: expected an undertow.Stop, found {type(stop).__name__}")
     logarithms = dynamics.keeps_log_loss(objective)
-    watched = _check_probes(probes, problem, parameterization, early_stopping, logarithms)
+    watched = _check_probes(probes, problem, parameterization, early_stopping, logarithms, dynamics.tells)
     if params is None:
         if key is None or scale is None:
             raise ValueError("params: expected initial parameters, or key and scale to draw them; found neither")
@@ -203,6 +203,7 @@ def _check_probes(
     parameterization: Parameterization,
     early_stopping: EarlyStopping | None,
     logarithms: bool,
+    tells: tuple[str, ...],
 ) -> tuple[Probe, ...]:
     if isinstance(probes, Probe) or not isinstance(probes, Sequence) or isinstance(probes, str):
         raise TypeError(f"probes: expected a sequence of undertow.probes, found {probes!r}")
@@ -212,7 +213,7 @@ def _check_probes(
         probe.check(problem, parameterization)
     always = (Loss(), LogLoss()) if logarithms else (Loss(),)
     watched = (*always, *(probe for probe in probes if not isinstance(probe, tuple(map(type, always)))))
-    names = [probe.name for probe in watched]
+    names = [*(probe.name for probe in watched), *tells]
     taken = [name for name in names if name in (*SAMPLED, "sample")]
     if taken:
         raise ValueError(f"probes: {taken[0]!r} is what a trajectory calls its samples; give the probe another name")

@@ -13,5 +13,7 @@ chapter = Chapter(
         "backward-error",
         "label-noise",
         "grokking-clock",
+        "edge-of-stability",
+        "two-layer-dynamics",
     ),
 )
