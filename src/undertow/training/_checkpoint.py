@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from .._replacing import replacing
 FORMAT = 3
 
 
-def fingerprint(*parts: Any) -> str:
-    """A hash of all that a run is; ValueError where something of it cannot be seen."""
-    digest, unseen, _ = describe(parts)
-    if unseen:
+def fingerprint(*parts: Any, unseen: Sequence[str] = ()) -> str:
+    """A hash of all that a run is; ValueError where something of it cannot be seen, as what is named by ``unseen``."""
+    digest, more, _ = describe(parts)
+    if unseen := [*unseen, *more]:
         raise ValueError(
             f"checkpoint: a run is known again by what its functions can reach, and of these nothing can be told: "
             f"{'; '.join(unseen)}; bind plain values and arrays instead, or run without a checkpoint"

@@ -274,10 +274,16 @@ class Run:
 
 
 def _fingerprint(plans: Sequence[Plan]) -> str:
-    """Taken before anything is called, since functions of the user's may keep count of their calls."""
+    """By what programs were when the plans were made, since functions of the user's may keep count of their calls."""
     # Without the limits, so that a run can be taken further than it was first meant to go.
-    setups = [(p.setup.objective, p.setup.dynamics, p.setup.params, p.probes) for p in plans]
-    return _checkpoint.fingerprint(setups, [(p.samples, p.early_stopping) for p in plans])
+    values = [
+        jax.tree.leaves(eqx.filter((p.setup.objective, p.setup.dynamics, p.setup.params, p.probes), eqx.is_array))
+        for p in plans
+    ]
+    programs = [program for p in plans for program in (p.program, p.watching)]
+    unseen = [what for program in programs for what in program.unseen]
+    digests, samples = [program.digest for program in programs], [(p.samples, p.early_stopping) for p in plans]
+    return _checkpoint.fingerprint(digests, values, samples, unseen=unseen)
 
 
 def execute(
