@@ -214,6 +214,18 @@ def test_the_trace_without_forming_it_is_exact_for_low_rank_and_near_else():
     assert abs(trace_of(spectrum, 50) - spectrum.sum()) < 5 * 10 * np.sqrt(2 / 25)
 
 
+@pytest.mark.parametrize("scale", [0.0, 1e-200, 1.0])
+def test_the_density_where_products_end_early(scale):
+    """Of rank 3 after four products there is nothing more; all but 3 of 400 are zero."""
+    spectrum = scale * np.r_[1.0, 2.0, 3.0, np.zeros(397)]
+    width = 0.1 * (scale or 1)
+    probe = M.SpectralDensity(width * jnp.array([0.0, 5.0]), width)
+    found = (
+        width * np.sqrt(2 * np.pi) * np.asarray(measured(probe, Quadratic(spectrum), P.Identity(400), jnp.ones(400)))
+    )
+    np.testing.assert_allclose(found, [1, 0], atol=2e-2)
+
+
 def test_the_density_without_forming_the_hessian():
     """Clusters of 100 of 400, in ten vectors: a mass of a quarter each, to sqrt(100 / 10) / 400 times a few."""
     grid, width = jnp.linspace(-5, 7, 241), 0.2
@@ -227,3 +239,15 @@ def test_the_density_without_forming_the_hessian():
     exact = np.asarray(measured(dense, Quadratic(SPECTRA["multiple"]), phi, params))
     peaks = np.exp(-((np.asarray(grid)[:, None] - [-2.0, 1.0, 3.0, 5.0]) ** 2) / 0.08) / (0.2 * np.sqrt(2 * np.pi))
     np.testing.assert_allclose(exact, peaks.mean(axis=1), atol=1e-9)
+
+
+def test_low_rank_in_single_precision():
+    """Five terms of 400 parameters: what comes after the sixth product is rounding, and may grow."""
+    rows = np.random.default_rng(0).normal(size=(5, 400)).astype(np.float32) / 10
+    values = np.linalg.eigvalsh(rows.astype(float) @ rows.T.astype(float))[::-1]
+    given = B.LeastSquares(rows, np.zeros(5, np.float32)), P.Identity(400), jnp.ones(400, jnp.float32)
+    np.testing.assert_allclose(M.HessianEigenvalues(2)(*given), values[:2], rtol=1e-5)
+    # The mass is that of the vectors that are drawn: 5 of 400, to sqrt(5 / 10) / 400 times a few.
+    grid = jnp.linspace(1, 8, 36, dtype=jnp.float32)
+    found = np.asarray(M.SpectralDensity(grid, 0.2)(*given))
+    assert np.trapezoid(found, grid) == pytest.approx(5 / 400, abs=4 * np.sqrt(5 / 10) / 400)

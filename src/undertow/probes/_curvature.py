@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from matfree import decomp
 
 from .._validation import check_choice, check_integer
@@ -168,10 +168,7 @@ def _by_lanczos(product: Product, like: Float[Array, " n"], count: int, products
 
     ``like`` has the shape and the type of the vectors.
     """
-    # At a size of about 1: the squares of what is left of a loss near infinity underflow.
-    sample = product(jax.random.normal(jax.random.key(0), like.shape, like.dtype))
-    size = jnp.max(jnp.abs(sample))
-    size = jnp.where(size == 0, 1, size)
+    size = size_of_products(product, like)
 
     def next_one(found: Float[Array, "count n"], i: Array) -> tuple[Float[Array, "count n"], Float[Array, ""]]:
         start = jax.random.normal(jax.random.fold_in(jax.random.key(0), i), like.shape, like.dtype)
@@ -198,10 +195,7 @@ def _largest_pair(
     lanczos = decomp.tridiag_sym(products, reortho="full", custom_vjp=False, materialize=False)
     found: Any = lanczos(product, start)
     basis, (diagonal, beside), *_ = found
-    # A start that has no more than so many eigenvectors in it spans no further: what comes then is rounding, or 0 / 0.
-    size = jnp.nanmax(jnp.abs(jnp.concatenate([diagonal, beside])))
-    rounding = 10 * float(start.size) ** 0.5 * float(jnp.finfo(start.dtype).eps) * size
-    alive = jnp.concatenate([jnp.ones(1, bool), jnp.cumprod(beside > rounding).astype(bool)])
+    alive, size = sound(diagonal, beside, start.size)
     beside = jnp.where(alive[1:], beside, 0)
     # Below all that is alive, by Gershgorin's circles.
     diagonal = jnp.where(alive, diagonal, -jnp.where(size == 0, 1, 4 * size))
@@ -211,3 +205,27 @@ def _largest_pair(
 
 def _without(found: Float[Array, "count n"], v: Float[Array, " n"]) -> Float[Array, " n"]:
     return v - found.T @ (found @ v)
+
+
+def size_of_products(product: Product, like: Float[Array, " n"]) -> Float[Array, ""]:
+    """By which products come to a size of about 1: the squares of what is left of a loss near infinity underflow."""
+    sample = product(jax.random.normal(jax.random.key(0), like.shape, like.dtype))
+    size = jnp.max(jnp.abs(sample))
+    return jnp.where(size == 0, 1, size)
+
+
+def sound(
+    diagonal: Float[Array, " k"], beside: Float[Array, " k-1"], n: int
+) -> tuple[Bool[Array, " k"], Float[Array, ""]]:
+    """Which rows of Lanczos' tridiagonal matrix mean anything, of vectors of n entries; and the largest entry there.
+
+    A start that has no more than so many eigenvectors in it spans no further: what comes then is rounding, or 0 / 0.
+    """
+    # Beside what came before: rounding that is blown up may exceed all that means anything.
+    before = jnp.maximum(jnp.abs(diagonal[:-1]), jnp.concatenate([jnp.zeros_like(diagonal[:1]), jnp.abs(beside)])[:-1])
+    rounding = 10 * float(n) ** 0.5 * float(jnp.finfo(diagonal.dtype).eps) * jax.lax.cummax(before)
+    alive = jnp.concatenate([jnp.ones(1, bool), jnp.cumprod(beside > rounding).astype(bool)])
+    size = jnp.maximum(
+        jnp.max(jnp.where(alive, jnp.abs(diagonal), 0)), jnp.max(jnp.where(alive[1:], beside, 0), initial=0)
+    )
+    return alive, size
