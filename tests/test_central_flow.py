@@ -215,6 +215,8 @@ def test_a_quadratic_beyond_the_edge_diverges():
         ((make("sgd", 0.1, momentum=0.9),), ValueError, "with momentum=0.9"),
         ((make("rmsprop", 0.1, centered=True),), ValueError, "with centered=True"),
         ((make("rmsprop", 0.1, decay=0.1),), ValueError, "decay of at least 0.2"),
+        ((make("rmsprop", 0.1, decay=0.0),), ValueError, "decay of at least 0.2"),
+        ((make("adam", 0.1, b2=0.0),), ValueError, "decay of at least 0.2"),
         ((make("gd", 0.1), 0), ValueError, "directions"),
         ((make("gd", 0.1), 4, 0), ValueError, "substeps"),
     ],

@@ -63,3 +63,5 @@ def test_decay_that_makes_no_sense():
         D.GradientDescent(optax.sgd(0.1), decay=-0.1)
     with pytest.raises(ValueError, match="decay: expected None with a step_size"):
         D.GradientFlow(step_size=0.1, decay=0.1)
+    with pytest.raises(ValueError, match="decay: expected a function that returns one number"):
+        descend(optax.sgd(0.1), decay=lambda step: jnp.array([0.1, 0.2]))

@@ -104,6 +104,8 @@ def test_without_steps_it_is_the_limit_of_the_flow():
         ({"parameterization": P.SignedPower(3, 3)}, "parameterization: expected SignedPower of depth 2"),
         ({"gradients": np.zeros((4, 2))}, r"gradients: expected shape \(steps, 3\)"),
         ({"gradients": np.full((4, 3), np.nan)}, "gradients: expected finite numbers"),
+        ({"params": (np.array([1, np.nan, 1]), np.ones(3))}, "params: expected finite numbers"),
+        ({"step_size": np.inf}, "step_size: expected finite numbers"),
         ({"step_size": np.ones(3)}, "step_size: expected a number, or one for each of 4 steps"),
         ({"gradients": np.full((4, 3), 5.0)}, "params: expected u and v that are nowhere zero, and that no step takes"),
     ],
@@ -118,3 +120,6 @@ def test_wrong_input(changes, message):
     }
     with pytest.raises(ValueError, match=message):
         theory.discrete_limit(**(given | changes))
+    for name in ("gradients", "step_size"):
+        with pytest.raises(TypeError, match=f"{name}: expected an array of real numbers"):
+            theory.discrete_limit(**(given | {name: given[name] * 1j}))

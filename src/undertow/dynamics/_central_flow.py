@@ -150,8 +150,9 @@ class CentralFlow(Dynamics):
         self.optimizer = optimizer
         self.directions = check_integer("directions", directions, 1)
         self.substeps = check_integer("substeps", substeps, 1)
-        for decay in (rule.decay, rule.momentum):
-            if decay and rule.pace(decay) > self.substeps:
+        averages = [rule.decay] if rule.kind != "none" else []
+        for decay in averages + ([rule.momentum] if rule.momentum else []):
+            if decay == 0 or rule.pace(decay) > self.substeps:
                 raise ValueError(
                     f"optimizer: expected averages with a decay of at least {1 / (1 + self.substeps):.3g}, slow enough "
                     f"for {self.substeps} substeps, found {decay}"

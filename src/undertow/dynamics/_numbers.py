@@ -30,4 +30,7 @@ def rate_at(rate: Any, when: Array) -> Float[Array, ""] | None:
     """The rate at a time, or at the step of a number."""
     if rate is None:
         return None
-    return jnp.asarray(rate(when) if callable(rate) else rate, jnp.result_type(float))
+    value = jnp.asarray(rate(when) if callable(rate) else rate, jnp.result_type(float))
+    if value.ndim:
+        raise ValueError(f"decay: expected a function that returns one number, found shape {value.shape}")
+    return value

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Float
 
-from .._validation import Numbers, as_numpy
+from .._validation import Numbers, check_array
 from ..objective import Objective
 from ..parameterizations import Parameterization, SignedPower
 from ..parameterizations._base import Params
@@ -75,19 +76,18 @@ def discrete_limit(
     Objective(problem, parameterization)  # checks that the shapes fit
     if not isinstance(parameterization, SignedPower) or parameterization.depth != 2:
         raise ValueError(f"parameterization: expected SignedPower of depth 2, found {parameterization!r}")
-    u, v = (np.asarray(x, np.float64) for x in params)
-    steps = np.asarray(as_numpy("gradients", gradients), np.float64)
+    with jax.enable_x64(True):
+        u, v = (np.asarray(check_array("params", x), np.float64) for x in params)
+        steps = np.asarray(check_array("gradients", gradients), np.float64)
+        sizes = np.asarray(check_array("step_size", step_size), np.float64)
     if u.shape != problem.shape or v.shape != problem.shape or steps.shape[1:] != problem.shape:
         raise ValueError(
             f"gradients: expected shape (steps, {', '.join(map(str, problem.shape))}) with u and v of shape "
             f"{problem.shape}, found {steps.shape} with {u.shape} and {v.shape}"
         )
-    sizes = np.asarray(step_size, np.float64)
     if sizes.shape not in ((), steps.shape[:1]):
         raise ValueError(f"step_size: expected a number, or one for each of {len(steps)} steps, found {sizes.shape}")
     x = 2 * steps * (sizes if sizes.ndim == 0 else sizes.reshape(-1, *[1] * (steps.ndim - 1)))
-    if not np.all(np.isfinite(x)):
-        raise ValueError("gradients: expected finite numbers, found NaN or infinity")
     if np.any(u == 0) or np.any(v == 0) or np.any(np.abs(x) == 1):
         raise ValueError("params: expected u and v that are nowhere zero, and that no step takes there; found a zero")
     plus, minus = (s**2 * np.exp(-np.sum(_q(y), axis=0)) for s, y in ((u, x), (v, -x)))
