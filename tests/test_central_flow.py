@@ -201,6 +201,18 @@ def test_runs_side_by_side_are_those_one_by_one():
         np.testing.assert_allclose(data[name], np.stack([x[name] for x in alone]), rtol=1e-8, atol=1e-12)
 
 
+def test_a_rate_that_touches_zero_holds_still_there():
+    """Warm-up from nothing, and a ramp that ends at nothing: below the edge it is the flow, by the area of the rate."""
+    for schedule in (lambda s: jnp.minimum(s / 10, 1.0) * 0.1, lambda s: jnp.maximum(1 - s / 20, 0.0) * 0.1):
+        found = run(CentralFlow(make("gd", schedule)), 30, samples=[0, 30])
+        assert found.status == "stopped"
+        substeps = np.arange(120) / 4
+        area = float(sum(schedule(s) for s in substeps)) / 4
+        stop = ut.Stop(loss=None, time=area)
+        flow = ut.train(PROBLEM, PHI, ut.dynamics.GradientFlow("explicit", 1e-10), params=START, stop=stop)
+        np.testing.assert_allclose(found.params, flow.params, atol=0.02)
+
+
 def test_a_quadratic_beyond_the_edge_diverges():
     problem, phi = ut.problems.PointTarget([1.0, 2.0]), ut.parameterizations.Identity(2)
     found = ut.train(problem, phi, CentralFlow(make("gd", 3.0)), params=jnp.zeros(2), stop=ut.Stop(steps=50))

@@ -65,3 +65,15 @@ def test_decay_that_makes_no_sense():
         D.GradientFlow(step_size=0.1, decay=0.1)
     with pytest.raises(ValueError, match="decay: expected a function that returns one number"):
         descend(optax.sgd(0.1), decay=lambda step: jnp.array([0.1, 0.2]))
+
+
+def test_decay_that_begins_after_a_long_rest_is_waited_for():
+    """From an exact fit: then 0.1 w = 1 - w."""
+    problem, phi = ut.problems.PointTarget([1.0, 2.0]), ut.parameterizations.Identity(2)
+    dynamics = D.GradientDescent(optax.sgd(0.1), decay=lambda step: jnp.where(step < 2000, 0.0, 0.1))
+    run = ut.train(problem, phi, dynamics, params=jnp.zeros(2), stop=ut.Stop(loss=None, steps=3000), samples=2)
+    assert run.status == "stopped"
+    still = ut.train(problem, phi, dynamics, params=jnp.zeros(2), stop=ut.Stop(loss=None), samples=2)
+    assert still.status == "stalled"
+    # A step is -0.1 (w - w*) with optax's rate, and -0.1 w whole: the optimizer carries no rate that could be seen.
+    np.testing.assert_allclose(run.w, np.array([1.0, 2.0]) / 2, rtol=1e-9)

@@ -97,6 +97,13 @@ def test_large_imbalance_is_lazy():
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
+def test_layers_in_single_precision_are_balanced_to_their_rounding():
+    S, t = rng.normal(size=(3, 3)), np.array([0.5])
+    W1, W2 = start(3, 3, 3, 0.0, 0.3)
+    found = two_layer_dynamics(t, S, W1.astype(np.float32), W2.astype(np.float32)).product
+    np.testing.assert_allclose(found, two_layer_dynamics(t, S, W1, W2).product, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -24,6 +24,8 @@ STATUSES = ("running", "converged", "stopped", "stalled", "diverged")
 
 LOSS = 1e-6
 """At which a run ends unless told otherwise."""
+STEPS = 1_000_000
+"""The same."""
 RUNAWAY = 1e12
 """A total loss that has grown by this factor (over max(1, its start)) counts as diverged."""
 
@@ -70,7 +72,7 @@ class Stop(eqx.Module):
     def __init__(
         self,
         loss: Any = LOSS,
-        steps: int = 1_000_000,
+        steps: int = STEPS,
         time: Any = None,
         gradient: Any = None,
         *,

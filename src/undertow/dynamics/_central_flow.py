@@ -175,6 +175,7 @@ class CentralFlow(Dynamics):
         count, k = jnp.zeros((), jnp.int32), min(self.directions, flat.size)
         norm, averages = jnp.sqrt(gradient @ gradient), rule.start(gradient)
         p = rule.preconditioner(averages.second, jnp.zeros(()), 1 / self.substeps).astype(flat.dtype)
+        moves, p = _where_finite(p)
         near = jax.random.normal(jax.random.key(0), (k, flat.size), flat.dtype)
         found = directions(lambda x: objective(unravel(x))[0], flat, p, near, NEARLY * rule.edge)
         state = CentralState(
@@ -182,7 +183,7 @@ class CentralFlow(Dynamics):
             gradient=gradient,
             averages=averages,
             vectors=found.vectors,
-            values=found.values,
+            values=jnp.where(moves, found.values, 0),
             oscillation=jnp.zeros((k, k), flat.dtype),
             edge=rule.edge,
             time=jnp.zeros((), jnp.result_type(float)),
@@ -239,7 +240,7 @@ class CentralFlow(Dynamics):
         rule, dt, x, g = averaged(self.optimizer), 1 / self.substeps, state.params, state.gradient
         second, first = state.averages
         c = rule.edge
-        p = rule.preconditioner(second, time, dt).astype(x.dtype)
+        moves, p = _where_finite(rule.preconditioner(second, time, dt).astype(x.dtype))
 
         def total(x: Array) -> Array:
             return objective(unravel(x))[0]
@@ -253,6 +254,7 @@ class CentralFlow(Dynamics):
         pace, inertia = rule.pace(rule.decay or 0.5), rule.pace(rule.momentum or 0.5)
         later = second + dt * pace * (rule.square(g) - second) if rule.kind != "none" else second
         drift = rule.preconditioner(later, time + dt, dt).astype(x.dtype) - p
+        drift = jnp.where(jnp.isfinite(drift), drift, 0)
         first = first + dt * inertia * (g - first) if rule.momentum else first
         force = rule.force(Averages(later, first), g, time, dt)
         rows, columns = pairs(k)
@@ -274,7 +276,7 @@ class CentralFlow(Dynamics):
             later = later + dt * pace * c**2 * p**2 * (push @ S)
         (value, loss), g = _value_and_gradient(objective, unravel, x)
         products = found.products + unstable.astype(jnp.int32) * (unstable.astype(jnp.int32) + 1) // 2 + 1
-        return eqx.tree_at(
+        new = eqx.tree_at(
             lambda s: (
                 s.params,
                 s.gradient,
@@ -301,6 +303,13 @@ class CentralFlow(Dynamics):
                 jnp.sqrt(g @ g),
             ),
         )
+        return tree_where(moves, new, state)
+
+
+def _where_finite(p: Array) -> tuple[Array, Array]:
+    """Whether the preconditioner is finite, and 1 instead of it if not: at a learning rate of 0 nothing moves."""
+    finite_ = jnp.all(jnp.isfinite(p))
+    return finite_, jnp.where(finite_, p, 1)
 
 
 def _value_and_gradient(objective: Objective, unravel: Any, x: Array) -> Any:

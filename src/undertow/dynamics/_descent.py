@@ -18,6 +18,7 @@ from ._base import (
     RUNAWAY,
     RUNNING,
     STALLED,
+    STEPS,
     Dynamics,
     Snapshots,
     State,
@@ -100,6 +101,11 @@ class Descent(Dynamics):
     @abc.abstractmethod
     def learning_rate(self) -> Any:
         """The time of a step; where it is a schedule, time counts steps."""
+
+    @property
+    def may_begin_late(self) -> bool:
+        """Whether a run at rest may move again, so that within limits of its own it is never stalled."""
+        return False
 
     def decay_at(self, step: Int[Array, ""]) -> Float[Array, ""] | None:
         """By which share the step of this number makes the parameters smaller; None: by none."""
@@ -256,7 +262,10 @@ class Descent(Dynamics):
             mode=state.mode,
         )
         status = new.ended(stop, objective.problem.attained)
-        status = jnp.where((status == RUNNING) & (unmoved >= PATIENCE), STALLED, status).astype(jnp.int32)
+        lost = unmoved >= PATIENCE
+        if self.may_begin_late:
+            lost &= (stop.steps >= STEPS) & jnp.isinf(stop.time)
+        status = jnp.where((status == RUNNING) & lost, STALLED, status).astype(jnp.int32)
         new = eqx.tree_at(lambda s: s.status, new, status)
         kept = eqx.tree_at(lambda s: s.status, state, jnp.asarray(DIVERGED, jnp.int32))
         return tree_where(sound & (total <= state.ceiling), new, kept)

@@ -66,7 +66,8 @@ class GradientDescent(Descent):
     their batches, and however many points a line search tries. With noise in the labels alone, an epoch is a step.
 
     Time is learning_rate * steps where the optimizer carries a number ``learning_rate``, else the number of steps.
-    "stalled": 1000 updates in a row were shorter than the rounding of the parameters. "diverged": the loss or its
+    "stalled": 1000 updates in a row were shorter than the rounding of the parameters (but for a decay that is a
+    function and may begin later, where ``Stop`` limits steps or time). "diverged": the loss or its
     gradient is not finite, or the total has grown 10^12-fold; the parameters are the last ones before that.
 
     Examples
@@ -102,6 +103,10 @@ class GradientDescent(Descent):
         self.label_noise = None if label_noise is None else as_number("label_noise", label_noise)
         self.gradient_noise = None if gradient_noise is None else as_number("gradient_noise", gradient_noise)
         self.decay = as_rate("decay", decay)
+
+    @property
+    def may_begin_late(self) -> bool:
+        return callable(self.decay)
 
     def decay_at(self, step: Array) -> Float[Array, ""] | None:
         rate, eta = rate_at(self.decay, step), self.learning_rate

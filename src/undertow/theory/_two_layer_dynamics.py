@@ -94,12 +94,14 @@ def two_layer_dynamics(times: Numbers, target: Numbers, first: Numbers, second: 
     difference = W2.T @ W2 - W1 @ W1.T
     imbalance = float(np.trace(difference)) / hidden
     off = float(np.linalg.norm(difference - imbalance * np.eye(hidden)))
-    if off > BALANCED * squares:
+    single = any(getattr(x, "dtype", None) == np.float32 for x in (first, second))
+    rounding = BALANCED * (100 if single else 1)
+    if off > rounding * squares:
         raise ValueError(
             "second: expected W_2^T W_2 - W_1 W_1^T to be a multiple of the identity, without which there is no closed "
             f"form; it is off by {off / squares:.1e} of the squares of the layers"
         )
-    if abs(imbalance) <= BALANCED * squares:
+    if abs(imbalance) <= rounding * squares:
         imbalance = 0.0
     half = imbalance / 2
     F = np.block([[-half * np.eye(inputs), S.T], [S, half * np.eye(outputs)]])
