@@ -146,9 +146,10 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
                         markerfacecolor=fill,
                         label=name if flow == "modified" else None,
                     )
-            ax.set(xlabel="step size", ylabel="distance")
+            ax.set(xlabel="step size")
             ax.tick_params(axis="x", which="minor", labelbottom=False)
-            ax.legend()
+            ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+        axes[0].set_ylabel("distance from the flow (open)\nand the modified flow (filled)")
     return {"slopes": made}
 
 

@@ -204,7 +204,7 @@ def _panels(axes: Any, data: xr.Dataset, clock: str, prefix: str) -> None:
         ("predicted_stability", "predicted_variance", "predicted_loss"),
         strict=True,
     ):
-        for run, color in zip(RUNS, (plotting.color_of("baseline"), plotting.color_of("muted")), strict=True):
+        for run, color in zip(RUNS, (plotting.color_of("gradient descent"), plotting.color_of("muted")), strict=True):
             ax.plot(data[clock], data[prefix + name].sel(run=run), color=color, linewidth=1, label=f"descent, {run}")
         ax.plot(data[clock], data[prefix + predicted], color=plotting.color_of("theory"), label="central flow")
         ax.set(xlabel="step", ylabel={"sharpness": "sharpness over 2 / step size"}.get(name, name))
