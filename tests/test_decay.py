@@ -77,3 +77,10 @@ def test_decay_that_begins_after_a_long_rest_is_waited_for():
     assert still.status == "stalled"
     # A step is -0.1 (w - w*) with optax's rate, and -0.1 w whole: the optimizer carries no rate that could be seen.
     np.testing.assert_allclose(run.w, np.array([1.0, 2.0]) / 2, rtol=1e-9)
+
+
+def test_a_rate_that_begins_after_a_long_rest_is_waited_for():
+    problem, phi = ut.problems.PointTarget([1.0, 2.0]), ut.parameterizations.Identity(2)
+    optimizer = ut.optimizers.make("sgd", lambda step: jnp.where(step < 1500, 0.0, 0.1))
+    stop = ut.Stop(loss=1e-6, steps=3000)
+    assert ut.train(problem, phi, D.GradientDescent(optimizer), params=jnp.zeros(2), stop=stop).status == "converged"

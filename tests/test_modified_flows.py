@@ -128,3 +128,14 @@ def test_step_sizes_are_an_axis_of_a_sweep():
 def test_wrong_numbers(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_adams_flow_is_refused_where_its_expansion_is_over_at_the_start():
+    """With averages over 1000 steps of 0.01, the exponential loss of two points once sent w to the wrong side."""
+    problem, phi = ut.problems.Classification([[1.0, 2.0], [-2.0, -1.0]], [1, -1]), ut.parameterizations.Identity(2)
+    run = lambda step_size: ut.train(
+        problem, phi, D.AdamFlow(step_size), params=jnp.full(2, 0.1), stop=ut.Stop(loss=None, time=0.01)
+    )
+    with pytest.raises(ValueError, match="step_size: expected one with which the averages of Adam add less"):
+        run(0.01)
+    assert (run(1e-5).w > 0.1).all()

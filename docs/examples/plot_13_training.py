@@ -30,7 +30,7 @@ fit = ut.train(problem, phi, ut.dynamics.GradientFlow(), params=ones, stop=ut.St
 
 # %%
 # The limiting flow of label noise starts from the fit and never leaves the fits. Descent with noisy labels, one row a
-# step, does it in small steps; it hovers where the limiting flow ends.
+# step, does it in small steps; at this rate it hovers some percent below the end, and nearer the smaller the rate.
 
 norm = ut.probes.Function("norm", lambda w: jnp.asarray((X**2).sum(axis=0)) @ jnp.abs(w))
 flow = ut.dynamics.LabelNoiseFlow("stabilized", rtol=1e-6)

@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._programs import filter_jit
 from ..objective import Objective
 from ..parameterizations._base import Params
+from ._base import tree_norm
 from ._flow import Flow
 from ._gradient_flow import GradientFlow
 from ._numbers import as_number, as_share
@@ -42,7 +44,8 @@ class AdamFlow(Flow):
     Raises
     ------
     TypeError, ValueError
-        If a number is out of its bounds, or as ``GradientFlow`` raises.
+        If a number is out of its bounds, or as ``GradientFlow`` raises; at the start of a run, if what is added there
+        is larger than the flow of signs: the expansion says nothing then.
 
     Notes
     -----
@@ -92,22 +95,36 @@ class AdamFlow(Flow):
         self.solver, self.rtol, self.atol = solver, rtol, atol
         GradientFlow(solver, rtol, atol)  # checks them
 
+    def check(self, objective: Objective, params: Params) -> None:
+        share = float(_share(self, objective, params))
+        if share > 1:
+            raise ValueError(
+                "step_size: expected one with which the averages of Adam add less to the flow of signs than it is "
+                f"itself, beyond which the flow says nothing of Adam; found {float(self.step_size):g}, with which they "
+                f"add {share:.2g} times as much at the start; take a smaller one, or b2 nearer to b1"
+            )
+
     def field(self, objective: Objective, params: Params) -> Params:
+        return jax.tree.map(jnp.add, *self.terms(objective, params))
+
+    def terms(self, objective: Objective, params: Params) -> tuple[Params, Params]:
+        """The flow of signs, and what is added to it."""
         slope, pullback = jax.vjp(jax.grad(lambda params: objective(params)[0]), params)
         ahead, behind = self.b1 / (1 - self.b1), self.b2 / (1 - self.b2)
 
         def leading(g: Array) -> Array:
             return -g / (jnp.abs(g) + self.eps.astype(g.dtype))
 
-        def velocity(g: Array, bent: Array) -> Array:
+        def added(g: Array, bent: Array) -> Array:
             eps, size = self.eps.astype(g.dtype), jnp.abs(g)
             s = size + eps
             # Ratios first: squares of a small s leave the range of numbers.
             share = ahead.astype(g.dtype) - behind.astype(g.dtype) * (size / s) + (eps / s) / 2
-            return leading(g) + self.step_size.astype(g.dtype) * share * bent / s
+            return self.step_size.astype(g.dtype) * share * bent / s
 
-        (bent,) = pullback(jax.tree.map(leading, slope))
-        return jax.tree.map(velocity, slope, bent)
+        signs = jax.tree.map(leading, slope)
+        (bent,) = pullback(signs)
+        return signs, jax.tree.map(added, slope, bent)
 
     @property
     def descends(self) -> bool:
@@ -116,3 +133,10 @@ class AdamFlow(Flow):
     def gradients(self, objective: Objective) -> int:
         del objective
         return 3
+
+
+@filter_jit
+def _share(flow: AdamFlow, objective: Objective, params: Params) -> Float[Array, ""]:
+    """How large what is added is beside the flow of signs; NaN where nothing moves."""
+    signs, added = flow.terms(objective, params)
+    return tree_norm(added) / tree_norm(signs)

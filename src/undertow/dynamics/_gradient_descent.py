@@ -66,8 +66,8 @@ class GradientDescent(Descent):
     their batches, and however many points a line search tries. With noise in the labels alone, an epoch is a step.
 
     Time is learning_rate * steps where the optimizer carries a number ``learning_rate``, else the number of steps.
-    "stalled": 1000 updates in a row were shorter than the rounding of the parameters (but for a decay that is a
-    function and may begin later, where ``Stop`` limits steps or time). "diverged": the loss or its
+    "stalled": 1000 updates in a row were shorter than the rounding of the parameters (but for a decay or
+    a rate that is a function and may begin later, where ``Stop`` limits steps or time). "diverged": the loss or its
     gradient is not finite, or the total has grown 10^12-fold; the parameters are the last ones before that.
 
     Examples
@@ -106,7 +106,7 @@ class GradientDescent(Descent):
 
     @property
     def may_begin_late(self) -> bool:
-        return callable(self.decay)
+        return callable(self.decay) or callable(self.learning_rate)
 
     def decay_at(self, step: Array) -> Float[Array, ""] | None:
         rate, eta = rate_at(self.decay, step), self.learning_rate

@@ -209,7 +209,7 @@ study = Study(
     ),
     plot=_plot,
     example=EXAMPLE,
-    note="The fall is sharp beside log alpha only: its width, 1.4 to 2.6 times 1/λ from problem to problem, is the "
+    note="The fall is sharp beside log alpha only: its width, 1.4 to 2.4 times 1/λ from problem to problem, is the "
     "same at every alpha, since the curve is that of the limits of flows from starts of size e^-λt alpha, moved by "
     "log alpha. Half of the error is gone later than at log alpha, by a time that depends on the problem: the bare "
     "ratio of the two is still far from 1 at alpha = 300, and it is the slope that tells.",
