@@ -1,6 +1,8 @@
 """The separating predictor of least l2 norm, its support by least squares, or by a quadratic program."""
 
+import dataclasses
 import functools
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,26 +31,40 @@ VIOLATED = 1e-12
 
 def least_l2(rows: MarginRows) -> Iterator[Solution]:
     """What the support gives, if it does, found by least squares; after it, the end of a quadratic program."""
-    found = _by_least_squares(rows.U, rows.F, rows.b)
+    U, F, b = rows.U, rows.F, rows.b
+    if U.shape[0] >= U.shape[1]:
+        yield from _candidates(U, F, b)
+        return
+    # More features than rows: w is in the span of the rows, and is looked for in a basis of it.
+    basis, triangle = scipy.linalg.qr(dense(U).T, mode="economic", check_finite=False)
+    U = np.ascontiguousarray(triangle.T)
+    most_support = Solution(np.zeros(U.shape[1]), np.zeros(F.shape[1]), np.ones(b.size))
+    polished = _on_support(U, F, b, most_support)
+    for found in itertools.chain([] if polished is None else [polished], _candidates(U, F, b)):
+        yield dataclasses.replace(found, w=basis @ found.w)
+
+
+def _candidates(U: Any, F: Any, b: Float[np.ndarray, " rows"]) -> Iterator[Solution]:
+    found = _by_least_squares(U, F, b)
     if found is not None:
-        if _settled(rows, found):
+        if _settled(U, F, b, found):
             yield found
-        polished = _on_support(rows.U, rows.F, rows.b, found)
+        polished = _on_support(U, F, b, found)
         if polished is not None:
             yield polished
-    solution = _quadratic_program(rows.U, rows.F, rows.b)
-    polished = _on_support(rows.U, rows.F, rows.b, solution)
+    solution = _quadratic_program(U, F, b)
+    polished = _on_support(U, F, b, solution)
     if polished is not None:
         yield polished
     yield solution
 
 
-def _settled(rows: MarginRows, found: Solution) -> bool:
+def _settled(U: Any, F: Any, b: Float[np.ndarray, " rows"], found: Solution) -> bool:
     """Whether its support has its margins to rounding, so that nothing is left to solve for."""
-    if rows.F.shape[1]:
+    if F.shape[1]:
         return False
     some = found.weights > 0
-    missed = np.abs(rows.U[some] @ found.w - rows.b[some])
+    missed = np.abs(U[some] @ found.w - b[some])
     return float(np.max(missed, initial=0)) <= VIOLATED / 10 * float(np.linalg.norm(found.w))
 
 
