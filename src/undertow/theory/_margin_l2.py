@@ -36,7 +36,7 @@ def least_l2(rows: MarginRows) -> Iterator[Solution]:
         yield from _candidates(U, F, b)
         return
     # More features than rows: w is in the span of the rows, and is looked for in a basis of it.
-    basis, triangle = scipy.linalg.qr(dense(U).T, mode="economic", check_finite=False)
+    basis, triangle = np.linalg.qr(dense(U).T)
     U = np.ascontiguousarray(triangle.T)
     most_support = Solution(np.zeros(U.shape[1]), np.zeros(F.shape[1]), np.ones(b.size))
     polished = _on_support(U, F, b, most_support)
