@@ -116,3 +116,16 @@ def test_many_arrays_move_as_one_array_does():
     assert [factor.shape for factor in many.params] == [(1, 1)] * 6
     assert len(many.times) >= 4
     np.testing.assert_allclose(many["loss"][:4], one["loss"][:4], rtol=1e-6)
+
+
+def test_small_programs_take_less_time_to_compile_unless_options_are_said(monkeypatch):
+    monkeypatch.setattr(_programs, "QUICK", {"xla_no_such_option": 1})  # whoever takes it is refused by XLA
+    few, many = jnp.ones(_programs.SMALL), jnp.ones(_programs.SMALL + 1)
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    twice = _programs.compiled_by_size(lambda x, *, by=2.0: by * x)
+    with pytest.raises(Exception, match="xla_no_such_option"):
+        twice(few)
+    assert twice(many)[0] == 2
+    assert twice(many, by=3.0)[-1] == 3
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=3")
+    assert twice(few)[0] == 2

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._programs import Key, make_room
+from .._programs import Key, compiled_by_size, make_room
 from ..dynamics._base import Snapshots, State
 from ._plan import Plan, Setup
 
@@ -118,7 +118,7 @@ def _alone(varied: Arrays) -> bool:
     return all(v is None for v in varied)
 
 
-@eqx.filter_jit
+@compiled_by_size
 def _start(program: Key, varied: Arrays, shared: Arrays) -> State:
     def one(varied: Arrays) -> State:
         setup: Setup = _setup(program, varied, shared)
@@ -127,7 +127,7 @@ def _start(program: Key, varied: Arrays, shared: Arrays) -> State:
     return one(varied) if _alone(varied) else eqx.filter_vmap(one)(varied)
 
 
-@eqx.filter_jit
+@compiled_by_size
 def _told(state: State, *, alone: bool) -> dict[str, jax.Array]:
     def one(state: State) -> dict[str, jax.Array]:
         return state.told
@@ -135,7 +135,7 @@ def _told(state: State, *, alone: bool) -> dict[str, jax.Array]:
     return one(state) if alone else eqx.filter_vmap(one)(state)
 
 
-@eqx.filter_jit
+@compiled_by_size
 def _first_sample(program: Key, varied: Arrays, shared: Arrays, state: State) -> jax.Array:
     def one(varied: Arrays, state: State) -> jax.Array:
         return _setup(program, varied, shared).dynamics.first_sample(state)
@@ -143,7 +143,7 @@ def _first_sample(program: Key, varied: Arrays, shared: Arrays, state: State) ->
     return one(varied, state) if _alone(varied) else eqx.filter_vmap(one)(varied, state)
 
 
-@eqx.filter_jit
+@compiled_by_size
 def _advance(
     program: Key,
     varied: Arrays,
@@ -163,7 +163,7 @@ def _advance(
     return eqx.filter_vmap(one)(varied, state, targets, passed)
 
 
-@eqx.filter_jit
+@compiled_by_size
 def _measure(
     program: Key,
     watching: Key,
