@@ -40,7 +40,7 @@ def _table(data: xr.Dataset) -> Figure:
         ax.set_xticklabels([f"{tick:g}" for tick in ticks])
         ax.set_yticklabels(names, fontsize=10)
         ax.minorticks_off()
-        ax.legend(loc="center", bbox_to_anchor=(0.56, 0.5), fontsize=10)
+        ax.legend(loc="lower right", ncols=2, fontsize=10)
     return made
 
 
