@@ -108,17 +108,31 @@ def compiled_by_size(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Whoever sets the optimization of XLA by the environment variable XLA_FLAGS has the say.
     """
-    jit: Any = eqx.filter_jit  # its types leave out the options of jax.jit
-    as_ever, quick = jit(function), jit(function, compiler_options=QUICK)
+    as_ever = eqx.filter_jit(function)
+
+    @functools.cache
+    def quick() -> Callable[..., Any]:
+        jit: Any = eqx.filter_jit  # its types leave out the options of jax.jit
+        return jit(function, compiler_options={name: value for name, value in QUICK.items() if _known(name, value)})
 
     @functools.wraps(function)
     def call(*args: Any, **options: Any) -> Any:
         size = sum(x.size for x in jax.tree.leaves(args) if eqx.is_array(x))
         said = "xla_backend_optimization_level" in os.environ.get("XLA_FLAGS", "")
         small = size <= SMALL and not said and jax.default_backend() == "cpu"
-        return (quick if small else as_ever)(*args, **options)
+        return (quick() if small else as_ever)(*args, **options)
 
     return call
+
+
+@functools.cache
+def _known(option: str, value: Any) -> bool:
+    """Whether the XLA that is there has such an option: they come and go with its versions."""
+    try:
+        jax.jit(lambda: 0, compiler_options={option: value})()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
 
 
 def filter_jit(function: Callable[..., Any]) -> Callable[..., Any]:
