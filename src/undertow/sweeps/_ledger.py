@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -79,6 +80,10 @@ class Ledger:
         """The state of each row."""
         return [state for (state,) in self._database.execute("select state from runs order by row")]
 
+    def runs(self) -> list[tuple[int, str, str, str]]:
+        """Row, key, point (as JSON) and state of every run."""
+        return self._database.execute("select row, key, point, state from runs order by row").fetchall()
+
     def counts(self) -> dict[str, int]:
         """How many runs are in each state."""
         return dict(self._database.execute("select state, count(*) from runs group by state"))
@@ -128,6 +133,22 @@ class Ledger:
                     "update runs set state = 'left' where batch = (select batch from runs where row = ?)", (row,)
                 )
             return self.counts().get("left", 0) - before
+
+
+@contextlib.contextmanager
+def existing_ledger(store: str | os.PathLike[str]) -> Iterator[Ledger]:
+    """The ledger of a store, which another process may be writing.
+
+    Raises ValueError if there is no store.
+    """
+    if not isinstance(store, (str, os.PathLike)):
+        raise TypeError(f"store: expected the path of a folder, such as 'results.zarr', found {store!r}")
+    path = Path(store)
+    ledger_path = path.with_name(path.name + ".sqlite") if path.name else path
+    if not ledger_path.is_file():
+        raise ValueError(f"store: expected a store of a sweep, found none at {path}")
+    with contextlib.closing(Ledger(ledger_path)) as ledger:
+        yield ledger
 
 
 @contextlib.contextmanager

@@ -2,9 +2,8 @@
 
 import dataclasses
 import os
-from pathlib import Path
 
-from ._ledger import Ledger
+from ._ledger import existing_ledger
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,14 +58,7 @@ def status(store: str | os.PathLike[str]) -> Status:
     ...     status(f"{folder}/line.zarr").done
     2
     """
-    path = Path(store)
-    ledger_path = path.with_name(path.name + ".sqlite")
-    if not ledger_path.is_file():
-        raise ValueError(f"store: expected a store of a sweep, found none at {path}")
-    ledger = Ledger(ledger_path)
-    try:
+    with existing_ledger(store) as ledger:
         counts = ledger.counts()
         found = (counts.get(state, 0) for state in ("done", "failed", "left"))
         return Status(str(ledger.facts().get("run", "?")), *found, rate=ledger.rate())
-    finally:
-        ledger.close()
