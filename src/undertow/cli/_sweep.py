@@ -61,14 +61,25 @@ def sweep(
 def status(
     store: Annotated[Path, typer.Argument(help="The folder that a sweep is kept in.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Print it once, on a terminal too.")] = False,
 ) -> int:
-    """Say how many runs of a sweep are done, failed and left, and for how long; it may be running."""
+    """Say how many runs of a sweep are done, failed and left, and for how long.
+
+    On a terminal a sweep that is running is shown until it ends or Ctrl-C.
+    """
     with usage_errors(ValueError, OSError):
         from undertow.sweeps import status as status_of
 
         now = status_of(store)
+        if now.left and now.running and sys.stdout.isatty() and not (once or as_json):
+            from rich.console import Console
+
+            from undertow.cli._live_status import watch
+
+            watch(lambda: status_of(store), Console())
+            return 0
     if as_json:
-        counts = {"run": now.run, "done": now.done, "failed": now.failed, "left": now.left}
+        counts = {"run": now.run, "done": now.done, "failed": now.failed, "left": now.left, "running": now.running}
         typer.echo(json.dumps(counts | {"runs_per_second": now.rate, "seconds_left": now.seconds_left}))
     else:
         share = (now.done + now.failed) / now.planned if now.planned else 1.0

@@ -25,6 +25,10 @@ RATE_OVER = 20
 """Commits that the rate is taken over."""
 
 
+LOOK = 0.5
+"""Seconds that a writer waits for the lock: who looks whether somebody writes has it for an instant."""
+
+
 class Batch(NamedTuple):
     """Runs that share a program, in rows one after the other: they are run together, and committed together."""
 
@@ -151,19 +155,36 @@ def existing_ledger(store: str | os.PathLike[str]) -> Iterator[Ledger]:
         yield ledger
 
 
+def being_written(store: str | os.PathLike[str]) -> bool:
+    """Whether a process is inside of `only_writer`."""
+    path = _lock_of(Path(store))
+    if not path.is_file():
+        return False
+    with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=0)) as lock:
+        try:
+            lock.execute("select * from sqlite_master").fetchall()
+        except sqlite3.OperationalError:
+            return True
+    return False
+
+
+def _lock_of(store: Path) -> Path:
+    return store.with_name(store.name + ".lock")
+
+
 @contextlib.contextmanager
-def only_writer(path: Path) -> Iterator[None]:
+def only_writer(store: Path) -> Iterator[None]:
     """Inside, nobody else writes; the lock is the process's own, and goes with it however it ends.
 
     Raises ValueError where somebody does.
     """
-    lock = sqlite3.connect(path, isolation_level=None, timeout=0)
+    lock = sqlite3.connect(_lock_of(store), isolation_level=None, timeout=LOOK)
     try:
         try:
             lock.execute("begin exclusive")
         except sqlite3.OperationalError as error:
             raise ValueError(
-                f"store: {path.with_suffix('')} is being written by another process; wait for it, or name another store"
+                f"store: {store} is being written by another process; wait for it, or name another store"
             ) from error
         yield
     finally:

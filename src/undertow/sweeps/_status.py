@@ -3,7 +3,7 @@
 import dataclasses
 import os
 
-from ._ledger import existing_ledger
+from ._ledger import being_written, existing_ledger
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +18,8 @@ class Status:
         Runs that are there, that raised (the message is in the store), and that are still to be run.
     rate
         Runs per second over the last commits; None before the first.
+    running
+        Whether a process is writing it.
     """
 
     run: str
@@ -25,6 +27,7 @@ class Status:
     failed: int
     left: int
     rate: float | None = dataclasses.field(default=None, compare=False)
+    running: bool = dataclasses.field(default=False, compare=False)
 
     @property
     def seconds_left(self) -> float | None:
@@ -61,4 +64,4 @@ def status(store: str | os.PathLike[str]) -> Status:
     with existing_ledger(store) as ledger:
         counts = ledger.counts()
         found = (counts.get(state, 0) for state in ("done", "failed", "left"))
-        return Status(str(ledger.facts().get("run", "?")), *found, rate=ledger.rate())
+        return Status(str(ledger.facts().get("run", "?")), *found, ledger.rate(), being_written(store))

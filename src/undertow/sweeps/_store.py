@@ -185,7 +185,7 @@ def opened(path: Path, facts: Mapping[str, Any]) -> Iterator[Store]:
             "read, but not added to: name another one"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    with only_writer(path.with_name(path.name + ".lock")):
+    with only_writer(path):
         ledger = Ledger(ledger_path)
         try:
             known = ledger.facts()
