@@ -22,7 +22,7 @@ def watch(look: Callable[[], "Status"], console: "Console") -> None:
 
     now = look()
     with contextlib.suppress(KeyboardInterrupt), Live(_table(now), console=console, auto_refresh=False) as live:
-        while now.left and now.running:
+        while now.running and (now.left or not now.planned):
             time.sleep(PAUSE)
             now = look()
             live.update(_table(now), refresh=True)
@@ -45,7 +45,10 @@ def _table(now: "Status") -> "Table":
     table.add_column(justify="right", min_width=30)
     for name, value in rows.items():
         table.add_row(name, value)
-    table.add_row(f"{ended / now.planned if now.planned else 1.0:.0%}", ProgressBar(now.planned, ended, width=30))
+    if now.planned:
+        table.add_row(f"{ended / now.planned:.0%}", ProgressBar(now.planned, ended, width=30))
+    else:
+        table.caption = "being planned"
     if now.left and not now.running:
         table.caption = "no process is writing it"
     return table

@@ -3,8 +3,10 @@
 import concurrent.futures
 import contextlib
 import multiprocessing
+import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 from typing import Any, NamedTuple
 
 import jax
@@ -100,7 +102,8 @@ def processes(
     while left:
         with _pool(min(workers, len(left))) as pool:
             tasks = {batch.number: Task(path, None, batch.points, keep_samples) for batch in left.values()}
-            futures = {pool.submit(work, task): left[number] for number, task in tasks.items()}
+            with ctrl_c_held_back():
+                futures = {pool.submit(work, task): left[number] for number, task in tasks.items()}
             try:
                 for future in concurrent.futures.as_completed(futures):
                     batch = futures[future]
@@ -135,9 +138,21 @@ def _pool(workers: int) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
     pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin(settings: dict[str, Any]) -> None:
-    import signal
+@contextlib.contextmanager
+def ctrl_c_held_back() -> Iterator[None]:
+    """Inside, Ctrl-C waits; threads and processes that are started here never get it, not even while they import."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # which lets Ctrl-C through where it is started
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
+
+def _begin(settings: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's affair
     set_jax(settings)
 
