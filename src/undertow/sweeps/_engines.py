@@ -30,9 +30,14 @@ Planned = dict[str, Trajectory]
 
 
 def computed(
-    run: Callable[..., Any], points: Sequence[Point], keep_samples: bool, report: Report, planned: Planned | None = None
+    run: Callable[..., Any],
+    points: Sequence[Point],
+    keep_samples: bool,
+    report: Report,
+    planned: Planned | None = None,
+    raising: bool = False,
 ) -> list[Row]:
-    """The rows of a batch. A run that raises is a row that says so; the others go on.
+    """The rows of a batch. A run that raises is a row that says so, and the others go on; or it raises here.
 
     Those that were ``planned`` are not called again, and forgotten.
 
@@ -44,23 +49,29 @@ def computed(
         try:
             known = (planned or {}).pop(key_of(point), None)
             trajectories[place] = run_of(run, point) if known is None else known
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is that run's own
+        except Exception as error:
+            if raising:
+                raise
             rows[place] = failed(error)
     found, groups = groups_of(trajectories, None)
     for group in groups:
-        found |= _together(group, {place: trajectories[place].plan for place in group}, rows, report)
+        found |= _together(group, {place: trajectories[place].plan for place in group}, rows, report, raising)
     if any(trajectory.interrupted for trajectory in found.values()):
         raise KeyboardInterrupt
     rows |= {place: row_of(trajectory, keep_samples) for place, trajectory in found.items()}
     return [rows[place] for place in range(len(points))]
 
 
-def _together(group: Sequence[int], plans: dict[int, Any], rows: dict[int, Row], report: Report) -> dict[int, Any]:
+def _together(
+    group: Sequence[int], plans: dict[int, Any], rows: dict[int, Row], report: Report, raising: bool = False
+) -> dict[int, Any]:
     try:
         for plan in plans.values():
             plan.check_unchanged()
         return dict(zip(group, execute(list(plans.values()), report), strict=True))
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is that run's own
+    except Exception as error:
+        if raising:
+            raise
         if len(group) == 1:
             rows[group[0]] = failed(error)
             return {}
@@ -75,7 +86,12 @@ Results = Generator[tuple[Batch, list[Row]], None, None]
 
 
 def here(
-    run: Callable[..., Any], batches: Sequence[Batch], keep_samples: bool, report: Report, planned: Planned
+    run: Callable[..., Any],
+    batches: Sequence[Batch],
+    keep_samples: bool,
+    report: Report,
+    planned: Planned,
+    raising: bool = False,
 ) -> Results:
     """One batch after the other."""
     for number, batch in enumerate(batches):
@@ -83,7 +99,7 @@ def here(
         def part(fraction: float, message: str, number: int = number) -> None:
             report((number + fraction) / len(batches), message)
 
-        yield batch, computed(run, batch.points, keep_samples, part, planned)
+        yield batch, computed(run, batch.points, keep_samples, part, planned, raising)
 
 
 def processes(

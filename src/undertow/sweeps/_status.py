@@ -64,4 +64,4 @@ def status(store: str | os.PathLike[str]) -> Status:
     with existing_ledger(store) as ledger:
         counts = ledger.counts()
         found = (counts.get(state, 0) for state in ("done", "failed", "left"))
-        return Status(str(ledger.facts().get("run", "?")), *found, ledger.rate(), being_written(store))
+        return Status(str(ledger.facts().get("run", "?")), *found, rate=ledger.rate(), running=being_written(store))
