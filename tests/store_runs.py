@@ -39,3 +39,12 @@ def watched(**axes):
     """Whatever the axes are called; "n" is how many numbers a probe has."""
     probe = ut.probes.Function("v", lambda w: w[: axes.get("n", 1)])
     return ut.train(LINE, PHI, DESCENT, key=0, scale=1.0, stop=ut.Stop(loss=0, steps=2), samples=3, probes=[probe])
+
+
+def steps(steps, seed, flag):
+    """As many steps as are asked for, whatever the rest says."""
+    return line(1.0, seed, steps)
+
+
+def flow(scale):
+    return ut.train(LINE, ut.parameterizations.Power(2, 2), ut.dynamics.GradientFlow(), key=0, scale=scale, samples=16)

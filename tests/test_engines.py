@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import store_runs
+import xarray as xr
 
 import undertow as ut
 from undertow.sweeps import _dask, _engines, status
@@ -289,3 +291,101 @@ def test_workers_that_are_not_there_or_of_another_version(store, cluster, monkey
     assert not store.exists()
     with pytest.raises(_dask.OtherVersionError, match="has undertow"):  # one that comes later
         _dask.on_worker((), {}, {"undertow": "9.8", "jax": known("jax")})
+
+
+# The command -------------------------------------------------------------------------------------
+
+LONG = """
+import undertow as ut
+import store_runs
+
+
+def long(seed):
+    \"""Two trainings, so that each run goes alone.\"""
+    first = ut.train(store_runs.LINE, store_runs.PHI, store_runs.DESCENT, key=seed, scale=1.0, stop=STOP, samples=4)
+    return ut.train(store_runs.LINE, store_runs.PHI, store_runs.DESCENT, params=first.params, stop=STOP, samples=4)
+
+
+STOP = ut.Stop(loss=0, steps=40_000)
+"""
+SPEC = """
+run = "long_runs:long"
+store = "results.zarr"
+[over]
+seed = { stop = 80 }
+"""
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    (tmp_path / "long_runs.py").write_text(LONG)
+    (tmp_path / "spec.toml").write_text(SPEC)
+    return tmp_path / "spec.toml"
+
+
+def command(*words: object) -> subprocess.Popen[str]:
+    """The command in a session of its own, as on a terminal of its own."""
+    path = os.pathsep.join(map(str, (TESTS, SRC)))
+    return subprocess.Popen(
+        [sys.executable, "-m", "undertow", *map(str, words)],
+        env=os.environ | {"PYTHONPATH": path},
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def check_long(store: Path, tmp_path: Path) -> None:
+    """Every run once, with the numbers of a sweep in one process that nothing interrupts."""
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    (whole / "long_runs.py").write_text(LONG)
+    (whole / "spec.toml").write_text(SPEC)
+    _, errors = (process := command("sweep", whole / "spec.toml")).communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert status(store) == ut.sweeps.Status("long_runs:long", 80, 0, 0)
+    found, expected = (xr.open_zarr(path).sortby("seed").load() for path in (store, whole / "results.zarr"))
+    xr.testing.assert_identical(*(data.drop_vars("seconds").drop_attrs() for data in (found, expected)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["processes", "dask"])
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(engine, store, spec, tmp_path):
+    """Of all processes at once, as a terminal sends it: first while workers import, then once something is done."""
+    if engine == "dask":
+        pytest.importorskip("distributed", reason="dask.distributed is not installed")
+    words = ["sweep", str(spec), f"--engine={engine}", "--workers=2"]
+    for least in (0, 1):
+        process = command(*words)
+        while process.poll() is None:
+            if Path(f"{store}.sqlite").exists() and (now := status(store)).planned and now.done >= least:
+                break
+            time.sleep(0.05)
+        time.sleep(1.0)
+        os.killpg(process.pid, signal.SIGINT)
+        out, errors = process.communicate(timeout=60)
+        assert process.returncode == 130
+        now = status(store)
+        assert (now.done >= least, now.failed, now.done + now.left) == (True, 0, 80)
+        assert out == f"{store}: {now.done:,} done, 0 failed, {now.left:,} left\n"
+        told = "undertow: interrupted; what was done is kept, go on with: "
+        assert errors == f"{told}undertow {shlex.join(words)}\n"  # and nothing of the workers
+    (process := command(*shlex.split(errors.removeprefix(told))[1:])).communicate(timeout=300)
+    assert process.returncode == 0
+    check_long(store, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_scheduler_by_the_command(store, spec, tmp_path, cluster):
+    cluster.workers(2)
+    _, errors = (process := command("sweep", spec, "--scheduler", cluster.address)).communicate(timeout=300)
+    assert process.returncode == 0, errors
+    check_long(store, tmp_path)
+    cluster.scheduler.kill()
+    cluster.scheduler.wait()
+    began = time.monotonic()
+    _, errors = (process := command("sweep", spec, "--scheduler", cluster.address)).communicate(timeout=300)
+    assert process.returncode == 2
+    assert "does not answer within" in " ".join(errors.split())
+    assert time.monotonic() - began < 60  # most of it imports

@@ -1,6 +1,7 @@
 """Sweeps that are kept: every run once, whatever ends the process, and never mixed with what is not the same."""
 
 import contextlib
+import io
 import os
 import shutil
 import sqlite3
@@ -14,8 +15,10 @@ import pytest
 import store_runs
 import xarray as xr
 from complete_command import undertow
+from rich.console import Console
 
 import undertow as ut
+from undertow.cli._live_status import watch
 from undertow.sweeps import _engines, _store, status
 
 OVER = {"scale": [0.5, 1.0], "seed": [0, 1, 2]}
@@ -318,6 +321,10 @@ def test_two_writers(store):
     lock.execute("begin exclusive")
     with contextlib.closing(lock), pytest.raises(ValueError, match="being written by another process"):
         ut.sweep(store_runs.line, OVER, store=store)
+    with contextlib.closing(sqlite3.connect(f"{store}.lock")) as lock:
+        lock.execute("begin exclusive")
+        assert status(store).running
+    assert not status(store).running
     ut.sweep(store_runs.line, OVER, store=store)
 
 
@@ -478,6 +485,46 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     spec.write_text(SPEC.replace(":line", ":raising").replace("results", "others"))
     assert undertow("sweep", spec) == 1
     assert "a run failed: RuntimeError: seed 1 is bad" in capsys.readouterr().err
+
+
+def test_a_table_that_changes_while_it_runs(monkeypatch):
+    monkeypatch.setattr("undertow.cli._live_status.PAUSE", 0.0)
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=80)
+    seen = iter([(1, 0, 3, True), (1, 1, 2, True), (2, 1, 1, False)])
+
+    def look():
+        *counts, running = next(seen)
+        return ut.sweeps.Status("store_runs:line", *counts, rate=0.01, running=running)
+
+    watch(look, console)
+    text = screen.getvalue()
+    for words in ("store_runs:line", "25%", "50%", "75%", "0:05:00", "0:01:40", "no process is writing it"):
+        assert words in text
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    seen = iter([(1, 0, 3, True)])
+    monkeypatch.setattr("undertow.cli._live_status.time.sleep", lambda seconds: interrupted())
+    watch(look, console)
+
+
+def test_it_is_watched_on_a_terminal_only(store, monkeypatch, capsys):
+    ut.sweep(store_runs.line, OVER, store=store)
+    running = ut.sweeps.Status("store_runs:line", 5, 0, 1, running=True)
+    monkeypatch.setattr("undertow.sweeps.status", lambda store: running)
+    watched = []
+    monkeypatch.setattr("undertow.cli._live_status.watch", lambda look, console: watched.append(look()))
+    assert undertow("status", store) == 0
+    assert "1 left" in capsys.readouterr().out
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert undertow("status", store, "--once") == 0
+    assert not watched
+    assert "1 left" in capsys.readouterr().out
+    assert undertow("status", store) == 0
+    assert watched == [running]
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,8 @@ def reproduce(
 ) -> None:
     """Run claims anew; write DIR/index.html and a page for each, with figures and verdicts.
 
-    Goes on from where an earlier call in the same folder was interrupted. Exit status: 0 when every
+    Goes on from where an earlier call in the same folder was interrupted; at the full budget inside of a
+    claim, with the runs that were done. Exit status: 0 when every
     check that ran holds, 1 when one fails or a published sentence that was amended is not refuted,
     2 for wrong usage, 130 when interrupted.
     """

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,32 +48,53 @@ def sweep(
         engine = engine or ("dask" if scheduler else None)
         given = {"engine": engine, "workers": workers, "scheduler": scheduler}
         options |= {name: value for name, value in given.items() if value is not None}
-        found = swept(run, over, store=store, repair=repair, progress=True, **options)
+        try:
+            found = swept(run, over, store=store, repair=repair, progress=True, **options)
+        except KeyboardInterrupt:  # while it was planned, or a second time
+            return _interrupted(spec, given)
         now = status(store)
     typer.echo(f"{store}: {now.done:,} done, {now.failed:,} failed, {now.left:,} left")
     if found.attrs["interrupted"]:
-        sys.stderr.write(f"undertow: interrupted; what was done is kept, go on with: undertow sweep {spec}\n")
-        return 130
+        return _interrupted(spec, given)
     for message in sorted({str(text) for text in found["message"].values.ravel() if str(text)})[:5]:
         sys.stderr.write(f"undertow: a run failed: {message}\n")
     return 1 if now.failed else 0
 
 
+def _interrupted(spec: Path, given: dict[str, Any]) -> int:
+    """Say how to go on."""
+    options = [f"--{name}={value}" for name, value in given.items() if value is not None]
+    command = shlex.join(["undertow", "sweep", str(spec), *options])
+    sys.stderr.write(f"undertow: interrupted; what was done is kept, go on with: {command}\n")
+    return 130
+
+
 def status(
     store: Annotated[Path, typer.Argument(help="The folder that a sweep is kept in.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Print it once, on a terminal too.")] = False,
 ) -> int:
-    """Say how many runs of a sweep are done, failed and left, and for how long; it may be running."""
+    """Say how many runs of a sweep are done, failed and left, and for how long.
+
+    On a terminal a sweep that is running is shown until it ends or Ctrl-C.
+    """
     with usage_errors(ValueError, OSError):
         from undertow.sweeps import status as status_of
 
         now = status_of(store)
+        if now.running and (now.left or not now.planned) and sys.stdout.isatty() and not (once or as_json):
+            from rich.console import Console
+
+            from undertow.cli._live_status import watch
+
+            watch(lambda: status_of(store), Console())
+            return 0
     if as_json:
-        counts = {"run": now.run, "done": now.done, "failed": now.failed, "left": now.left}
+        counts = {"run": now.run, "done": now.done, "failed": now.failed, "left": now.left, "running": now.running}
         typer.echo(json.dumps(counts | {"runs_per_second": now.rate, "seconds_left": now.seconds_left}))
     else:
-        share = (now.done + now.failed) / now.planned if now.planned else 1.0
-        line = f"{now.run}: {now.done:,} done, {now.failed:,} failed, {now.left:,} left ({share:.0%} of the plan)"
+        share = f"{(now.done + now.failed) / now.planned:.0%} of the plan" if now.planned else "no plan yet"
+        line = f"{now.run}: {now.done:,} done, {now.failed:,} failed, {now.left:,} left ({share})"
         if now.rate is not None and now.seconds_left:
             line += f", {now.rate:.3g} runs/s, about {dt.timedelta(seconds=round(now.seconds_left))} left"
         typer.echo(line)

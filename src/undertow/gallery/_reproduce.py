@@ -21,6 +21,7 @@ from undertow.gallery._run import (
     check_seed,
     clear,
     conditions,
+    forget_runs,
     kept,
     not_run,
     reusable,
@@ -79,7 +80,8 @@ def reproduce(
 
     A study that finished earlier in ``out`` under the same conditions (budget, seed, code,
     versions) is reused. On Ctrl-C the finished studies are kept, and the others are shown as not
-    run; the next call goes on from there. Pages and summary are written at the start and after
+    run; the next call goes on from there, and at the full budget inside of a study, with the runs of its
+    sweeps that were done. Pages and summary are written at the start and after
     every study, so that they are true at any time.
 
     Parameters
@@ -134,6 +136,8 @@ def reproduce(
         try:
             with raised_on_ctrl_c():
                 # What can be reused first: an interrupt must not make it look as if it had not run.
+                for study in studies if fresh else ():
+                    forget_runs(out / study.id)
                 reused = [] if fresh else [r for study in studies if (r := reusable(study, out, budget, seed))]
                 records |= {record.study.id: record for record in reused}
                 ended |= {record.study.id for record in reused}

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import shutil
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -20,8 +21,11 @@ from undertow.gallery._record import KINDS, THEMES, Picture, Record
 from undertow.gallery._thumbnail import thumbnail, write_thumbnail
 from undertow.studies import BUDGETS, Study
 from undertow.studies._base import describe, is_slug
+from undertow.sweeps._kept_in import kept_in
 
 DATA, VERDICTS, LOG, PAGE = "data.nc", "verdicts.json", "log.txt", "index.html"
+RUNS = "runs"
+"""Where the sweeps of a study that is under way are kept, at the full budget."""
 LARGEST_SEED = 2**32 - 1
 
 _log = logging.getLogger(__name__)
@@ -168,6 +172,11 @@ def clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
+def forget_runs(folder: Path) -> None:
+    """Remove what was kept of a study's sweeps."""
+    shutil.rmtree(folder / RUNS, ignore_errors=True)
+
+
 def _judged(
     study: Study,
     folder: Path,
@@ -182,12 +191,14 @@ def _judged(
         progress(min(max(float(fraction), 0.0), 1.0), str(message))
 
     start = time.perf_counter()
-    dataset = study.run(budget, _provenance.key_for(study.id, seed), watched)  # pyright: ignore[reportArgumentType]
+    with kept_in(folder / RUNS) if budget == "full" else contextlib.nullcontext():
+        dataset = study.run(budget, _provenance.key_for(study.id, seed), watched)  # pyright: ignore[reportArgumentType]
     seconds = time.perf_counter() - start
     check_interrupt()  # a study that swallowed the interrupt returned less than the whole
     if not isinstance(dataset, xr.Dataset):
         raise TypeError(f"run returned {type(dataset).__name__}, expected an xarray.Dataset")
     _files.write_dataset(folder / DATA, dataset)
+    forget_runs(folder)
     dataset = _files.read_dataset(folder / DATA)
     record = Record(
         study=study,

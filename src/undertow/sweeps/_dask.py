@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import Any
 
 from ..training._progress import Report
-from ._engines import TRIALS, Results, Task, jax_settings, set_jax, work
+from ._engines import TRIALS, Results, Task, ctrl_c_held_back, jax_settings, set_jax, work
 from ._ledger import Batch
 from ._points import import_path
 
@@ -143,18 +143,19 @@ def _client(distributed: Any, workers: int, scheduler: str | None) -> Iterator[A
         if scheduler is None:
             # On loopback only, with a certificate of its own so that nobody else on the machine can send it code.
             security = distributed.Security.temporary()
-            cluster = stack.enter_context(
-                distributed.LocalCluster(
-                    n_workers=workers,
-                    threads_per_worker=1,
-                    host="127.0.0.1",
-                    dashboard_address=None,
-                    worker_dashboard_address=None,
-                    memory_limit=0,
-                    silence_logs="CRITICAL",
-                    security=security,
+            with ctrl_c_held_back():
+                cluster = stack.enter_context(
+                    distributed.LocalCluster(
+                        n_workers=workers,
+                        threads_per_worker=1,
+                        host="127.0.0.1",
+                        dashboard_address=None,
+                        worker_dashboard_address=None,
+                        memory_limit=0,
+                        silence_logs="CRITICAL",
+                        security=security,
+                    )
                 )
-            )
             client = distributed.Client(cluster, set_as_default=False)
         else:
             _ask(distributed, scheduler)

@@ -3,8 +3,10 @@
 import concurrent.futures
 import contextlib
 import multiprocessing
+import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 from typing import Any, NamedTuple
 
 import jax
@@ -28,9 +30,14 @@ Planned = dict[str, Trajectory]
 
 
 def computed(
-    run: Callable[..., Any], points: Sequence[Point], keep_samples: bool, report: Report, planned: Planned | None = None
+    run: Callable[..., Any],
+    points: Sequence[Point],
+    keep_samples: bool,
+    report: Report,
+    planned: Planned | None = None,
+    raising: bool = False,
 ) -> list[Row]:
-    """The rows of a batch. A run that raises is a row that says so; the others go on.
+    """The rows of a batch. A run that raises is a row that says so, and the others go on; or it raises here.
 
     Those that were ``planned`` are not called again, and forgotten.
 
@@ -42,23 +49,29 @@ def computed(
         try:
             known = (planned or {}).pop(key_of(point), None)
             trajectories[place] = run_of(run, point) if known is None else known
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is that run's own
+        except Exception as error:
+            if raising:
+                raise
             rows[place] = failed(error)
     found, groups = groups_of(trajectories, None)
     for group in groups:
-        found |= _together(group, {place: trajectories[place].plan for place in group}, rows, report)
+        found |= _together(group, {place: trajectories[place].plan for place in group}, rows, report, raising)
     if any(trajectory.interrupted for trajectory in found.values()):
         raise KeyboardInterrupt
     rows |= {place: row_of(trajectory, keep_samples) for place, trajectory in found.items()}
     return [rows[place] for place in range(len(points))]
 
 
-def _together(group: Sequence[int], plans: dict[int, Any], rows: dict[int, Row], report: Report) -> dict[int, Any]:
+def _together(
+    group: Sequence[int], plans: dict[int, Any], rows: dict[int, Row], report: Report, raising: bool = False
+) -> dict[int, Any]:
     try:
         for plan in plans.values():
             plan.check_unchanged()
         return dict(zip(group, execute(list(plans.values()), report), strict=True))
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is that run's own
+    except Exception as error:
+        if raising:
+            raise
         if len(group) == 1:
             rows[group[0]] = failed(error)
             return {}
@@ -73,7 +86,12 @@ Results = Generator[tuple[Batch, list[Row]], None, None]
 
 
 def here(
-    run: Callable[..., Any], batches: Sequence[Batch], keep_samples: bool, report: Report, planned: Planned
+    run: Callable[..., Any],
+    batches: Sequence[Batch],
+    keep_samples: bool,
+    report: Report,
+    planned: Planned,
+    raising: bool = False,
 ) -> Results:
     """One batch after the other."""
     for number, batch in enumerate(batches):
@@ -81,7 +99,7 @@ def here(
         def part(fraction: float, message: str, number: int = number) -> None:
             report((number + fraction) / len(batches), message)
 
-        yield batch, computed(run, batch.points, keep_samples, part, planned)
+        yield batch, computed(run, batch.points, keep_samples, part, planned, raising)
 
 
 def processes(
@@ -100,7 +118,8 @@ def processes(
     while left:
         with _pool(min(workers, len(left))) as pool:
             tasks = {batch.number: Task(path, None, batch.points, keep_samples) for batch in left.values()}
-            futures = {pool.submit(work, task): left[number] for number, task in tasks.items()}
+            with ctrl_c_held_back():
+                futures = {pool.submit(work, task): left[number] for number, task in tasks.items()}
             try:
                 for future in concurrent.futures.as_completed(futures):
                     batch = futures[future]
@@ -135,9 +154,21 @@ def _pool(workers: int) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
     pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin(settings: dict[str, Any]) -> None:
-    import signal
+@contextlib.contextmanager
+def ctrl_c_held_back() -> Iterator[None]:
+    """Inside, Ctrl-C waits; threads and processes that are started here never get it, not even while they import."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # which lets Ctrl-C through where it is started
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
+
+def _begin(settings: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's affair
     set_jax(settings)
 

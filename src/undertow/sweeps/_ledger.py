@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,10 @@ create table if not exists commits (number integer primary key, runs integer not
 
 RATE_OVER = 20
 """Commits that the rate is taken over."""
+
+
+LOOK = 0.5
+"""Seconds that a writer waits for the lock: who looks whether somebody writes has it for an instant."""
 
 
 class Batch(NamedTuple):
@@ -79,6 +84,10 @@ class Ledger:
         """The state of each row."""
         return [state for (state,) in self._database.execute("select state from runs order by row")]
 
+    def runs(self) -> list[tuple[int, str, str, str]]:
+        """Row, key, point (as JSON) and state of every run."""
+        return self._database.execute("select row, key, point, state from runs order by row").fetchall()
+
     def counts(self) -> dict[str, int]:
         """How many runs are in each state."""
         return dict(self._database.execute("select state, count(*) from runs group by state"))
@@ -131,18 +140,51 @@ class Ledger:
 
 
 @contextlib.contextmanager
-def only_writer(path: Path) -> Iterator[None]:
+def existing_ledger(store: str | os.PathLike[str]) -> Iterator[Ledger]:
+    """The ledger of a store, which another process may be writing.
+
+    Raises ValueError if there is no store.
+    """
+    if not isinstance(store, (str, os.PathLike)):
+        raise TypeError(f"store: expected the path of a folder, such as 'results.zarr', found {store!r}")
+    path = Path(store)
+    ledger_path = path.with_name(path.name + ".sqlite") if path.name else path
+    if not ledger_path.is_file():
+        raise ValueError(f"store: expected a store of a sweep, found none at {path}")
+    with contextlib.closing(Ledger(ledger_path)) as ledger:
+        yield ledger
+
+
+def being_written(store: str | os.PathLike[str]) -> bool:
+    """Whether a process is inside of `only_writer`."""
+    path = _lock_of(Path(store))
+    if not path.is_file():
+        return False
+    with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=0)) as lock:
+        try:
+            lock.execute("select * from sqlite_master").fetchall()
+        except sqlite3.OperationalError:
+            return True
+    return False
+
+
+def _lock_of(store: Path) -> Path:
+    return store.with_name(store.name + ".lock")
+
+
+@contextlib.contextmanager
+def only_writer(store: Path) -> Iterator[None]:
     """Inside, nobody else writes; the lock is the process's own, and goes with it however it ends.
 
     Raises ValueError where somebody does.
     """
-    lock = sqlite3.connect(path, isolation_level=None, timeout=0)
+    lock = sqlite3.connect(_lock_of(store), isolation_level=None, timeout=LOOK)
     try:
         try:
             lock.execute("begin exclusive")
         except sqlite3.OperationalError as error:
             raise ValueError(
-                f"store: {path.with_suffix('')} is being written by another process; wait for it, or name another store"
+                f"store: {store} is being written by another process; wait for it, or name another store"
             ) from error
         yield
     finally:

@@ -2,9 +2,8 @@
 
 import dataclasses
 import os
-from pathlib import Path
 
-from ._ledger import Ledger
+from ._ledger import being_written, existing_ledger
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +18,8 @@ class Status:
         Runs that are there, that raised (the message is in the store), and that are still to be run.
     rate
         Runs per second over the last commits; None before the first.
+    running
+        Whether a process is writing it.
     """
 
     run: str
@@ -26,6 +27,7 @@ class Status:
     failed: int
     left: int
     rate: float | None = dataclasses.field(default=None, compare=False)
+    running: bool = dataclasses.field(default=False, compare=False)
 
     @property
     def seconds_left(self) -> float | None:
@@ -59,14 +61,7 @@ def status(store: str | os.PathLike[str]) -> Status:
     ...     status(f"{folder}/line.zarr").done
     2
     """
-    path = Path(store)
-    ledger_path = path.with_name(path.name + ".sqlite")
-    if not ledger_path.is_file():
-        raise ValueError(f"store: expected a store of a sweep, found none at {path}")
-    ledger = Ledger(ledger_path)
-    try:
+    with existing_ledger(store) as ledger:
         counts = ledger.counts()
         found = (counts.get(state, 0) for state in ("done", "failed", "left"))
-        return Status(str(ledger.facts().get("run", "?")), *found, rate=ledger.rate())
-    finally:
-        ledger.close()
+        return Status(str(ledger.facts().get("run", "?")), *found, rate=ledger.rate(), running=being_written(store))

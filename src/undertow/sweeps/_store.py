@@ -185,7 +185,7 @@ def opened(path: Path, facts: Mapping[str, Any]) -> Iterator[Store]:
             "read, but not added to: name another one"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    with only_writer(path.with_name(path.name + ".lock")):
+    with only_writer(path):
         ledger = Ledger(ledger_path)
         try:
             known = ledger.facts()
@@ -225,25 +225,30 @@ def check_same(path: Path, known: Mapping[str, Any], facts: Mapping[str, Any]) -
 
 
 def read(group: Any, names: Sequence[str] | None, rows: np.ndarray) -> dict[str, tuple[list[str], np.ndarray]]:
-    """Dimensions and values of arrays of a store in these rows.
-
-    Raises ValueError where a chunk's checksum does not fit.
-    """
+    """Dimensions and values of arrays of a store in these rows."""
     found = {}
     for name in names if names is not None else sorted(key for key, _ in group.arrays()):
         array = group[name]
         length = max(array.shape[0], int(rows.max(initial=-1)) + 1)
-        try:
-            values = np.asarray(array[:])
-        except Exception as error:
-            raise ValueError(
-                f"store: {name!r} of {group.store_path} is damaged ({error}); repair=True runs what is lost again"
-            ) from error
+        values = values_of(group, name, slice(None))
         if len(values) < length:  # runs that failed, behind the last that has this
             fill = np.full((length - len(values), *values.shape[1:]), array.fill_value, values.dtype)
             values = np.concatenate([values, fill])
         found[name] = (list(array.metadata.dimension_names), values[rows])
     return found
+
+
+def values_of(group: Any, name: str, rows: slice) -> np.ndarray:
+    """The values of an array of a store in these rows, as far as there are any.
+
+    Raises ValueError where a chunk's checksum does not fit.
+    """
+    try:
+        return np.asarray(group[name][rows])
+    except Exception as error:
+        raise ValueError(
+            f"store: {name!r} of {group.store_path} is damaged ({error}); repair=True runs what is lost again"
+        ) from error
 
 
 def _of_axis(values: list[Any], kind: str) -> np.ndarray:

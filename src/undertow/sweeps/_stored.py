@@ -40,43 +40,22 @@ def stored_sweep(
     repair: bool,
     side_by_side: int | None,
     report: Report,
+    raising: bool = False,
 ) -> xr.Dataset:
-    """``sweep`` with a store; see there."""
+    """``sweep`` with a store; see there. With ``raising`` a run that raises ends it, and is not kept."""
     check_choice("engine", engine, _engines.ENGINES)
     if not isinstance(store, (str, os.PathLike)) or not Path(store).name:
         raise TypeError(f"store: expected the path of a folder, such as 'results.zarr', found {store!r}")
     if workers is not None:
         check_integer("workers", workers, 1)
-    axes = plain_axes(over)
-    for name in axes:
-        if name in RESERVED:
-            raise ValueError(f"over: {name!r} is what a store calls a result; give the axis another name")
-        if "/" in name or name.startswith("."):
-            raise ValueError(
-                f"over: expected names without '/' and a dot in front, which are files of a store, found {name!r}"
-            )
+    axes = checked_axes(over)
     if engine != "here":
         import_path(run)
     if scheduler is not None and (engine != "dask" or not isinstance(scheduler, str)):
         raise ValueError(f"scheduler: expected an address with engine='dask', found {scheduler!r} with {engine!r}")
     if engine == "dask":
         check_dask(scheduler)
-    digest, unseen, _ = describe(run)
-    if unseen:
-        raise ValueError(
-            f"run: a store knows a function again by what it can reach, and of this nothing can be told: "
-            f"{'; '.join(unseen)}; bind plain values and arrays instead, or sweep without a store"
-        )
-    facts = {
-        "format": FORMAT,
-        "undertow": version("undertow"),
-        "jax": version("jax"),
-        "precision": "float64" if jax.config.jax_enable_x64 else "float32",  # pyright: ignore[reportAttributeAccessIssue]
-        "run": f"{run.__module__}:{run.__qualname__}",
-        "function": digest.hex(),
-        "axes": {name: kind_of(axes[name]) for name in sorted(axes)},
-        "keeps_samples": keep_samples,
-    }
+    facts = facts_of(run, axes, keep_samples)
     points = points_of(axes)
     with opened(Path(store), facts) as kept:
         if repair:
@@ -94,14 +73,53 @@ def stored_sweep(
         waiting = [batch for batch in kept.ledger.left() if any(key_of(point) in wanted for point in batch.points)]
         count = workers or os.cpu_count() or 1
         results = (
-            _engines.here(run, waiting, keep_samples, report, planned)
+            _engines.here(run, waiting, keep_samples, report, planned, raising)
             if engine == "here"
             else _engines.processes(run, waiting, keep_samples, report, count)
             if engine == "processes"
-            else on_dask(run, digest.hex(), waiting, keep_samples, report, count, scheduler)
+            else on_dask(run, facts["function"], waiting, keep_samples, report, count, scheduler)
         )
         interrupted = _keep(kept, results)
         return _dataset(kept, axes, points).assign_attrs(facts | {"axes": ", ".join(axes), "interrupted": interrupted})
+
+
+def checked_axes(over: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    """The axes as a store keeps them.
+
+    Raises TypeError or ValueError where it cannot.
+    """
+    axes = plain_axes(over)
+    for name in axes:
+        if name in RESERVED:
+            raise ValueError(f"over: {name!r} is what a store calls a result; give the axis another name")
+        if "/" in name or name.startswith("."):
+            raise ValueError(
+                f"over: expected names without '/' and a dot in front, which are files of a store, found {name!r}"
+            )
+    return axes
+
+
+def facts_of(run: Callable[..., Any], axes: Mapping[str, list[Any]], keep_samples: bool) -> dict[str, Any]:
+    """What a store is of: all that has to be the same for runs to be.
+
+    Raises ValueError where that cannot be told.
+    """
+    digest, unseen, _ = describe(run)
+    if unseen:
+        raise ValueError(
+            f"run: a store knows a function again by what it can reach, and of this nothing can be told: "
+            f"{'; '.join(unseen)}; bind plain values and arrays instead, or sweep without a store"
+        )
+    return {
+        "format": FORMAT,
+        "undertow": version("undertow"),
+        "jax": version("jax"),
+        "precision": "float64" if jax.config.jax_enable_x64 else "float32",  # pyright: ignore[reportAttributeAccessIssue]
+        "run": f"{run.__module__}:{run.__qualname__}",
+        "function": digest.hex(),
+        "axes": {name: kind_of(axes[name]) for name in sorted(axes)},
+        "keeps_samples": keep_samples,
+    }
 
 
 def _keep(kept: Store, results: _engines.Results) -> int:

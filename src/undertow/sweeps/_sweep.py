@@ -119,24 +119,35 @@ def sweep(
     axes = check_axes(over)
     if side_by_side is not None:
         check_integer("side_by_side", side_by_side, 1)
+    named = store is not None
+    if not named:
+        if engine != "here":
+            raise ValueError(f"engine: {engine!r} hands runs over through a store; name one, as store='results.zarr'")
+        from ._kept_in import implied_store
+
+        store = implied_store(run, axes)
     if store is not None:
         from ._stored import stored_sweep
 
         with reporter(progress) as report:
-            return stored_sweep(
+            found = stored_sweep(
                 run,
                 axes,
                 store=store,
                 engine=engine,
                 workers=workers,
                 scheduler=scheduler,
-                keep_samples=keep_samples,
-                repair=repair,
+                keep_samples=keep_samples or not named,
+                repair=repair or not named,
                 side_by_side=side_by_side,
                 report=report,
+                raising=not named,
             )
-    if engine != "here":
-        raise ValueError(f"engine: {engine!r} hands runs over through a store; name one, as store='results.zarr'")
+        if named:
+            return found
+        more = ["message", "seconds", *(f"final_{name}" for name in SAMPLED)]  # which a store has
+        plain = found.drop_vars(more, errors="ignore").drop_attrs()
+        return plain.assign_attrs(interrupted=found.attrs["interrupted"])
     points = points_of(axes)
     runs = {i: run_of(run, point) for i, point in enumerate(points)}
     plans = {i: t.plan for i, t in runs.items() if isinstance(t, Pending) and t.waits}
