@@ -155,9 +155,9 @@ ANNOUNCED = """
 import sys
 from undertow.estimators import _variational
 updated = _variational.updated
-def announced(*arguments):
+def announced(*arguments, **options):
     print("fitting", flush=True)
-    return updated(*arguments)
+    return updated(*arguments, **options)
 _variational.updated = announced
 from undertow.cli import main
 main()

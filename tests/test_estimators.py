@@ -8,10 +8,11 @@ from completion_tables import low_rank, rms, seen
 from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 
 from undertow.estimators import RatingPredictor, rating_errors
+from undertow.estimators._variational import SMALL, _inverse
 
 # RatingPredictor --------------------------------------------------------------------------------
 
@@ -104,6 +105,30 @@ def test_ids_are_exact() -> None:
     assert len(set(model.predict(pairs).tolist())) == 4
 
 
+def test_integers_of_other_types_are_the_same_ids() -> None:
+    pairs = np.array([[5, 2], [5, 1], [3, 2], [4, 1], [3, 1]])
+    model = RatingPredictor().fit(pairs.astype(np.int32), [1, 2, 3, 4, 5])
+    # Those that come later stand after the others, whatever their order.
+    model.partial_fit(np.array([[1, 2], [2, 1]], np.int16), [3, 4])
+    assert model.users_.tolist() == [3, 4, 5, 1, 2]
+    asked = np.array([[2, 1], [5, 2], [7, 2], [0, 1], [1, 9]])
+    for dtype in (np.int64, np.int8, np.uint64, ">i4", float, object):
+        users, items = model.codes(asked.astype(dtype))
+        assert users.tolist() == [4, 2, -1, -1, 3]
+        assert items.tolist() == [0, 1, 1, 0, -1]
+    # Numbers that only differ beyond 53 bits, one side with a sign.
+    model = RatingPredictor().fit(np.array([[2**63 + 1, 0], [2**63 + 3, 0], [2**63 + 1, 1]], np.uint64), [1, 2, 3])
+    assert model.codes(np.array([[2**63 + 3, 0], [2**63 + 2, 1]], np.uint64))[0].tolist() == [1, -1]
+    assert model.codes(np.array([[2**62, 0]]))[0].tolist() == [-1]
+
+
+@pytest.mark.parametrize("dimension", range(1, SMALL + 2))
+def test_inverses_of_many_small_matrices(dimension: int) -> None:
+    A = np.random.default_rng(0).standard_normal((50, dimension, dimension + 2))
+    A = A @ A.transpose(0, 2, 1) + np.eye(dimension)
+    np.testing.assert_allclose(_inverse(A), np.linalg.inv(A), rtol=1e-9, atol=1e-12)
+
+
 def test_data_frames() -> None:
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(PAIRS, columns=["user", "item"]).assign(item=[1, 2, 1, 3, 2, 3])
@@ -168,6 +193,11 @@ def test_rating_predictor_in_a_grid_search() -> None:
     search.fit(pairs, ratings)
     assert search.best_params_ == {"ratingpredictor__max_iter": 15}
     assert search.best_score_ > 0.9
+    frame = pytest.importorskip("pandas").DataFrame({"user": [f"u{k}" for k in i], "item": j})
+    error = {"scoring": "neg_root_mean_squared_error", "cv": folds}
+    scores = cross_val_score(RatingPredictor(members=1), frame, ratings, **error)
+    np.testing.assert_allclose(scores, cross_val_score(RatingPredictor(members=1), pairs, ratings, **error), atol=0.2)
+    assert scores.min() > -0.5
 
 
 def structured(users=120, items=80, share=0.3, seed=0, noise=0.4):

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
+from scipy.stats import t as student
 from sklearn import datasets
 from sklearn.decomposition import FactorAnalysis
 from sklearn.exceptions import NotFittedError
@@ -12,6 +13,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from undertow.estimators import LowRankImputer, column_errors
 from undertow.estimators._factor_analysis import PRIOR, FactorModel, start
+from undertow.estimators._pays import share_that_pays
 
 
 def table(rows=80, columns=8, rank=2, noise=0.3, seed=0):
@@ -242,6 +244,34 @@ def test_errors_by_column_in_its_units():
     assert errors.overall < 0.8 * errors.mean_overall
     with pytest.raises(ValueError, match=r"^X: expected at least 2 entries beside 1 held out"):
         column_errors(LowRankImputer(), np.array([[1.0, 2.0]]))
+
+
+@pytest.mark.parametrize("rows", [4, 7, 15])
+def test_intervals_of_columns_with_few_entries_are_students(rows):
+    X = np.random.default_rng(rows).standard_normal((rows, 400))
+    hidden = np.zeros(X.shape, bool)
+    hidden[0] = True
+    _, std = LowRankImputer(rank=1).fit_transform(np.where(hidden, np.nan, X), return_std=True)
+    count, mean = rows - 1, X[1:].mean(0)
+    half = student.ppf(0.95, count - 1) * X[1:].std(0, ddof=1) * np.sqrt(1 + 1 / count)
+    np.testing.assert_allclose(1.6448536 * std[0], half, rtol=1e-6)
+    # 400 columns: two standard deviations of the share are 0.03.
+    assert np.mean(np.abs(X[0] - mean) <= half) == pytest.approx(0.9, abs=0.04)
+
+
+def test_what_may_be_chance_is_not_kept():
+    rng = np.random.default_rng(0)
+    added = rng.standard_normal((2000, 30))
+    kept = [share_that_pays(one, rng.standard_t(2, 30)) for one in added]
+    assert np.mean(np.array(kept) > 0) < 0.04
+    truth = rng.standard_normal(200)
+    assert share_that_pays(truth, truth) == 1
+    assert 0.3 < share_that_pays(2 * truth, truth) <= 0.5
+    assert share_that_pays(-truth, truth) == share_that_pays(0 * truth, truth) == 0
+    # Four values, or one that outweighs the others.
+    assert share_that_pays(truth[:4], truth[:4]) == 0
+    outlier = np.where(np.arange(200) == 7, 1e6, 1e-3 * truth)
+    assert share_that_pays(outlier, outlier) == 0
 
 
 # Manners -----------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from ._completion import Settings as Settings
 from ._completion import StoppingPoint as StoppingPoint
 from ._completion import complete as complete
 from ._completion import fit_effects as fit_effects
+from ._entry_regressor import EntryRegressor as EntryRegressor
 from ._hold_out import ColumnErrors as ColumnErrors
 from ._hold_out import HeldOutErrors as HeldOutErrors
 from ._hold_out import RatingErrors as RatingErrors
@@ -27,6 +28,7 @@ __all__ = [
     "ColumnErrors",
     "Completion",
     "Effects",
+    "EntryRegressor",
     "HeldOutErrors",
     "LowRankImputer",
     "RankMinimizingAutoencoder",

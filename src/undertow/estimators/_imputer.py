@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from scipy.stats import norm, t
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.impute import MissingIndicator
 from sklearn.utils import Tags
@@ -13,10 +14,13 @@ from .._validation import check_integer, check_number
 from ..training._progress import Report, reporter
 from ._columns import Columns
 from ._factor_analysis import FactorModel, search, start
+from ._pays import share_that_pays
 from ._validation import check_flag, check_no_times, check_unmasked, seed_of
 
 TOGETHER = 3
 """Rows in which two columns have to be observed both, before one is filled in by the other."""
+WITHIN = 0.95
+"""Of the distribution, below the upper end of the interval that standard deviations are made for: that of 90%."""
 SPLITS = 5
 ENOUGH = 1000
 """Held-out entries, beyond which no further split is made."""
@@ -135,6 +139,7 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
         if seen.sum() < 2:
             raise ValueError(f"X: expected at least 2 entries, one to fit and one to hold out, found {seen.sum()}")
         self._columns = Columns(matrix, seen)
+        self._wider = _wider(seen.sum(0))
         self._indicator = MissingIndicator(error_on_new=False).fit(matrix) if self.add_indicator else None
         both = seen.astype(np.float32)
         # Of columns that were never observed together it is not known how they hang together.
@@ -167,7 +172,8 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
         Returns
         -------
         The filled matrix; with ``return_std`` a pair with the standard deviation of each entry, 0 where it was
-        observed: about 90% of the holes are within 1.645 of them.
+        observed, and in columns whose observed entries are all alike: about 90% of the other holes are within 1.645 of
+        them.
 
         Raises
         ------
@@ -188,7 +194,7 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
         if self.clip:
             found = np.clip(found, columns.low, columns.high)
         filled = np.where(seen, matrix, np.where(columns.empty, 0, found))
-        std = np.where(seen | columns.empty, 0, columns.unit * self._spread * np.sqrt(variances))
+        std = np.where(seen | columns.empty, 0, columns.unit * self._wider * self._spread * np.sqrt(variances))
         kept = np.ones(len(columns.unit), bool) if self.keep_empty_features else ~columns.empty
         filled, std = filled[:, kept], std[:, kept]
         if self._indicator is not None:
@@ -226,7 +232,7 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
         first = start(columns, rank, draws)
         self.n_iter_, self.shrinkage_, self._spread = 0, 0.0, 1.0
         self._model, self.validation_path_ = (
-            FactorModel(np.zeros(columns), first.loadings, np.ones(columns)),
+            FactorModel(np.zeros(columns), 0 * first.loadings, np.ones(columns)),
             np.ones(1),
         )
         if rank == 0:
@@ -249,14 +255,11 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
         truth, found, variance = (
             np.concatenate([getattr(one, name) for one in searches]) for name in ("truth", "expected", "variance")
         )
-        squares = float(found @ found)
-        if squares > 0:
-            # One standard error less than fits best: what is within noise of the means is left to them.
-            error = float(np.sqrt(np.sum((found * (truth - found)) ** 2)))
-            self.shrinkage_ = float(np.clip((found @ truth - error) / squares, 0, 1))
+        self.shrinkage_ = share_that_pays(found, truth)
         if self.shrinkage_ == 0:
             return
-        self._spread = float(np.sqrt(np.mean((truth - self.shrinkage_ * found) ** 2 / variance)))
+        expected = variance * np.concatenate([self._wider[np.nonzero(held_out)[1]] for held_out in splits]) ** 2
+        self._spread = float(np.sqrt(np.mean((truth - self.shrinkage_ * found) ** 2 / expected)))
         self.n_iter_ = max(1, round(float(np.median([one.steps for one in searches]))))
         model = first
         for step in range(self.n_iter_):
@@ -274,6 +277,12 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"X: expected a numeric matrix with NaN in its holes: {error}") from error
+
+
+def _wider(count: np.ndarray) -> np.ndarray:
+    """By how much intervals are wider where mean and deviation are those of so few numbers: Student's, of one more."""
+    count = np.maximum(count, 2)
+    return np.sqrt((count + 1) / (count - 1)) * t.ppf(WITHIN, count - 1) / norm.ppf(WITHIN)
 
 
 def _splits(seen: np.ndarray, fraction: float, draws: np.random.Generator) -> list[np.ndarray]:

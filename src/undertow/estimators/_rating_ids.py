@@ -43,6 +43,9 @@ def columns_of(X: Any) -> list[Any]:
 def ids_of(role: str, column: Any) -> np.ndarray:
     """A column of ids: all of one kind, none missing."""
     check_no_times("X", column)
+    plain = _plain(role, column)
+    if plain is not None:
+        return plain
     values = column.to_list() if hasattr(column, "to_list") else column.tolist()
     kinds = sorted({_kind(value) for value in values})
     if len(kinds) > 1:
@@ -55,20 +58,34 @@ def ids_of(role: str, column: Any) -> np.ndarray:
                 f"X: expected {role} ids that are text, numbers or what else can be hashed, but dates, found {kinds[0]}"
             )
         return column if isinstance(column, np.ndarray) else as_objects(values)
-    dtype = getattr(column, "dtype", None)
-    digits = np.finfo(dtype).nmant if isinstance(dtype, np.dtype) and dtype.kind == "f" else np.finfo(float).nmant
-    for value in values:
-        if isinstance(value, (float, np.floating)):
-            if not np.isfinite(value):
-                raise ValueError(f"X: expected {role} ids, found NaN or infinity")
-            if abs(value) > 2 ** (digits + 1):
-                raise ValueError(
-                    f"X: expected {role} ids that keep all their digits, found {value!r} as a floating number: "
-                    "several integers have this value; give them as integers, or as text"
-                )
+    floating = [value for value in values if isinstance(value, (float, np.floating))]
+    _check_digits(role, np.array(floating, float), np.finfo(float).nmant)
     array = np.asarray(values)
     # Integers and floats together, or of both signs beyond 63 bits, have no common type that holds them all.
     return array if array.dtype.kind in "iuf" and array.tolist() == values else np.array(values, dtype=object)
+
+
+def _plain(role: str, column: Any) -> np.ndarray | None:
+    """Numbers or text that NumPy holds as such, so that nothing is looked at one by one; None for anything else."""
+    dtype = getattr(column, "dtype", None)
+    if not isinstance(dtype, np.dtype) or dtype.kind not in "iufU" or not len(column):
+        return None
+    array = np.asarray(column)
+    if dtype.kind != "f":
+        return array
+    _check_digits(role, array, np.finfo(dtype).nmant)
+    return array.astype(np.result_type(dtype, float))
+
+
+def _check_digits(role: str, values: np.ndarray, digits: int) -> None:
+    if not np.isfinite(values).all():
+        raise ValueError(f"X: expected {role} ids, found NaN or infinity")
+    large = values[np.abs(values) > 2 ** (digits + 1)]
+    if large.size:
+        raise ValueError(
+            f"X: expected {role} ids that keep all their digits, found {large.tolist()[0]!r} as a floating number: "
+            "several integers have this value; give them as integers, or as text"
+        )
 
 
 _NO_IDS = (
@@ -115,9 +132,13 @@ def codes_of(role: str, ids: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Position of each id among the known ones, -1 where it is none of them."""
     if not len(ids):
         return np.empty(0, int)
-    found, expected = _kind(ids.tolist()[0]), _kind(known.tolist()[0])
+    found, expected = _kind(ids[:1].tolist()[0]), _kind(known[:1].tolist()[0])
     if found != expected:
         raise TypeError(f"X: expected the kind of {role} ids that was fitted ({expected}), found {found}")
+    if ids.dtype.kind == known.dtype.kind and ids.dtype.kind in "iufU":
+        order = np.argsort(known, kind="stable")
+        near = order[np.minimum(np.searchsorted(known, ids, sorter=order), len(known) - 1)]
+        return np.where(known[near] == ids, near, -1)
     # Not by bisection: integers of different types would be compared as rounded numbers.
     codes = {name: code for code, name in enumerate(known.tolist())}
     return np.array([codes.get(name, -1) for name in ids.tolist()], int)

@@ -7,6 +7,7 @@ import numpy as np
 from .._numpy_errors import usual_errors
 from ..training._progress import Report
 from ._completion import check_size
+from ._pays import share_that_pays
 from ._variational import Factorization, Ratings, Side, factorize
 
 FEW = 1_000_000
@@ -161,12 +162,7 @@ def _what_pays(table: Table, rank: int, settings: RatingSettings, report: Report
         tried.append((float(np.average((found - truth) ** 2, weights=weight)), who, model, found))
     _, who, model, found = min(tried, key=lambda one: one[0])
     added, left = found - base, truth - base
-    squares = float(np.sum(weight * added**2))
-    kept = 0.0
-    if squares > 0:
-        # One standard error less than fits best: what is within noise of the biases is left to them.
-        error = float(np.sqrt(np.sum((weight * added * (left - added)) ** 2)))
-        kept = float(np.clip((np.sum(weight * added * left) - error) / squares, 0, 1))
+    kept = share_that_pays(added, left, weight)
     used = model if kept > 0 else biases
     variance = used.variance_at(rest.i, rest.j) + used.noise
     errors = left - kept * added

@@ -1,5 +1,6 @@
 """Ratings: pairs of a user and an item, and a number for each."""
 
+import dataclasses
 import warnings
 from typing import Any
 
@@ -162,7 +163,7 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
 
     @usual_errors
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "RatingPredictor":
-        """Take in more ratings, of new users and items too, without choosing and starting anew: two iterations.
+        """Take in more ratings, of new users and items too, without choosing anew: two iterations; biases alone, a fit.
 
         Raises
         ------
@@ -185,12 +186,15 @@ class RatingPredictor(RegressorMixin, BaseEstimator):
         i, j = np.concatenate([before.i, i]), np.concatenate([before.j, j])
         check_distinct(i, j, len(all_items), all_users[i], all_items[j])
         weight, shape = np.concatenate([before.weight, weight]), (len(all_users), len(all_items))
-        if model.unit > 0:
+        if model.unit > 0 and model.kept > 0:
             table = Table(i, j, np.concatenate([before.z, (ratings - model.mean) / model.unit]), weight, shape)
             new = refitted(model, table, 2, settings.seed, clip=self.clip)
-        else:  # all were alike, so that nothing was learned
-            ratings = np.concatenate([np.full(len(before.i), model.mean), ratings])
+        else:  # the biases take no longer from the start, in the new units; if all were alike, nothing was chosen
+            if model.unit > 0:
+                settings = dataclasses.replace(settings, rank=0)
+            ratings = np.concatenate([model.mean + model.unit * before.z, ratings])
             new = fit_ratings(i, j, ratings, shape, settings, weight=weight, clip=self.clip)
+            new = dataclasses.replace(new, spread=model.spread) if model.unit > 0 else new
         self.users_, self.items_ = all_users, all_items
         self._keep(new)
         return self

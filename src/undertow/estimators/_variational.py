@@ -15,9 +15,13 @@ from scipy.sparse import csr_array
 HELD = 1.0
 """Weight at which the prior means by who rated what are held to zero."""
 ROUNDS = 10
-"""Conjugate gradient steps for them in each iteration, which start where the last one ended."""
+"""Most conjugate gradient steps for them in each iteration, which start where the last one ended."""
+ENOUGH = 1e-4
+"""What is left of the gradient there, squared, that ends them."""
 VARIANCES = 0.1, 0.01
 """Of a latent number at the start, prior and posterior, in units of the ratings' variance."""
+SMALL = 4
+"""Dimension up to which matrices are inverted here."""
 BLOCK = 65_536
 
 
@@ -42,15 +46,14 @@ class Side:
 
     def regressors(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """What the other side is regressed on, x = (factors, 1): E x x^T, E x, E bias x and E bias^2."""
-        moments = self.seconds
-        squares = moments.copy()
+        squares = self.seconds
+        with_bias, bias_squares = squares[:, :, -1].copy(), squares[:, -1, -1].copy()
+        with_bias[:, -1] = self.means[:, -1]
         squares[:, -1, :-1] = squares[:, :-1, -1] = self.means[:, :-1]
         squares[:, -1, -1] = 1
         first = self.means.copy()
         first[:, -1] = 1
-        with_bias = moments[:, :, -1].copy()
-        with_bias[:, -1] = self.means[:, -1]
-        return squares, first, with_bias, moments[:, -1, -1]
+        return squares, first, with_bias, bias_squares
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,20 +90,27 @@ def start(count: int, dimension: int, draws: np.random.Generator) -> Side:
     return Side(means, covariances, np.full(dimension, 1 / prior), np.zeros((count, dimension)), nothing)
 
 
-def updated(side: Side, other: Side, ratings: Ratings, noise: float, learn: bool) -> tuple[Side, float]:
-    """One side given the other, its prior learned if asked, and the expected sum of squares that is left."""
+def updated(
+    side: Side, other: Side, ratings: Ratings, noise: float, *, learn: bool, measure: bool
+) -> tuple[Side, float]:
+    """One side given the other, its prior learned if asked, and the expected sum of squares that is left, if asked."""
     count, dimension = side.means.shape
     squares, first, with_bias, bias_squares = other.regressors()
-    gram = np.asarray(ratings.count @ squares.reshape(len(first), -1)).reshape(count, dimension, dimension)
+    # Of symmetric matrices one half is summed over the ratings.
+    half = np.triu_indices(dimension)
+    place = np.zeros((dimension, dimension), int)
+    place[half] = place.T[half] = np.arange(len(half[0]))
+    gram = np.asarray(ratings.count @ squares[:, *half])[:, place]
     right = ratings.total @ first - ratings.count @ with_bias
     precision = gram / noise
     precision[:, range(dimension), range(dimension)] += side.precision
-    covariances = np.linalg.inv(precision)
+    covariances = _inverse(precision)
     means = np.einsum("nde,ne->nd", covariances, right / noise + side.precision * side.expected)
-    new = dataclasses.replace(side, means=means, covariances=covariances)
-    left = np.sum(new.seconds * gram) - 2 * np.sum(means * right)
-    # What the biases of the other side alone leave.
-    left += float(np.sum(ratings.count @ bias_squares)) - 2 * float(np.sum(ratings.total @ other.means[:, -1]))
+    new, left = dataclasses.replace(side, means=means, covariances=covariances), 0.0
+    if measure:
+        left = float(np.sum(new.seconds * gram)) - 2 * float(np.sum(means * right))
+        # What the biases of the other side alone leave.
+        left += float(np.sum(ratings.count @ bias_squares)) - 2 * float(np.sum(ratings.total @ other.means[:, -1]))
     if ratings.shares is not None:
         weights = side.weights if len(side.weights) else np.zeros((ratings.shape[1], dimension))
         weights = _ridge(ratings.shares, means, weights)
@@ -108,20 +118,44 @@ def updated(side: Side, other: Side, ratings: Ratings, noise: float, learn: bool
     if learn:
         away = np.sum((new.means - new.expected) ** 2, 0) + np.einsum("ndd->d", covariances)
         new = dataclasses.replace(new, precision=count / np.maximum(away, 1e-12))
-    return new, float(left)
+    return new, left
+
+
+def _inverse(matrices: np.ndarray) -> np.ndarray:
+    """Inverses of positive definite matrices (n x d x d)."""
+    dimension = matrices.shape[1]
+    if dimension > SMALL:
+        return np.linalg.inv(matrices)
+    # By elimination, entry by entry, of all at once: of many small ones LAPACK spends its time on calls.
+    left = np.array(matrices.transpose(1, 2, 0), order="C")
+    for k in range(dimension):
+        pivot, column = 1 / left[k, k], left[:, k].copy()
+        row = left[k] * pivot
+        left -= column[:, None] * row
+        left[:, k] = -column * pivot
+        left[k], left[k, k] = row, pivot
+    return np.ascontiguousarray(left.transpose(2, 0, 1))
 
 
 def _ridge(shares: csr_array, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Weights with ``shares @ weights`` near the target, held to zero: conjugate gradients, all columns at once."""
     across = csr_array(shares.T)
-    left = across @ (target - shares @ weights) - HELD * weights
-    along, square = left.copy(), np.sum(left**2, 0)
+    # Columns differ in size by how many have rated.
+    scale = 1 / (across.power(2).sum(1)[:, None] + HELD)
+    right = across @ target
+    left = right - across @ (shares @ weights) - HELD * weights
+    enough = ENOUGH * np.sum(scale * right**2, 0)
+    along = scale * left
+    square = np.sum(left * along, 0)
     for _ in range(ROUNDS):
+        if (square <= enough).all():
+            break
         pushed = across @ (shares @ along) + HELD * along
         length = square / np.maximum(np.sum(along * pushed, 0), np.finfo(float).tiny)
         weights, left = weights + length * along, left - length * pushed
-        before, square = square, np.sum(left**2, 0)
-        along = left + square / np.maximum(before, np.finfo(float).tiny) * along
+        scaled = scale * left
+        before, square = square, np.sum(left * scaled, 0)
+        along = scaled + square / np.maximum(before, np.finfo(float).tiny) * along
     return weights
 
 
@@ -171,7 +205,7 @@ def factorize(
     else:
         users, items, noise = from_.users, from_.items, from_.noise
     for step in range(steps):
-        users, _ = updated(users, items, by_user, noise, step > 0)
-        items, left = updated(items, users, by_item, noise, step > 0)
+        users, _ = updated(users, items, by_user, noise, learn=step > 0, measure=False)
+        items, left = updated(items, users, by_item, noise, learn=step > 0, measure=True)
         noise = max((squares + left) / total, 1e-8)
     return Factorization(users, items, noise)

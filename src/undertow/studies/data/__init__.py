@@ -12,5 +12,7 @@ chapter = Chapter(
         "image-completion",
         "movielens-singular-values",
         "movielens-100k",
+        "factors-from-few-ratings",
+        "interval-coverage",
     ),
 )
