@@ -86,7 +86,7 @@ class RankMinimizingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixi
     singular_values_ : ndarray of shape (n,)
         Square roots of the variances (over rows - 1) of the codes of the first part along their principal directions:
         standard deviations, in descending order. Only their ratios mean something.
-    embedding_ : ndarray of shape (rows, rank_)
+    embedding_ : ndarray of shape (rows, ``rank_``)
         ``transform`` of what was fitted, to which ``sample`` fits.
     validation_errors_ : dict
         Mean squares over held-out rows, in the units above: "mean" (of the columns), "network", and with ``refit``
