@@ -1,4 +1,4 @@
-"""Strict by default: 64-bit, shapes checked at run time, rank promotion is an error.
+"""Strict by default: 64-bit, shapes checked at run time, no promotion of ranks or types.
 
 Everything above the fixtures happens before `undertow` or `jax` is first imported, by tests or by
 doctests: it has no effect afterwards.
@@ -42,6 +42,7 @@ jaxtyping.install_import_hook("undertow", "beartype.beartype(conf=beartype.Beart
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 # The same examples on every run, few of them, and no deadline, because the first example compiles.
 # HYPOTHESIS_PROFILE=ci looks wider.
@@ -61,6 +62,16 @@ def getkey() -> Callable[[], jax.Array]:
         return jax.random.fold_in(jax.random.key(20), count)
 
     return next_key
+
+
+@pytest.fixture(autouse=True)
+def promotion(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tests marked ``two_types`` have parameters of one type and data of another, which JAX brings together."""
+    if request.node.get_closest_marker("two_types") is None:
+        yield
+    else:
+        with jax.numpy_dtype_promotion("standard"):
+            yield
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -56,7 +56,11 @@ def _unit(number: str) -> float | None:
 
 def run(code: str, name: str) -> list[str]:
     """What it prints, by line, with JAX as it is in a process of its own."""
-    settings = {"jax_enable_x64": False, "jax_numpy_rank_promotion": "allow"}
+    settings = {
+        "jax_enable_x64": False,
+        "jax_numpy_rank_promotion": "allow",
+        "jax_numpy_dtype_promotion": "standard",
+    }
     before = {setting: getattr(jax.config, setting) for setting in settings}
     out = io.StringIO()
     try:

@@ -126,6 +126,7 @@ def test_more_products_are_closer_never_beyond_and_at_last_exact():
     assert sharpness(400) == pytest.approx(1, rel=1e-13)
 
 
+@pytest.mark.two_types
 def test_a_trained_network_against_the_dense_hessian(getkey):
     phi = P.DeepMatrix((12, 10), 3)
     problem = B.PointTarget(_rng.normal(size=(12, 10)))
@@ -241,6 +242,7 @@ def test_the_density_without_forming_the_hessian():
     np.testing.assert_allclose(exact, peaks.mean(axis=1), atol=1e-9)
 
 
+@pytest.mark.two_types
 def test_low_rank_in_single_precision():
     """Five terms of 400 parameters: what comes after the sixth product is rounding, and may grow."""
     rows = np.random.default_rng(0).normal(size=(5, 400)).astype(np.float32) / 10

@@ -162,6 +162,7 @@ def test_auto_stays_explicit_where_the_flow_is_not_stiff():
     np.testing.assert_allclose(auto.w, explicit.w, rtol=1e-12)
 
 
+@pytest.mark.two_types
 @pytest.mark.parametrize("solver", ["implicit", pytest.param("auto", marks=pytest.mark.slow)])
 def test_single_precision_copes_with_stiffness(solver):
     """Rounding must not make the root finding of every implicit step fail."""

@@ -486,7 +486,7 @@ def _asks_a_generator():
 
 
 def _asks_the_clock():
-    return lambda u: (time.time() > 0) * u
+    return lambda u: float(time.time() > 0) * u
 
 
 def _holds_a_lock():

@@ -39,7 +39,7 @@ def test_chunks_of_any_length_give_the_same_bits(case):
     """The law of ``advance``, and the same under vmap for runs that end at different times."""
     dynamics = case.instance
     objective, stop = Objective(PROBLEM, PHI), ut.Stop(loss=0.5, steps=20)
-    targets = jnp.array([0.3, 1.0, 2.5, 1e9]) if dynamics.samples_by == "time" else jnp.array([1, 4, 9, 1000])
+    targets = jnp.array([0.3, 1.0, 2.5, 1e9]) if dynamics.samples_by == "time" else jnp.array([1, 4, 9, 1000], jnp.int32)
 
     @eqx.filter_jit
     def advance(state, passed, limit):
@@ -179,6 +179,7 @@ def test_samples_are_even_in_steps():
     assert 50 <= len(run.steps) <= 100
 
 
+@pytest.mark.two_types
 def test_single_precision_stays_single():
     start = jax.tree.map(lambda x: x.astype(jnp.float32), START)
     for optimizer in (ut.optimizers.make("adam", 0.01), ut.optimizers.make("group_rmsprop", 0.01)):

@@ -74,6 +74,7 @@ def test_a_generic_problem_follows_the_hard_margin_vector_to_a_constant():
     np.testing.assert_allclose(run["log_loss"][1:] + at, np.log(25 / 18), atol=1e-6)
 
 
+@pytest.mark.two_types
 def test_float32_goes_as_far():
     run = follow(Separable(GENERIC), 1000.0, flow=Flow("implicit", rtol=1e-5), dtype=jnp.float32, samples=2)
     assert run.w.dtype == jnp.float32

@@ -261,7 +261,7 @@ def test_entries_are_asked_of_the_dual():
 def test_chunks_of_any_length_give_the_same_bits(dynamics):
     objective, stop = Objective(POSITIVE, PHI), ut.Stop(loss=None, steps=2500)
     by_time = dynamics.samples_by == "time"
-    targets = jnp.array([0.3, 1.0, 2.5, 1e9]) if by_time else jnp.array([1, 4, 999, 10**6])
+    targets = jnp.array([0.3, 1.0, 2.5, 1e9]) if by_time else jnp.array([1, 4, 999, 10**6], jnp.int32)
 
     @eqx.filter_jit
     def advance(state, passed, limit):
@@ -340,6 +340,7 @@ def test_early_stopping_keeps_the_best():
     assert float(jnp.linalg.norm(run.w - 0.1)) == pytest.approx(run["distance"].min(), rel=1e-12)
 
 
+@pytest.mark.two_types
 def test_float32_stays_float32():
     for dynamics in (MirrorFlow(Entropy(), "explicit"), MirrorDescent(PNorm(3), 0.01)):
         run = ut.train(

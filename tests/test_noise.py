@@ -124,7 +124,7 @@ def test_another_key_or_size_compiles_nothing():
     ids=["completion", "sensing", "least-squares"],
 )
 def test_labels_that_change_are_those_of_the_equations(problem):
-    changed = problem.relabeled(lambda b: b + jnp.arange(b.size))
+    changed = problem.relabeled(lambda b: b + jnp.arange(b.size, dtype=b.dtype))
     before, after = problem.equations(), changed.equations()
     np.testing.assert_allclose(np.asarray(after.b) - np.asarray(before.b), np.arange(len(before.b)), rtol=1e-12)
     part = problem.part(jnp.array([2, 0]), jnp.ones(2)).relabeled(jnp.zeros_like)

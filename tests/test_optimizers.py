@@ -52,6 +52,7 @@ def test_group_rmsprop_at_zero_gradient_stays():
     jax.tree.map(np.testing.assert_array_equal, after, PARAMS)
 
 
+@pytest.mark.two_types
 @pytest.mark.parametrize("name", ["sgd", "adam", "rmsprop", "adagrad", "lion", "signum"])
 def test_made_optimizers_are_those_of_optax(name):
     found, expected = path(optimizers.make(name, 0.1)), path(getattr(optax, name)(0.1))

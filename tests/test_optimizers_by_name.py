@@ -269,6 +269,7 @@ def test_all_names_are_known():
     assert {f.__name__ for f in FORMULAS} | {"group_rmsprop", "normalized", "lbfgs"} == set(RATES)
 
 
+@pytest.mark.two_types
 @pytest.mark.parametrize("name", RATES)
 def test_every_optimizer_trains(name):
     """One matrix, and two; in float32 also where the process works in 64 bits."""

@@ -66,6 +66,7 @@ def test_the_origin_goes_to_disk_and_back(tmp_path):
     assert json.loads(json.dumps(data.attrs)) == data.attrs  # as Zarr keeps them
 
 
+@pytest.mark.two_types
 def test_the_precision_is_that_of_the_run():
     problem, phi = ut.problems.PointTarget([1.0, 2.0]), ut.parameterizations.Identity(2)
     low = ut.train(problem, phi, ut.dynamics.GradientDescent(ut.optimizers.make("sgd", 0.1)),
@@ -75,6 +76,7 @@ def test_the_precision_is_that_of_the_run():
     assert "solver" not in low.origin
 
 
+@pytest.mark.two_types
 def test_tolerances_are_those_that_were_asked_for():
     problem, phi = ut.problems.PointTarget([1.0, 2.0]), ut.parameterizations.Identity(2)
     flow = ut.dynamics.GradientFlow(rtol=1e-3, atol=1e-7)

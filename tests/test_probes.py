@@ -46,6 +46,7 @@ def test_value_is_that_of_numpy_under_jit_and_vmap(case):
         np.testing.assert_allclose(case.instance(case.problem, case.phi, params_of(i, batch)), expected, rtol=1e-10)
 
 
+@pytest.mark.two_types
 @rows(PROBES)
 def test_float32(case):
     exact_params = params_of(0, batch_of(case))

@@ -126,6 +126,7 @@ def test_truth_has_no_part_in_the_loss():
     assert completion().loss(w) == completion(truth=None).loss(w)
 
 
+@pytest.mark.two_types
 @pytest.mark.parametrize("convert", [list, tuple, np.asarray, jnp.asarray, lambda x: np.asarray(x, np.float32)])
 def test_numbers_of_any_make(convert):
     """Lists, tuples and arrays of either library, of integers too: the same problem."""

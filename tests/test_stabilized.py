@@ -211,6 +211,7 @@ def test_a_sweep_gives_what_its_runs_give(solver):
         np.testing.assert_allclose(part["gradient_evaluations"], alone.gradient_evaluations, rtol=0.02)
 
 
+@pytest.mark.two_types
 def test_single_precision():
     problem, phi, params = stiff_completion()
     single = jax.tree.map(lambda x: x.astype(jnp.float32), params)

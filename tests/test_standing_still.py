@@ -19,6 +19,7 @@ from undertow.objective import Objective
 B, P, Flow = ut.problems, ut.parameterizations, ut.dynamics.GradientFlow
 
 
+@pytest.mark.two_types
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 @pytest.mark.parametrize("target", [[0.0, 0.0], [1.0, 2.0]])
 def test_a_gradient_of_exactly_zero_is_rest(target, dtype):
@@ -51,6 +52,7 @@ def test_rest_lasts_until_the_time_that_was_asked_for():
     np.testing.assert_array_equal(run.w, 0)
 
 
+@pytest.mark.two_types
 @pytest.mark.parametrize("scale", [1e-8, 1e-12])
 def test_single_precision_passes_a_saddle_whose_way_out_lies_across_large_entries(scale):
     phi = P.DeepMatrix((2, 2), 4)
@@ -60,6 +62,7 @@ def test_single_precision_passes_a_saddle_whose_way_out_lies_across_large_entrie
     np.testing.assert_allclose(run.w, np.diag([2.0, 1.0]), atol=2e-3)
 
 
+@pytest.mark.two_types
 def test_the_rounding_of_a_loss_is_no_divergence():
     """Far below the rounding of its residuals, a loss rises and falls by its own size."""
     A = np.random.default_rng(0).normal(size=(5, 8)).astype(np.float32)
@@ -186,6 +189,7 @@ def test_nothing_converges_to_infinity(dynamics, tmp_path):
     assert runs[1]["loss"][-1] <= 1e-2 < runs[0]["loss"][-1]
 
 
+@pytest.mark.two_types
 def test_a_single_point_goes_to_infinity_as_the_logarithm():
     """w' = exp(-w) from 0: w = log(1 + t)."""
 

@@ -247,6 +247,7 @@ def test_losses_below_all_numbers_are_followed(norm):
     np.testing.assert_allclose(run["log_loss"][-1], FIVE.log_loss(run.w), rtol=1e-13)
 
 
+@pytest.mark.two_types
 def test_float32_goes_as_far():
     problem = jax.tree.map(lambda x: x.astype(jnp.float32) if x.dtype == jnp.float64 else x, FIVE)
     stop = ut.Stop(log_loss=-2000.0)

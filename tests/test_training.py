@@ -35,6 +35,7 @@ def by_hand(optimizer, steps):
     return params
 
 
+@pytest.mark.two_types
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 def test_descent_is_the_loop_that_one_would_write(name):
     expected = by_hand(getattr(optax, name)(0.05), 50)

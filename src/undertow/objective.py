@@ -194,7 +194,8 @@ def as_params(params: Params) -> Params:
         for x in leaves
         if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)
     ]
-    dtype = jnp.result_type(*floating) if floating else jnp.result_type(float)
+    with jax.numpy_dtype_promotion("standard"):
+        dtype = jnp.result_type(*floating) if floating else jnp.result_type(float)
     return jax.tree.map(lambda x: jnp.asarray(x, dtype=dtype), params)
 
 

@@ -158,7 +158,8 @@ class Optimizer(eqx.Module):
 
     def update(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         """What to add to ``params``, given the gradient as ``updates``, and the next state."""
-        changes, following = self._transformation().update(updates, state, params, **extra)
+        with jax.numpy_dtype_promotion("standard"):  # optax counts in integers and mixes them with numbers
+            changes, following = self._transformation().update(updates, state, params, **extra)
         # Whatever the precision of the learning rate and of optax's constants: that of the parameters stays.
         return optax.tree.cast_like(changes, updates), optax.tree.cast_like(following, state)
 

@@ -266,6 +266,7 @@ def ended(
     stop: Stop, loss: Array, gradient_norm: Array, steps: Array, time: Array, attained: bool = True
 ) -> Int[Array, ""]:
     """The status that the limits of ``stop`` give; nothing converges to a minimum that is not ``attained``."""
-    converged = (loss <= stop.loss) | (gradient_norm <= stop.gradient)
-    over = (steps >= stop.steps) | (time >= stop.time)
+    # Limits are in the process's precision, the run is in that of its parameters.
+    converged = (loss <= stop.loss.astype(loss.dtype)) | (gradient_norm <= stop.gradient.astype(gradient_norm.dtype))
+    over = (steps >= stop.steps) | (time >= stop.time.astype(time.dtype))
     return jnp.where(converged, CONVERGED if attained else STOPPED, jnp.where(over, STOPPED, RUNNING)).astype(jnp.int32)

@@ -275,15 +275,15 @@ class Flow(Dynamics):
     ) -> tuple[FlowState, Any]:
         """One step, accepted or not, and the function that interpolates it (time since the step's start -> params)."""
         number, clock, attained = self.modes.index(mode), state.clock, objective.problem.attained
-        objective, limits = clock.objective(objective), clock.stop(stop)
+        dtype = state.reading.dtype  # limits are in the process's precision, the run is in that of its parameters
+        objective, limits = clock.objective(objective), _in_precision(dtype, clock.stop(stop))
         solver = SOLVERS[self.solver][number]
         method = solver.method(state.params, self.rtol, state.atol)
         controller = self._controller(state.atol)
         term = self._term(objective, unpack, clock, state.reading)
         ready, kept, step_size, spent = solver.prepare(term, state.params, state.solvers[number], state.step_size)
         state = eqx.tree_at(lambda s: s.solvers[number], state, kept)
-        longest = jnp.finfo(state.reading.dtype).max
-        horizon = jnp.minimum(jnp.minimum(limits.time, last_reading), longest).astype(state.reading.dtype)
+        horizon = jnp.minimum(jnp.minimum(limits.time, last_reading.astype(dtype)), jnp.finfo(dtype).max)
         clipped = state.reading + step_size >= horizon
         h = jnp.where(clipped, horizon - state.reading, step_size)
         # Every step starts at time 0, so that nothing is lost where time is long.
@@ -359,6 +359,11 @@ class Flow(Dynamics):
             ),
         )
         return new, method.interpolation_cls(t0=zero, t1=h, **dense).evaluate
+
+
+def _in_precision(dtype: Any, stop: Stop) -> Stop:
+    """With numbers of this floating type; counts stay counts."""
+    return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, stop)
 
 
 def _raises(state: FlowState, total: Array, slope: Array) -> Bool[Array, ""]:

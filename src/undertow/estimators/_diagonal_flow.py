@@ -258,13 +258,13 @@ def _record(path: Path, s: Array, dual: Array, errors: tuple[Array, Array]) -> P
         path.dual.at[at].set(dual),
         path.fitted.at[at].set(fitted),
         path.held_out.at[at].set(held_out),
-        path.count + due,
+        path.count + due.astype(path.count.dtype),
     )
 
 
 def _over(path: Path, errors: tuple[Array, Array], shares: Array, n: Array) -> Array:
     """Whether the held-out error has risen so far that later times would not count."""
-    known = jnp.arange(SAMPLES) < path.count
+    known = jnp.arange(SAMPLES, dtype=path.count.dtype) < path.count
     best = jnp.where(known, path.held_out @ shares, jnp.inf).min()
     return n * (errors[1] @ shares - best) > 4 * NEGLIGIBLE * best
 

@@ -88,7 +88,9 @@ def _(primals: tuple[Array, Array], tangents: tuple[Array, Any]) -> tuple[Array,
     (stack, rows), (change, _) = primals, tangents
     product, zeros = _nonzero_products(stack, rows)
     zero = stack == 0
-    relative, of_zero = _selected([change / jnp.where(zero, 1, stack) * ~zero, change * zero], rows)
+    relative, of_zero = _selected(
+        [jnp.where(zero, 0, change / jnp.where(zero, 1, stack)), jnp.where(zero, change, 0)], rows
+    )
     moved = jnp.where(zeros == 0, product * relative, jnp.where(zeros == 1, product * of_zero, 0))
     return _products(stack, rows), moved
 
