@@ -45,8 +45,8 @@ class GradientDescent(Descent):
     decay
         Rate of weight decay :math:`\lambda`, a number of at least 0 or a function of the number of steps before,
         at least 0 at the first (where it falls below 0 later the parameters grow by it): each step adds
-        :math:`-\eta \lambda u` to what the optimizer does, with its learning rate :math:`\eta` (1 where it carries none).
-        That is decay by itself, as in AdamW; as part of the loss it is the penalty ``OnParameters(L2(rate))``.
+        :math:`-\eta \lambda u` to what the optimizer does, with its learning rate :math:`\eta` (1 where it carries
+        none). That is decay by itself, as in AdamW; as part of the loss it is the penalty ``OnParameters(L2(rate))``.
 
     What is drawn follows from the key of the run and the number of the step. Runs of a sweep over noise or
     decay share one compiled program.
