@@ -61,6 +61,9 @@ def test_descent_decays_as_adamw_and_as_a_schedule_says():
 def test_decay_that_makes_no_sense():
     with pytest.raises(ValueError, match="decay: expected a finite number of at least 0"):
         D.GradientDescent(optax.sgd(0.1), decay=-0.1)
+    for start in (D.GradientFlow, lambda decay: D.GradientDescent(optax.sgd(0.1), decay=decay)):
+        with pytest.raises(ValueError, match=r"decay: .* that is at least 0 at 0.*, found -0.1 there"):
+            start(decay=lambda _when: -0.1)
     with pytest.raises(ValueError, match="decay: expected None with a step_size"):
         D.GradientFlow(step_size=0.1, decay=0.1)
     with pytest.raises(ValueError, match="decay: expected a function that returns one number"):

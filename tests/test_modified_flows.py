@@ -47,16 +47,18 @@ def test_descent_follows_the_modified_flow_to_second_order():
     np.testing.assert_allclose(found, [1, 2], atol=0.05)
 
 
-def test_so_does_heavy_ball_once_it_is_up_to_speed():
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_so_does_momentum_once_it_is_up_to_speed(nesterov):
     beta = 0.5
+    behind = (beta**2 if nesterov else beta) / (1 - beta) ** 2
     total = ut.objective.Objective(PROBLEM, PHI)
     gradient = jax.grad(lambda params: total(params)[0])
 
     def up_to_speed(eta, params):
-        return jax.tree.map(lambda x, g: x + eta * beta / (1 - beta) ** 2 * g, params, gradient(params))
+        return jax.tree.map(lambda x, g: x + eta * behind * g, params, gradient(params))
 
-    flow = lambda eta: D.GradientFlow("explicit", rtol=1e-10, step_size=eta, momentum=beta)
-    found = slopes("sgd", {"momentum": beta}, flow, up_to_speed, start(2.8, 0.3), 1.0, 100)
+    flow = lambda eta: D.GradientFlow("explicit", rtol=1e-10, step_size=eta, momentum=beta, nesterov=nesterov)
+    found = slopes("sgd", {"momentum": beta, "nesterov": nesterov}, flow, up_to_speed, start(2.8, 0.3), 1.0, 100)
     np.testing.assert_allclose(found, [1, 2], atol=0.1)
 
 
@@ -119,6 +121,7 @@ def test_step_sizes_are_an_axis_of_a_sweep():
     [
         (lambda: D.GradientFlow(momentum=0.5), "momentum: expected a step_size with it"),
         (lambda: D.GradientFlow(step_size=-0.1), "step_size: expected a finite number of at least 0"),
+        (lambda: D.GradientFlow(step_size=0.1, nesterov=True), "nesterov: expected a momentum with it"),
         (lambda: D.GradientFlow(step_size=0.1, momentum=1), "momentum: expected a number below 1, found 1"),
         (lambda: D.AdamFlow(0.1, b2=1.0), "b2: expected a number below 1"),
         (lambda: D.AdamFlow(0.1, eps=0), "eps: expected a finite number above 0"),

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from contract import completion
+from scipy.optimize import linprog
 
 import undertow as ut
 from undertow import theory
@@ -73,6 +74,65 @@ def test_completion_learns_the_largest_entries_first():
     steps = np.max(np.abs(np.diff(points, axis=0)), axis=(1, 2))
     np.testing.assert_allclose(steps, np.sort(np.abs(problem.values))[::-1], rtol=1e-12)
     np.testing.assert_array_equal(np.count_nonzero(points, axis=(1, 2)), np.arange(6))
+
+
+@pytest.mark.parametrize("depth", [2, 3, 2.5])
+def test_asymmetric_and_deep_paths_end_at_a_weighted_l1_norm_and_the_flow_rests_where_they_do(depth):
+    """The end by a linear program of its own; the flow at an alpha at which jumps are sharp."""
+    problem = random_problem(5, 3, 5)
+    A, b = np.asarray(problem.A), np.asarray(problem.b)
+    p, q = np.random.default_rng(0).uniform(0.5, 1.5, (2, 5))
+    path = T.saddle_to_saddle(problem, depth, **{"exponents" if depth == 2 else "sizes": (p, q)})
+    cost = [x / 2 if depth == 2 else x ** (2 - depth) / (depth * (depth - 2)) for x in (p, q)]
+    x = linprog(np.concatenate(cost), A_eq=np.hstack([A, -A]), b_eq=b).x
+    np.testing.assert_allclose(path.points[-1], x[:5] - x[5:], atol=1e-8)
+    alpha = {2: 1e-60, 2.5: 1e-8, 3: 1e-4}[depth]
+    clock = -np.log(alpha) if depth == 2 else alpha ** (2 - depth)
+    start = (alpha**p, alpha**q) if depth == 2 else (alpha * p, alpha * q)
+    rests = np.append((path.times[:-1] + path.times[1:]) / 2, 1.3 * path.times[-1])
+    run = ut.train(
+        problem,
+        P.SignedPower(5, depth),
+        ut.dynamics.GradientFlow("auto", rtol=1e-7),
+        params=tuple(map(jnp.asarray, start)),
+        probes=[ut.probes.Function("w", lambda w: w)],
+        stop=ut.Stop(loss=None, time=rests[-1] * clock),
+        samples=rests[:-1] * clock,
+    )
+    # At depth 2 by powers of alpha as large as a rest is long in units of the clock: as wide as for alike starts above.
+    np.testing.assert_allclose(run["w"][1:], path.points, atol=0.05 if depth == 2 else 5e-3)
+
+
+def test_alike_starts_take_the_same_path_at_every_depth():
+    """At depth 3 in a time of 2 / 3, since an entry grows at 1 / 3 instead of 1 / 2."""
+    problem = random_problem(1, 3, 6)
+    two, three = T.saddle_to_saddle(problem), T.saddle_to_saddle(problem, 3)
+    np.testing.assert_allclose(three.points, two.points, rtol=1e-12)
+    np.testing.assert_allclose(three.times, two.times * 2 / 3, rtol=1e-12)
+
+
+def test_a_half_that_is_zero_never_grows():
+    entries = B.PointTarget([2.0, -1.0])
+    for depth, given in ((2, {"exponents": (1.0, None)}), (3, {"sizes": (1.0, None)})):
+        assert T.saddle_to_saddle(entries, depth, **given).points.tolist() == [[0, 0], [2, 0]]
+        _, points = T.saddle_to_saddle(random_problem(0, 4, 3), depth, **given)
+        assert np.all(points >= 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"depth": 1.5}, ValueError, "depth: expected a finite number of at least 2"),
+        ({"sizes": (1.0, 2.0)}, ValueError, "sizes: expected none at depth 2"),
+        ({"depth": 3, "exponents": (1.0, 2.0)}, ValueError, "exponents: expected none at depth 3"),
+        ({"exponents": (0.0, 1.0)}, ValueError, "exponents: expected numbers above 0"),
+        ({"depth": 3, "sizes": (np.ones(3), 1.0)}, ValueError, r"of the shape of the problem, \(2,\), found \(3,\)"),
+        ({"depth": 9, "sizes": (1e-100, 1.0)}, T.Unsolved, "beyond the range of float64"),
+    ],
+)
+def test_starts_that_say_nothing_are_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        T.saddle_to_saddle(B.PointTarget([2.0, -1.0]), **arguments)
 
 
 def test_nothing_to_learn_is_no_path():

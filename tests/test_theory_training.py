@@ -51,6 +51,31 @@ def test_entries_that_noise_does_not_move_and_ties():
         np.testing.assert_allclose([point[0] + point[1], point[2]], [0.5, 1.0], atol=1e-9)
 
 
+def test_beyond_two_layers_it_is_optimal_and_where_the_limiting_flow_goes():
+    """At the least sum_j |X_j|^2 |w_j|^p, p = 2 - 2 / N, the gradient of that sum is a combination of the equations."""
+    X, y = instance()
+    X, y = X[:4, :8], y[:4]
+    cost, problem, phi = (X**2).sum(axis=0), B.LeastSquares(X, y), P.SignedPower(8, 3)
+    w = theory.label_noise_limit(problem, depth=3)
+    np.testing.assert_allclose(X @ w, y, atol=1e-9)
+    gradient = cost * np.sign(w) * np.abs(w) ** (1 / 3)
+    assert np.linalg.norm(X.T @ np.linalg.lstsq(X.T, gradient)[0] - gradient) < 1e-9 * np.linalg.norm(gradient)
+    start = jnp.full(8, 1.0), jnp.full(8, 0.9)
+    fit = ut.train(problem, phi, D.GradientFlow(rtol=1e-8), params=start, stop=ut.Stop(loss=1e-20), samples=2)
+    stop = ut.Stop(loss=None, time=1e5, gradient=1e-7)
+    run = ut.train(problem, phi, D.LabelNoiseFlow("implicit", rtol=1e-7), params=fit.params, stop=stop, samples=2)
+    assert np.abs(fit.w - w).max() > 0.1
+    np.testing.assert_allclose(run.w, w, atol=1e-3)
+
+
+def test_depths_without_a_program_are_refused():
+    problem = B.LeastSquares([[1.0, 2.0]], [2.0])
+    with pytest.raises(ValueError, match="depth: expected a finite number of at least 2"):
+        theory.label_noise_limit(problem, depth=1.5)
+    with pytest.raises(ValueError, match="nonnegative: expected False beyond depth 2"):
+        theory.label_noise_limit(problem, nonnegative=True, depth=3)
+
+
 # Steps ---------------------------------------------------------------------------------------------
 
 

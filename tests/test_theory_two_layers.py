@@ -108,6 +108,7 @@ def test_layers_in_single_precision_are_balanced_to_their_rounding():
     ("changes", "message"),
     [
         ({"times": [-1.0]}, "times: expected"),
+        ({"times": []}, "times: expected a vector of at least one number"),
         ({"target": [1.0, 2.0]}, "target: expected a matrix"),
         ({"first": np.eye(3)}, "first: expected shape"),
         ({"second": np.ones((2, 3))}, "second: expected shape"),

@@ -43,10 +43,10 @@ class GradientDescent(Descent):
         :math:`\eta` a noise of :math:`\sqrt{2 T / \eta}` is Langevin dynamics of temperature T, at rest with a density
         that goes as :math:`e^{-\ell / T}` as :math:`\eta \to 0`.
     decay
-        Rate of weight decay :math:`\lambda`, a number of at least 0 or a function of the number of steps before: each
-        step adds :math:`-\eta \lambda u` to what the optimizer does, with its learning rate :math:`\eta` (1 where it
-        carries none). That is decay by itself, as in AdamW; as part of the loss it is the penalty
-        ``OnParameters(L2(rate))``.
+        Rate of weight decay :math:`\lambda`, a number of at least 0 or a function of the number of steps before,
+        at least 0 at the first (where it falls below 0 later the parameters grow by it): each step adds
+        :math:`-\eta \lambda u` to what the optimizer does, with its learning rate :math:`\eta` (1 where it carries
+        none). That is decay by itself, as in AdamW; as part of the loss it is the penalty ``OnParameters(L2(rate))``.
 
     What is drawn follows from the key of the run and the number of the step. Runs of a sweep over noise or
     decay share one compiled program.
@@ -102,7 +102,7 @@ class GradientDescent(Descent):
         self.batch_size, self.replacement = check_batches(batch_size, replacement)
         self.label_noise = None if label_noise is None else as_number("label_noise", label_noise)
         self.gradient_noise = None if gradient_noise is None else as_number("gradient_noise", gradient_noise)
-        self.decay = as_rate("decay", decay)
+        self.decay = as_rate("decay", decay, 0)
 
     @property
     def may_begin_late(self) -> bool:

@@ -22,7 +22,10 @@ class GradientFlow(Flow):
     follows to second order in :math:`\eta` where it follows the gradient flow to first order: with
     :math:`L(u) = \ell(\phi(u))` that of :math:`L + \frac{\eta}{4} |\nabla L|^2`. With momentum too it is
 
-    .. math:: (1 - \beta) \dot u = -\nabla \Big( L + \frac{\eta (1 + \beta)}{4 (1 - \beta)^2} |\nabla L|^2 \Big).
+    .. math:: (1 - \beta) \dot u = -\nabla \Big( L + \frac{\eta (1 + \beta)}{4 (1 - \beta)^2} |\nabla L|^2 \Big),
+
+    and with Nesterov's, :math:`1 - \beta + 2 \beta^2` is in place of :math:`1 + \beta`: a step then adds up
+    gradients by weights of mean age :math:`\beta^2 / (1 - \beta)`, instead of :math:`\beta / (1 - \beta)`.
 
     Parameters
     ----------
@@ -47,8 +50,11 @@ class GradientFlow(Flow):
         :math:`u \leftarrow u - \eta m`; only with a ``step_size``, which may be 0.
     decay
         Rate of weight decay :math:`\lambda`, :math:`\dot u = -\nabla L - \lambda u`: a number of at least 0, or a
-        function of the time that JAX can trace, for decay that changes or ends; not with a ``step_size``. A rate that
-        stays is also a penalty, ``OnParameters(L2(rate))``, which goes with everything.
+        function of the time that JAX can trace, for decay that changes or ends; not with a ``step_size``. A function is
+        at least 0 at the start; where it falls below 0 later the parameters grow by it, as the equation says. A rate
+        that stays is also a penalty, ``OnParameters(L2(rate))``, which goes with everything.
+    nesterov
+        Whether the descent looks ahead, :math:`u \leftarrow u - \eta (\nabla L + \beta m)`; only with ``momentum``.
 
     Raises
     ------
@@ -82,7 +88,8 @@ class GradientFlow(Flow):
     product of the Hessian with it, and counts as three gradients. The objective itself may rise, and what
     ``Stop(gradient=...)`` looks at is the norm of the velocity. Descent whose m is 0 at the start gets up speed first,
     and is then on the path not from u(0) but, to second order, from
-    :math:`u(0) + \frac{\eta \beta}{(1 - \beta)^2} \nabla L(u(0))`: start the flow there to compare the two.
+    :math:`u(0) + \frac{\eta \beta}{(1 - \beta)^2} \nabla L(u(0))` (Nesterov's: :math:`\beta^2` in place of
+    :math:`\beta`): start the flow there to compare the two.
     The expansion asks for :math:`\eta` times the curvature (over :math:`1 - \beta`) to be small; near
     ``2 / step_size`` descent oscillates, which no such flow does.
 
@@ -91,6 +98,8 @@ class GradientFlow(Flow):
     Barrett, Dherin. Implicit Gradient Regularization. ICLR 2021, equation (2).
     Ghosh, Lyu, Zhang, Wang. Implicit Regularization in Heavy-ball Momentum Accelerated Stochastic Gradient Descent.
     ICLR 2023, Theorem 4.1.
+    Kovachki, Stuart. Continuous Time Analysis of Momentum Methods. JMLR 22, 2021 (both momenta; Nesterov's in this form
+    derived here, by the same expansion).
 
     Examples
     --------
@@ -110,6 +119,7 @@ class GradientFlow(Flow):
     step_size: Float[Array, "..."] | None
     momentum: Float[Array, "..."] | None
     decay: Any
+    nesterov: bool = eqx.field(static=True)
 
     def __init__(
         self,
@@ -119,6 +129,7 @@ class GradientFlow(Flow):
         step_size: Any = None,
         momentum: Any = None,
         decay: Any = None,
+        nesterov: bool = False,
     ):
         self.solver = check_choice("solver", solver, tuple(SOLVERS))
         check_number("rtol", rtol, 0, exclusive=True)
@@ -134,7 +145,12 @@ class GradientFlow(Flow):
                 "decay: expected None with a step_size, which has to know its derivatives; a rate that stays is the "
                 f"penalty OnParameters(L2(rate)); found {decay!r}"
             )
-        self.decay = as_rate("decay", decay)
+        self.decay = as_rate("decay", decay, 0.0)
+        if not isinstance(nesterov, bool):
+            raise TypeError(f"nesterov: expected True or False, found {nesterov!r}")
+        if nesterov and momentum is None:
+            raise ValueError("nesterov: expected a momentum with it, which is what looks ahead; found True alone")
+        self.nesterov = nesterov
 
     def field(self, objective: Objective, params: Params) -> Params:
         gradient = jax.grad(lambda params: objective(params)[0])
@@ -144,7 +160,9 @@ class GradientFlow(Flow):
         slope, pullback = jax.vjp(gradient, params)
         (bent,) = pullback(slope)
         beta = jnp.zeros(()) if self.momentum is None else self.momentum
-        share = self.step_size * (1 + beta) / (2 * (1 - beta) ** 2)
+        # Half a step, and the mean age of the gradients that a step adds up.
+        age = beta**2 / (1 - beta) if self.nesterov else beta / (1 - beta)
+        share = self.step_size * (1 / 2 + age) / (1 - beta)
         return jax.tree.map(lambda g, h: -(g + share.astype(g.dtype) * h) / (1 - beta).astype(g.dtype), slope, bent)
 
     def decay_at(self, time: Float[Array, ""]) -> Float[Array, ""] | None:

@@ -21,9 +21,16 @@ def as_share(name: str, value: Any) -> Array:
     return jnp.asarray(value, jnp.result_type(float))
 
 
-def as_rate(name: str, value: Any) -> Any:
-    """A number of at least 0 as an array; a function, or None, as it is."""
-    return value if value is None or callable(value) else as_number(name, value)
+def as_rate(name: str, value: Any, first: Any) -> Any:
+    """A number of at least 0 as an array; None as it is, and so a function, if it is at least 0 at ``first``."""
+    if value is None:
+        return None
+    if not callable(value):
+        return as_number(name, value)
+    start: Any = rate_at(value, jnp.asarray(first))
+    if not is_traced(start) and start < 0:
+        raise ValueError(f"{name}: expected a function that is at least 0 at {first}, found {float(start):g} there")
+    return value
 
 
 def rate_at(rate: Any, when: Array) -> Float[Array, ""] | None:

@@ -62,8 +62,8 @@ def two_layer_dynamics(times: Numbers, target: Numbers, first: Numbers, second: 
     Raises
     ------
     TypeError, ValueError
-        If shapes do not fit, a time is negative, or :math:`W_2^T W_2 - W_1 W_1^T` is no multiple of the identity: then,
-        as with inputs that are not whitened, there is no such formula.
+        If shapes do not fit, there is no time or a negative one, or :math:`W_2^T W_2 - W_1 W_1^T` is no multiple of the
+        identity: then, as with inputs that are not whitened, there is no such formula.
 
     References
     ----------
@@ -80,8 +80,8 @@ def two_layer_dynamics(times: Numbers, target: Numbers, first: Numbers, second: 
     """
     t, S, W1, W2 = _numbers(times=times, target=target, first=first, second=second)
     t = np.atleast_1d(t)
-    if t.ndim != 1 or np.any(t < 0):
-        raise ValueError(f"times: expected a vector of numbers of at least 0, found {times!r}")
+    if t.ndim != 1 or t.size == 0 or np.any(t < 0):
+        raise ValueError(f"times: expected a vector of at least one number, none below 0, found {times!r}")
     if S.ndim != 2:
         raise ValueError(f"target: expected a matrix, outputs by inputs, found shape {S.shape}")
     outputs, inputs = S.shape

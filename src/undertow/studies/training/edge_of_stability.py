@@ -1,6 +1,7 @@
 """Descent at the edge of stability: where its time average follows the central flow, and where it does not."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -110,11 +111,16 @@ def _paths(problem, phi, params, rate: float, steps: int, jitter: float, key: ja
     runs = [follow(GradientDescent(o), [Sharpness(), POSITION]) for o in (noisy, optax.sgd(rate))]
     # At the edge every step is across: what alternates is half of it.
     across = [np.sum(np.diff(run["position"], axis=0, append=np.nan) ** 2, axis=1) / 4 for run in runs]
+    unravel = ravel_pytree(params)[1]
+    sharpness = jax.jit(partial(jax.lax.map, lambda x: Sharpness()(problem, phi, unravel(x))))
+    # Halfway between two iterates, which is where the center is; the last has no next.
+    halfway = [np.append(sharpness((run["position"][:-1] + run["position"][1:]) / 2), np.nan) for run in runs]
     return {
         "predicted_stability": central["stability"][:, 0],
         "predicted_loss": central["mean_loss"],
         "predicted_variance": central["variances"].sum(axis=1),
         "sharpness": np.stack([run["sharpness"] for run in runs]) * rate / 2,
+        "halfway": np.stack(halfway) * rate / 2,
         "loss": np.stack([run["loss"] for run in runs]),
         "variance": np.stack(across),
     }
@@ -159,14 +165,14 @@ def _burst(data: xr.Dataset) -> float:
 
 
 def _net(name: str) -> Callable[[xr.Dataset], np.ndarray]:
-    """The same for each network; NaN for one that does not meet the edge in time to settle."""
+    """The same for each network; "halfway": sharpness there. NaN for one that does not meet the edge in time."""
 
     def one(data: xr.Dataset) -> float:
         met = np.flatnonzero(data["net_predicted_stability"] > 1 - 1e-6)
         if met.size == 0 or met[0] + 2 * SETTLED > data.sizes["net_step"]:
             return np.nan
         late = data.isel(net_step=slice(int(met[0]) + SETTLED, -1))
-        expected = 1.0 if name == "sharpness" else late[f"net_predicted_{name}"].mean(skipna=False)
+        expected = 1.0 if name == "halfway" else late[f"net_predicted_{name}"].mean(skipna=False)
         return float(abs(late[f"net_{name}"].sel(run="jitter").mean(skipna=False) / expected - 1))
 
     return lambda data: np.array([one(data.sel(network=i)) for i in data["network"]])
@@ -255,8 +261,8 @@ study = Study(
         AtLeast("toy without jitter: sharpness in a window of 100 steps, off by", _worst_window("plain"), 0.1),
         AtLeast("toy without jitter, least slope: variance, largest window over least", _burst, 50.0),
         AtMost(
-            "networks that meet the edge: mean sharpness, off by, largest",
-            lambda data: float(np.nanmax(_net("sharpness")(data), initial=-np.inf)),
+            "networks that meet the edge: mean sharpness halfway between iterates, off by, largest",
+            lambda data: float(np.nanmax(_net("halfway")(data), initial=-np.inf)),
             0.02,
         ),
     ),
@@ -264,9 +270,13 @@ study = Study(
     example=EXAMPLE,
     note="Averages begin 300 steps after the edge is met. Two percent of sharpness is what was asked of the flow; the "
     "other bounds were set after trials on other draws and are about twice what these showed. Of networks the "
-    "sharpness alone is checked. Loss and variance were, of one network, at 0.1 and 0.2, and that did not hold: of "
+    "sharpness alone is checked, halfway between iterates, where the center of the oscillation is: there the central "
+    "flow puts the edge, and the source looks. At the iterates, d off the center, the mean is that of S + d^2 S'' / 2 "
+    "along the swing, and the flow leaves out such fourth derivatives: of one network under seed 3 it is 0.039 too "
+    "large where halfway it is 0.004. (The iterates had been checked first, and this one missed the bound.) Loss and "
+    "variance were checked, of one network, at 0.1 and 0.2, and that did not hold: of "
     "thirteen networks that met the edge the loss was off by 0.01 to 0.29, with a median of 0.03, and the variance by "
-    "0.02 to 0.38. The sharpness holds under seeds 0 to 2; under seed 3 one network is off by 0.04. "
+    "0.02 to 0.38. How much of that is the same term has not been worked out. "
     "The variance is of what alternates, a quarter of the squared step: the center moves about the flow's path as "
     "well, in swings along the valley that the central flow averages out.",
 )
