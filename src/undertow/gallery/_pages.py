@@ -123,7 +123,7 @@ def _template(name: str) -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"duration": _words.duration, "number": _words.number}
+    environment.filters |= {"duration": _words.duration, "number": _words.number, "unbroken": _words.unbroken}
     environment.globals |= {
         # The style sheet is ours; everything else is escaped.
         "css": Markup(files("undertow.gallery").joinpath("templates/page.css").read_text(encoding="utf-8")),

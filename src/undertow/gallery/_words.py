@@ -1,5 +1,7 @@
 """How the gallery says things: outcomes, times, numbers."""
 
+import re
+
 from undertow.gallery._record import Record
 from undertow.studies import Outcome
 
@@ -27,6 +29,19 @@ def outcome(record: Record) -> str:
 def count(record: Record, kind: Outcome) -> int:
     """How many checks of a study came out this way."""
     return sum(check.verdict == kind for check in record.checks)
+
+
+def unbroken(text: str) -> str:
+    r"""A text whose formulas do not break at their signs: the spaces around them are non-breaking ones.
+
+    Examples
+    --------
+    >>> unbroken("flow on w = u² goes far").split()
+    ['flow', 'on', 'w', '=', 'u²', 'goes', 'far']
+    >>> unbroken("flow on w = u² goes far").split(" ")
+    ['flow', 'on', 'w\xa0=\xa0u²', 'goes', 'far']
+    """
+    return re.sub(r"(?<=\S) ([=<>≤≥×+-]) (?=\S)", "\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", text)
 
 
 def duration(seconds: float) -> str:
