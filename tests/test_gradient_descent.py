@@ -39,7 +39,8 @@ def test_chunks_of_any_length_give_the_same_bits(case):
     """The law of ``advance``, and the same under vmap for runs that end at different times."""
     dynamics = case.instance
     objective, stop = Objective(PROBLEM, PHI), ut.Stop(loss=0.5, steps=20)
-    targets = jnp.array([0.3, 1.0, 2.5, 1e9]) if dynamics.samples_by == "time" else jnp.array([1, 4, 9, 1000], jnp.int32)
+    by_time = dynamics.samples_by == "time"
+    targets = jnp.array([0.3, 1.0, 2.5, 1e9]) if by_time else jnp.array([1, 4, 9, 1000], jnp.int32)
 
     @eqx.filter_jit
     def advance(state, passed, limit):

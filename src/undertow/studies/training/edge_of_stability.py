@@ -271,12 +271,12 @@ study = Study(
     note="Averages begin 300 steps after the edge is met. Two percent of sharpness is what was asked of the flow; the "
     "other bounds were set after trials on other draws and are about twice what these showed. Of networks the "
     "sharpness alone is checked, halfway between iterates, where the center of the oscillation is: there the central "
-    "flow puts the edge, and the source looks. At the iterates, d off the center, the mean is that of S + d^2 S'' / 2 "
-    "along the swing, and the flow leaves out such fourth derivatives: of one network under seed 3 it is 0.039 too "
+    "flow puts the edge, and the source looks. At the iterates, off the center, it differs by how sharpness curves along the "
+    "swing, which the flow leaves out: of one network under seed 3 it is 0.039 too "
     "large where halfway it is 0.004. (The iterates had been checked first, and this one missed the bound.) Loss and "
     "variance were checked, of one network, at 0.1 and 0.2, and that did not hold: of "
     "thirteen networks that met the edge the loss was off by 0.01 to 0.29, with a median of 0.03, and the variance by "
-    "0.02 to 0.38. How much of that is the same term has not been worked out. "
+    "0.02 to 0.38; why is not known. "
     "The variance is of what alternates, a quarter of the squared step: the center moves about the flow's path as "
     "well, in swings along the valley that the central flow averages out.",
 )
