@@ -164,6 +164,12 @@ def _burst(data: xr.Dataset) -> float:
     return float(windows.max() / windows.min())
 
 
+def _largest(values: np.ndarray) -> float:
+    """Of those that are numbers; NaN, with which no check holds, where none is."""
+    known = values[~np.isnan(values)]
+    return float(known.max()) if known.size else np.nan
+
+
 def _net(name: str) -> Callable[[xr.Dataset], np.ndarray]:
     """The same for each network; "halfway": sharpness there. NaN for one that does not meet the edge in time."""
 
@@ -262,7 +268,7 @@ study = Study(
         AtLeast("toy without jitter, least slope: variance, largest window over least", _burst, 50.0),
         AtMost(
             "networks that meet the edge: mean sharpness halfway between iterates, off by, largest",
-            lambda data: float(np.nanmax(_net("halfway")(data), initial=-np.inf)),
+            lambda data: _largest(_net("halfway")(data)),
             0.02,
         ),
     ),
@@ -271,9 +277,9 @@ study = Study(
     note="Averages begin 300 steps after the edge is met. Two percent of sharpness is what was asked of the flow; the "
     "other bounds were set after trials on other draws and are about twice what these showed. Of networks the "
     "sharpness alone is checked, halfway between iterates, where the center of the oscillation is: there the central "
-    "flow puts the edge, and the source looks. At the iterates, off the center, it differs by how sharpness curves along the "
-    "swing, which the flow leaves out: of one network under seed 3 it is 0.039 too "
-    "large where halfway it is 0.004. (The iterates had been checked first, and this one missed the bound.) Loss and "
+    "flow puts the edge, and the source looks. At the iterates, off the center, it differs by how sharpness curves "
+    "along the swing, which the flow leaves out: of one network under seed 3 it is 0.039 too large where halfway it is "
+    "0.004. (The iterates had been checked first, and this one missed the bound.) Loss and "
     "variance were checked, of one network, at 0.1 and 0.2, and that did not hold: of "
     "thirteen networks that met the edge the loss was off by 0.01 to 0.29, with a median of 0.03, and the variance by "
     "0.02 to 0.38; why is not known. "
