@@ -10,6 +10,7 @@ from .large_completion import large_completion
 from .maximum_margin import maximum_margin
 from .norms_to_infinity import norms_to_infinity
 from .penalty_gradient import penalty_gradient
+from .ratings import ratings
 from .solvers import solvers
 from .sparse_recovery import sparse_recovery
 from .sparse_regression import sparse_regression
@@ -27,6 +28,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         large_completion,
         maximum_margin,
         penalty_gradient,
+        ratings,
         solvers,
         sparse_recovery,
         sparse_regression,
