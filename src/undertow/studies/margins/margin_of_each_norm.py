@@ -228,12 +228,13 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
                 data["epsilon"], data["adam"].sel(rate=rate), "o-", color=plotting.color_of(depth),
                 label=f"rate {rate:g} / sqrt(k)",
             )  # fmt: skip
-        for beta, share in zip(MEMORIES[:2], data["adam_memory"].values, strict=False):
+        for beta, share, height in zip(MEMORIES[:2], data["adam_memory"].values, (3, -13), strict=False):
             right.plot(EPSILONS[-1], share, "s", color=plotting.color_of("ink"), markersize=8)
             right.annotate(
-                f"{beta:g}", (EPSILONS[-1], share), xytext=(10, -4), textcoords="offset points",
+                f"{beta:g}", (EPSILONS[-1], share), xytext=(10, height), textcoords="offset points",
                 color=plotting.color_of("ink"),
             )  # fmt: skip
+        right.set_xticks(EPSILONS)
         right.set(xlabel="Adam's epsilon", ylabel="l-infinity margin over the widest", ylim=(0, 1.05))
         right.legend(fontsize=10)
     return {"margins": table, "course": course}
