@@ -334,3 +334,15 @@ def test_before_fit_and_other_columns():
         LowRankImputer().transform(np.eye(3))
     with pytest.raises(ValueError, match="3 features"):
         LowRankImputer().fit(np.eye(3)).transform(np.eye(4))
+
+
+def test_of_a_column_with_one_entry_or_none_the_spread_is_not_known():
+    X = np.random.default_rng(0).normal(size=(30, 5))
+    X[1:, 1], X[:, 2], X[:, 3], X[5, [0, 3]] = np.nan, np.nan, 2.0, np.nan
+    filled, std = LowRankImputer(keep_empty_features=True).fit_transform(X, return_std=True)
+    assert np.isfinite(filled).all()
+    assert np.isnan(std[1:, 1]).all()
+    assert std[0, 1] == 0
+    assert np.isnan(std[:, 2]).all()
+    assert std[5, 3] == 0 < std[5, 0]
+    assert np.isfinite(std[:, [0, 3, 4]]).all()

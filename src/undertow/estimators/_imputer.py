@@ -172,8 +172,8 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
         Returns
         -------
         The filled matrix; with ``return_std`` a pair with the standard deviation of each entry, 0 where it was
-        observed, and in columns whose observed entries are all alike: about 90% of the other holes are within 1.645 of
-        them.
+        observed, and in columns whose observed entries are all alike; NaN in the holes of columns with fewer than two
+        observed entries, whose spread is not known. About 90% of the other holes are within 1.645 of them.
 
         Raises
         ------
@@ -194,7 +194,7 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
         if self.clip:
             found = np.clip(found, columns.low, columns.high)
         filled = np.where(seen, matrix, np.where(columns.empty, 0, found))
-        std = np.where(seen | columns.empty, 0, columns.unit * self._wider * self._spread * np.sqrt(variances))
+        std = np.where(seen, 0, columns.unit * self._wider * self._spread * np.sqrt(variances))
         kept = np.ones(len(columns.unit), bool) if self.keep_empty_features else ~columns.empty
         filled, std = filled[:, kept], std[:, kept]
         if self._indicator is not None:
@@ -280,9 +280,13 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
 
 
 def _wider(count: np.ndarray) -> np.ndarray:
-    """By how much intervals are wider where mean and deviation are those of so few numbers: Student's, of one more."""
-    count = np.maximum(count, 2)
-    return np.sqrt((count + 1) / (count - 1)) * t.ppf(WITHIN, count - 1) / norm.ppf(WITHIN)
+    """By how much intervals are wider where mean and deviation are those of so few numbers: Student's, of one more.
+
+    NaN below two, which have no deviation.
+    """
+    enough = np.maximum(count, 2)
+    wider = np.sqrt((enough + 1) / (enough - 1)) * t.ppf(WITHIN, enough - 1) / norm.ppf(WITHIN)
+    return np.where(count < 2, np.nan, wider)
 
 
 def _splits(seen: np.ndarray, fraction: float, draws: np.random.Generator) -> list[np.ndarray]:
