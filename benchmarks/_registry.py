@@ -14,6 +14,7 @@ from .ratings import ratings
 from .solvers import solvers
 from .sparse_recovery import sparse_recovery
 from .sparse_regression import sparse_regression
+from .support import support
 from .tensor_completion import tensor_completion
 from .tensor_grid import tensor_grid
 from .tensor_step import tensor_step
@@ -32,6 +33,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         solvers,
         sparse_recovery,
         sparse_regression,
+        support,
         tensor_completion,
         tensor_step,
         tensor_grid,
