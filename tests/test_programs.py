@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -83,6 +84,35 @@ def test_programs_are_let_go_before_their_memory_maps_run_out(tmp_path, monkeypa
         assert len(calls) == 2 * cleared
         _programs._seen.clear()
         calls.clear()
+
+
+def test_outcomes_are_kept_by_what_programs_are_and_by_the_precision(monkeypatch):
+    monkeypatch.setattr(_programs, "_outcomes", {})
+    traced = []
+
+    def shape(tree):
+        traced.append(None)
+        return tree[0](tree[1])
+
+    def found(shift, size=2):
+        tree = (lambda x: jnp.asarray(x + shift, float), jnp.ones(size, jnp.float32))
+        return _programs.outcome(shape, _programs.Program(tree))
+
+    for double, dtype in ((False, "float32"), (True, "float64")):
+        with jax.enable_x64(double):
+            assert (found(1).shape, found(1).dtype) == ((2,), dtype)
+    assert len(traced) == 2
+    found(2)
+    found(1, size=3)
+    assert len(traced) == 4  # another value of a closure, and another shape
+    for _ in range(2):
+        with pytest.raises(TypeError):
+            found("no number")
+    assert len(traced) == 6  # nothing is kept of what was refused
+    monkeypatch.setattr(_programs, "MOST_OUTCOMES", 4)
+    for shift in range(10, 20):
+        found(shift)
+    assert len(_programs._outcomes) <= 4
 
 
 def test_other_probes_share_the_program_of_the_path():

@@ -49,18 +49,31 @@ class Key:
         return hash(self.digest)
 
 
+SAYING = ("jax_enable_x64", "jax_numpy_dtype_promotion", "jax_numpy_rank_promotion")
+"""Settings of JAX that have a say in shapes and dtypes, and in what is refused."""
+MOST_OUTCOMES = 4096
+_outcomes: dict[tuple[Any, ...], Any] = {}
+
+
 def outcome(function: Callable[..., Any], *programs: Program) -> Any:
     """The shapes and dtypes that ``function`` gives for the trees of these programs; nothing is computed.
 
-    JAX keeps it: of other programs with the same digests nothing is traced again. So ``function`` is one of ours, hangs
+    It is kept: of other programs with the same digests nothing is traced again. So ``function`` is one of ours, hangs
     on nothing but the trees, and sees their arrays as traced ones. What it raises is not kept.
     """
-    return _outcome.eval_shape(function, tuple(p.key for p in programs), [p.arrays for p in programs])
+    # JAX would keep it too, but all that has equal shapes is in one place there, and looked through one by one.
+    kept = (function, *(p.digest for p in programs), *(getattr(jax.config, name) for name in SAYING))
+    if kept in _outcomes:
+        return _outcomes[kept]
 
+    def assembled(arrays: list[list[Any]]) -> Any:
+        return function(*(p.key.assemble(some) for p, some in zip(programs, arrays, strict=True)))
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _outcome(function: Callable[..., Any], keys: tuple[Key, ...], arrays: list[list[Any]]) -> Any:
-    return function(*(key.assemble(some) for key, some in zip(keys, arrays, strict=True)))
+    found = jax.eval_shape(assembled, [p.arrays for p in programs])
+    if len(_outcomes) >= MOST_OUTCOMES:
+        _outcomes.clear()
+    _outcomes[kept] = found
+    return found
 
 
 MAPS, LIMIT = Path("/proc/self/maps"), Path("/proc/sys/vm/max_map_count")
