@@ -108,7 +108,7 @@ def _nearly_support(problem: Classification) -> np.ndarray:
     """
     w = maximum_margin(problem)
     if problem.classes is None:
-        margins = np.asarray(problem.margins(w))[:, None]
+        margins = np.asarray(problem.margins(jnp.asarray(w)))[:, None]
     else:
         scores = np.asarray(problem.X @ w.T)
         margins = np.take_along_axis(scores, np.asarray(problem.y)[:, None], axis=1) - scores
