@@ -21,7 +21,7 @@ orphan: true
 
 No verdict may hang on a lucky seed. The gallery shows what comes out of base seed 0, from which all random draws of a
 study follow; this is what comes out of others at the {budget} budget (so far: {seeds}). A study holds where all its
-checks do. `make seeds` runs five and writes this page.
+checks do; an empty cell, and a study that is not here, have not been run. `make seeds` runs five and writes this page.
 
 {table}
 

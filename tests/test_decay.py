@@ -64,6 +64,10 @@ def test_decay_that_makes_no_sense():
     for start in (D.GradientFlow, lambda decay: D.GradientDescent(optax.sgd(0.1), decay=decay)):
         with pytest.raises(ValueError, match=r"decay: .* that is at least 0 at 0.*, found -0.1 there"):
             start(decay=lambda _when: -0.1)
+        with pytest.raises(ValueError, match=r"that is at least 0 at 0.*, found nan there"):
+            start(decay=lambda _when: float("nan"))
+        with pytest.raises(TypeError, match="decay: expected a function that returns one number, found 'a'"):
+            start(decay=lambda _when: "a")
     with pytest.raises(ValueError, match="decay: expected None with a step_size"):
         D.GradientFlow(step_size=0.1, decay=0.1)
     with pytest.raises(ValueError, match="decay: expected a function that returns one number"):

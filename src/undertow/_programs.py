@@ -63,8 +63,10 @@ def outcome(function: Callable[..., Any], *programs: Program) -> Any:
     """
     # JAX would keep it too, but all that has equal shapes is in one place there, and looked through one by one.
     kept = (function, *(p.digest for p in programs), *(getattr(jax.config, name) for name in SAYING))
-    if kept in _outcomes:
+    try:
         return _outcomes[kept]
+    except KeyError:  # looked up once: another thread may clear it
+        pass
 
     def assembled(arrays: list[list[Any]]) -> Any:
         return function(*(p.key.assemble(some) for p, some in zip(programs, arrays, strict=True)))

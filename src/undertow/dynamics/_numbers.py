@@ -28,7 +28,7 @@ def as_rate(name: str, value: Any, first: Any) -> Any:
     if not callable(value):
         return as_number(name, value)
     start: Any = rate_at(value, jnp.asarray(first))
-    if not is_traced(start) and start < 0:
+    if not is_traced(start) and not start >= 0:  # also what is not a number
         raise ValueError(f"{name}: expected a function that is at least 0 at {first}, found {float(start):g} there")
     return value
 
@@ -37,7 +37,11 @@ def rate_at(rate: Any, when: Array) -> Float[Array, ""] | None:
     """The rate at a time, or at the step of a number."""
     if rate is None:
         return None
-    value = jnp.asarray(rate(when) if callable(rate) else rate, jnp.result_type(float))
+    given = rate(when) if callable(rate) else rate
+    try:
+        value = jnp.asarray(given, jnp.result_type(float))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"decay: expected a function that returns one number, found {given!r}") from error
     if value.ndim:
         raise ValueError(f"decay: expected a function that returns one number, found shape {value.shape}")
     return value

@@ -6,4 +6,4 @@ import numpy as np
 def direction_error(w: np.ndarray, target: np.ndarray) -> np.ndarray:
     """The distance of w / |w| from target / |target|, over the last axis."""
     w = w / np.linalg.norm(w, axis=-1, keepdims=True)
-    return np.linalg.norm(w - target / np.linalg.norm(target, axis=-1, keepdims=True), axis=-1)
+    return np.asarray(np.linalg.norm(w - target / np.linalg.norm(target, axis=-1, keepdims=True), axis=-1))

@@ -125,7 +125,7 @@ def _implied(architecture: str, depth: int, w: np.ndarray) -> float:
 
 
 @eqx.filter_jit
-def _margins_and_slopes(problem: Classification, phi: Parameterization, vector: np.ndarray) -> tuple[Any, Any]:
+def _margins_and_slopes(problem: Classification, phi: Parameterization, vector: Any) -> tuple[Any, Any]:
     unravel = ravel_pytree(phi.init(jax.random.key(0), 1.0))[1]
 
     def margins(vector: Any) -> Any:

@@ -91,11 +91,14 @@ def _separable(rng: np.random.Generator, points: int, features: int) -> dict[str
                 return X[kept], 1 - 2 * labels if classes == 2 else labels
 
     def clear(classes: int, intercept: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        X, y = drawn(classes)
-        X = X + OFFSET if intercept else X
-        while (near := _nearly_support(Classification(X, y, intercept=intercept))).any():
-            X, y = X[~near], y[~near]
-        return X, y
+        while True:
+            X, y = drawn(classes)
+            X = X + OFFSET if intercept else X
+            while len(np.unique(y)) == classes:  # of few points all of a class may have to go: then anew
+                near = _nearly_support(Classification(X, y, intercept=intercept))
+                if not near.any():
+                    return X, y
+                X, y = X[~near], y[~near]
 
     return {"two classes": clear(2), "three classes": clear(3), "with an intercept": clear(2, intercept=True)}
 
