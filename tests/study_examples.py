@@ -5,7 +5,8 @@ import io
 import math
 import re
 import tokenize
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 
 import jax
 
@@ -54,21 +55,27 @@ def _unit(number: str) -> float | None:
     return 10.0 ** (int(exponent or 0) - len(digits.partition(".")[2]))
 
 
-def run(code: str, name: str) -> list[str]:
-    """What it prints, by line, with JAX as it is in a process of its own."""
+@contextmanager
+def plain_jax() -> Iterator[None]:
+    """JAX as it is in a process of its own, and not as tests have it."""
     settings = {
         "jax_enable_x64": False,
         "jax_numpy_rank_promotion": "allow",
         "jax_numpy_dtype_promotion": "standard",
     }
     before = {setting: getattr(jax.config, setting) for setting in settings}
-    out = io.StringIO()
     try:
         for setting, value in settings.items():
             jax.config.update(setting, value)
-        with redirect_stdout(out):
-            exec(compile(code, name, "exec"), {"__name__": "__main__"})
+        yield
     finally:
         for setting, value in before.items():
             jax.config.update(setting, value)
+
+
+def run(code: str, name: str) -> list[str]:
+    """What it prints, by line."""
+    out = io.StringIO()
+    with plain_jax(), redirect_stdout(out):
+        exec(compile(code, name, "exec"), {"__name__": "__main__"})
     return out.getvalue().splitlines()

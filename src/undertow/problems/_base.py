@@ -124,7 +124,7 @@ def scaled(
 ) -> Float[Array, " m"]:
     """The residual, so that half the sum of its squares is its ``normalized`` loss."""
     weight = weight_of(normalization, terms)
-    return residual * jnp.sqrt(weight if counts is None else weight * counts)
+    return residual * jnp.sqrt(weight if counts is None else weight * counts.astype(residual.dtype))
 
 
 def normalized(
@@ -139,7 +139,7 @@ def normalized(
     """
     squares = residual**2
     if counts is not None:
-        squares = squares * counts.reshape(-1, *[1] * (residual.ndim - 1))
+        squares = squares * counts.astype(squares.dtype).reshape(-1, *[1] * (residual.ndim - 1))
     total = squares.sum()
     if normalization.endswith("mean"):
         total = total / (residual.size if terms is None else terms * residual[:1].size)

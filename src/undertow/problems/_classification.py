@@ -177,13 +177,13 @@ class Classification(Problem):
     def loss(self, w: Float[Array, "..."]) -> Float[Array, ""]:
         excess = jax.nn.logsumexp(self._excess(w), axis=1)
         terms = jnp.exp(excess) if self.loss_name == "exponential" else jax.nn.softplus(excess)
-        total = jnp.sum(terms if self.counts is None else self.counts * terms)
+        total = jnp.sum(terms if self.counts is None else self.counts.astype(terms.dtype) * terms)
         return total / self.points if self.normalization == "mean" else total
 
     def log_loss(self, w: Float[Array, "..."]) -> Float[Array, ""]:
         excess = jax.nn.logsumexp(self._excess(w), axis=1)
         terms = excess if self.loss_name == "exponential" else _log_softplus(excess)
-        total = jax.nn.logsumexp(terms, b=self.counts)
+        total = jax.nn.logsumexp(terms, b=None if self.counts is None else self.counts.astype(terms.dtype))
         return total - float(np.log(self.points)) if self.normalization == "mean" else total
 
     @property

@@ -323,10 +323,10 @@ study = Study(
     "sign descent are seven times as long, and its shortfall, which falls as 1 / sqrt(k) too, was still 0.04 to 0.06: "
     "the bound of 0.05 was missed under seeds 2 and 3. "
     "Muon goes all the way with the exact polar factor; by the five Newton-Schulz steps that it takes in practice, "
-    "which leave small singular values small, it ends 8 to 11% short of the spectral margin (medians under five seeds; "
-    "one draw by 18%). Adam's theorem is about endless time. With its default beta_2 = 0.999 the mean of squares "
-    "remembers gradients of a thousand steps ago, when the loss was larger by orders; its steps are no signs then, at any rate or epsilon "
-    "tried. With beta_2 = 0.9 they are. The bound 0.9 on that was set when 0.96 had been seen, the others before any "
-    "run. The gradient at the true class is minus the sum of those at the others; computed as a probability less one "
-    "it is lost where that is near one, and sign descent stalls.",
+    "which leave small singular values small, it ends 8 to 11% short of the spectral margin (medians under five "
+    "seeds; one draw by 18%). Adam's theorem is about endless time. With its default beta_2 = 0.999 the mean of "
+    "squares remembers gradients of a thousand steps ago, when the loss was larger by orders; its steps are no signs "
+    "then, at any rate or epsilon tried. With beta_2 = 0.9 they are. The bound 0.9 on that was set when 0.96 had "
+    "been seen, the others before any run. The gradient at the true class is minus the sum of those at the others; "
+    "computed as a probability less one it is lost where that is near one, and sign descent stalls.",
 )

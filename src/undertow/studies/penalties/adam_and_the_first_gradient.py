@@ -120,7 +120,7 @@ def _measure(w: np.ndarray, problem: MatrixCompletion, start: jax.Array) -> dict
     last = int(np.abs(entries[-1]).argmax())
     return {
         "largest": largest,
-        "escaped": bool(largest[-1] > AWAY),
+        "escaped": np.nan if np.isnan(largest[-1]) else float(largest[-1] > AWAY),
         "error": float(np.sqrt(np.mean((entries[-1] - truth[hidden]) ** 2))),
         # Of all unobserved entries, the share whose first gradient is smaller than that of the one that ends largest.
         "position": float(np.mean(slope < slope[last])),
@@ -138,12 +138,12 @@ def _ratio(w: np.ndarray) -> float:
 
 
 def _share(data: xr.Dataset, *cases: str) -> float:
-    return float(data["escaped"].sel(case=list(cases)).mean())
+    return float(data["escaped"].sel(case=list(cases)).mean(skipna=False))
 
 
 def _of_escaped(data: xr.Dataset, values: xr.DataArray) -> float:
     """The median over runs at the large rate that escaped."""
-    return float(np.median(values.sel(case=LARGE).values[data["escaped"].sel(case=LARGE).values]))
+    return float(np.median(values.sel(case=LARGE).values[data["escaped"].sel(case=LARGE).values == 1]))
 
 
 def _plot(data: xr.Dataset) -> dict[str, Figure]:
@@ -159,7 +159,9 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
         chosen = data.sel(case=LARGE)
         for draw in range(data.sizes["draw"]):
             run = chosen.isel(draw=draw)
-            left.loglog(data["step"][1:], run["largest"][1:], color=away if run["escaped"] else stays, linewidth=1.2)
+            left.loglog(
+                data["step"][1:], run["largest"][1:], color=away if run["escaped"] == 1 else stays, linewidth=1.2
+            )
         left.axhline(1, color=plotting.color_of("truth"), linestyle=":")
         left.set(xlabel="steps", ylabel="largest entry / that of the truth", title=LARGE)
         for escaped, color, label in ((False, stays, "stays"), (True, away, "escapes")):

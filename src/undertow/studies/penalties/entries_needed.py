@@ -188,7 +188,10 @@ def _judge(w: np.ndarray, problem: MatrixCompletion) -> tuple[float, float]:
 
 def _needed(data: xr.Dataset, method: str) -> float:
     """Entries from which on a draw is recovered; the geometric mean of the draws, twice the most where never."""
-    recovered = (data["error"].sel(algorithm=method) <= RECOVERED).transpose("draw", "entries").values
+    errors = data["error"].sel(algorithm=method).transpose("draw", "entries").values
+    if np.isnan(errors).any():
+        return np.nan
+    recovered = errors <= RECOVERED
     counts = np.append(data["entries"].values, 2 * data["entries"].values[-1])
     first = [len(row) - int(np.argmin(np.append(row[::-1], False))) for row in recovered]
     return float(np.exp(np.mean(np.log(counts[first]))))

@@ -122,7 +122,7 @@ def _polar_formulas(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _relative(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """|a - b| / |b| of vectors along the last axis."""
-    return np.linalg.norm(a - b, axis=-1) / np.linalg.norm(b, axis=-1)
+    return np.asarray(np.linalg.norm(a - b, axis=-1) / np.linalg.norm(b, axis=-1))
 
 
 def _polar_gap(data: xr.Dataset, name: str) -> float:
@@ -182,7 +182,8 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
 def _panel(ax, data: xr.Dataset, model: Model, kind: str) -> None:
     centers = data["center"].values
     color = plotting.color_of(model.name)
-    plotting.stream(ax, centers, centers, data["field"].values, color=color, density=data.attrs["stream density"])
+    density = float(data.attrs["stream density"])  # read back from a file it is an integer of NumPy's
+    plotting.stream(ax, centers, centers, data["field"].values, color=color, density=density)
     draw_optimum(ax, kind)
     ink = plotting.color_of("ink")
     for padded in data["path"].values:

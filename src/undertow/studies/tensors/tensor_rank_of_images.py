@@ -118,7 +118,7 @@ def _fit(rank: int, setting: Setting, drawn: Any, label: int, start: Array) -> x
 
     def problem(data: str, variant: str, label: int, part: str) -> TensorCompletion:
         of_all = drawn[data, variant, part]
-        return eqx.tree_at(lambda p: p.values, of_all, LABEL * (of_all.values == label))
+        return eqx.tree_at(lambda p: p.values, of_all, LABEL * (of_all.values == label).astype(of_all.values.dtype))
 
     def errors(variants: list[str], labels: list[int]) -> xr.DataArray:
         def run(data: str, variant: str, label: int) -> Any:
