@@ -257,6 +257,15 @@ def tree_where(condition: Bool[Array, ""], yes: Any, no: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
 
 
+def once(condition: Bool[Array, ""]) -> Bool[Array, ""]:
+    """The same, computed in one place of a compiled program.
+
+    XLA copies cheap arithmetic into whatever uses it, and a decision about a step is used by all that the step changes:
+    it was compiled two dozen times. A root is dear enough not to be copied.
+    """
+    return jnp.sqrt(condition.astype(jnp.float32)) > 0
+
+
 def finite(*values: Float[Array, ""]) -> Bool[Array, ""]:
     """Whether all are finite."""
     return jnp.all(jnp.isfinite(jnp.stack(values)))

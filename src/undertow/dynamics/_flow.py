@@ -23,6 +23,7 @@ from ._base import (
     Stop,
     ended,
     finite,
+    once,
     tree_norm,
     tree_where,
 )
@@ -295,7 +296,7 @@ class Flow(Dynamics):
         total, level = objective(unpack(params))
         speed = tree_norm(jax.tree.map(lambda k: k[-1], dense["k"])) / jnp.where(h > 0, h, 1)
         slope = speed / clock.pace(state.reading + h, total)
-        sound = finite(total, level, slope) & (result == diffrax.RESULTS.successful)
+        sound = once(finite(total, level, slope) & (result == diffrax.RESULTS.successful))
         error = jax.tree.map(lambda e: jnp.where(sound & jnp.isfinite(e), e, jnp.inf), error)
         order = method.error_order(term)
         assert order is not None  # all three have one
@@ -304,13 +305,13 @@ class Flow(Dynamics):
         )
         next_h = t1 - t0
 
-        uphill = keep & self.descends & _raises(state, total, jnp.maximum(slope, state.slope))
+        uphill = once(keep & self.descends & _raises(state, total, jnp.maximum(slope, state.slope)))
         below, above = level < clock.share(limits.loss, LANDING), state.level > limits.loss
-        overshoot = keep & below & above & (state.landings < 20)
+        overshoot = once(keep & below & above & (state.landings < 20))
         share = clock.fall(state.level, limits.loss) / clock.fall(state.level, level)
         share = jnp.where(jnp.isfinite(share), jnp.clip(share, 0.1, 0.95), 0.5)
         next_h = jnp.where(uphill, h / 2, jnp.where(overshoot, share * h, next_h))
-        keep = keep & ~uphill & ~overshoot
+        keep = once(keep & ~uphill & ~overshoot)
         next_h = jnp.where(keep & clipped, jnp.maximum(next_h, state.step_size), next_h)
 
         increment = h - state.reading_lost
