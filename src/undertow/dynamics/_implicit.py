@@ -10,6 +10,7 @@ import optimistix
 from ._base import tree_norm
 from ._flow_solver import Evidence, FlowSolver, size_of
 from ._rkc import Rkc
+from ._root_finder import GuardedNewton
 from ._stiffness import spectral_radius
 
 HESSIANS = 12
@@ -33,7 +34,7 @@ class Implicit(FlowSolver):
             rtol=max(min(100 * rtol, 0.1), floor),
             atol=jnp.maximum(100 * atol, floor * rms),  # pyright: ignore[reportArgumentType] (an array will do)
         )
-        return diffrax.Kvaerno5(root_finder=root_finder, scan_kind="lax")
+        return diffrax.Kvaerno5(root_finder=GuardedNewton(root_finder), root_find_max_steps=20, scan_kind="lax")
 
     def cost(self, params: Any, ready: Any, h: Any) -> int:
         """Its dense Hessians, each as many products with a vector as there are parameters."""
