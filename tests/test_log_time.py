@@ -4,6 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optimistix
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from jaxtyping import Array, Float
 
 import undertow as ut
 from undertow.dynamics._clock import Clock, LogClock
+from undertow.dynamics._root_finder import GuardedNewton
 
 B, P, Flow = ut.problems, ut.parameterizations, ut.dynamics.GradientFlow
 GENERIC = np.array([[1.0, 0.2], [0.2, 1.0], [2.0, 1.5]])
@@ -87,6 +89,36 @@ def test_the_steps_grow_with_the_time():
     """However far: nothing holds an implicit step back."""
     runs = [follow(Separable(GENERIC), log_time, samples=2) for log_time in (1e2, 1e5)]
     assert runs[1].steps[-1] < 2 * runs[0].steps[-1]
+
+
+def test_weights_that_grow_along_a_curve_do_not_hold_an_implicit_step_back():
+    """w = u v of one point with margin w, u = v: w' = 2 w exp(-w), so that Ei(w) grows by 2 a unit of time.
+
+    Stages whose guess is a line have margins too wide by hundreds, from where Newton's method alone runs away.
+    """
+    phi, log_time = P.Hadamard(1, 2), 1e6
+    run = follow(
+        Separable(np.ones((1, 1))), log_time, flow=Flow("implicit"), parameterization=phi, params=phi.lift(np.ones(1))
+    )
+    w = log_time
+    for _ in range(5):
+        w = log_time + np.log(2) + np.log(w) - np.log1p(1 / w + 2 / w**2)  # Ei(w) = exp(w) / w (1 + 1/w + 2/w^2 ...)
+    np.testing.assert_allclose(run.w, w, rtol=1e-5)
+    assert run.steps[-1] < 300  # 745 without the guard
+
+
+def test_newton_s_method_comes_back_from_where_an_exponential_is_flat():
+    """The root of 1 - exp(-y) at 0, from 12: a whole step goes to -160,000, where there are no numbers."""
+    plain = optimistix.Newton(rtol=1e-9, atol=1e-9)
+
+    def solve(finder):
+        def missing(y, args):
+            return 1 - jnp.exp(-y)
+
+        return optimistix.root_find(missing, finder, jnp.array(12.0), max_steps=20, throw=False)
+
+    assert abs(solve(GuardedNewton(plain)).value) < 1e-9
+    assert solve(plain).result != optimistix.RESULTS.successful
 
 
 # The same flow -----------------------------------------------------------------------------------

@@ -99,6 +99,37 @@ def test_the_identity_in_three_classes():
     assert rate.basis.shape == (6, 3, 3)
 
 
+@pytest.mark.parametrize("norm", ["spectral", "nuclear"])
+def test_one_row_of_rank_one(norm):
+    # All that is asked is <W, R> >= 1 with R = (e_0 - e_1) x^T, whose norms are all sqrt(2) |x|: W = R / |R|^2 is one
+    # of least norm. In the nuclear norm the only one; in the spectral norm (1, 1) z^T may be added, for a small z.
+    x = np.array([3.0, -1.0, 2.0])
+    R = np.outer([1, -1], x)
+    problem = C([x, -x], [0, 1], classes=2)
+    W = maximum_margin(problem, norm)
+    assert NORMS[norm](W) == pytest.approx(1 / np.linalg.norm(R), rel=1e-7)
+    np.testing.assert_allclose(np.sum(W * R), 1, rtol=1e-12)
+    beside = W - R / np.sum(R**2)
+    if norm == "nuclear":
+        np.testing.assert_allclose(beside, 0, atol=1e-6)
+    else:
+        np.testing.assert_allclose(beside @ x, 0, atol=1e-6)
+        np.testing.assert_allclose([1, -1] @ beside, 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", ["spectral", "nuclear"])
+def test_a_simplex_has_equal_singular_values(norm, classes=4):
+    # One point a class, at the corners of a regular simplex: the permutations of its corners act irreducibly, and the
+    # mean of a W over them is no longer and a multiple of X. All margins are tight, so that there is no other W.
+    Q = np.linalg.qr(np.random.default_rng(3).normal(size=(classes - 1, classes - 1)))[0]
+    centered = np.linalg.qr(np.hstack([np.ones((classes, 1)), np.eye(classes)[:, :-1]]))[0][:, 1:]
+    X = centered @ Q / np.linalg.norm(centered[0])
+    W = maximum_margin(C(X, np.arange(classes)), norm)
+    np.testing.assert_allclose(W, (classes - 1) / classes * X, atol=1e-6)
+    singular = np.sqrt((classes - 1) / classes)
+    assert NORMS[norm](W) == pytest.approx(singular * (1 if norm == "spectral" else classes - 1), rel=1e-7)
+
+
 @pytest.mark.parametrize("norm", ["l1", "l2", "linf"])
 def test_a_ray_in_the_way_of_the_intercept(norm):
     # Points 1 and 3: counted, the intercept is 1 per unit of feature; free, the boundary is half way.
