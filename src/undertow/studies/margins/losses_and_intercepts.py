@@ -132,7 +132,7 @@ def _flow(problem: Classification, log_times: np.ndarray = LOG_TIMES) -> np.ndar
     run = train(
         problem,
         phi,
-        GradientFlow(rtol=1e-9),
+        GradientFlow("implicit", rtol=1e-9),
         params=jnp.zeros(phi.shape),
         stop=Stop(loss=None, log_time=log_times[-1]),
         samples=LogTimes(log_times[:-1]),
@@ -147,7 +147,7 @@ def _overlap(rng: np.random.Generator, points: int, features: int) -> dict[str, 
     y = np.concatenate([rng.choice([-1, 1], points), np.tile([-1, 1], points // 2)])
     problem = Classification(X, y, "logistic")
     phi = Identity(features)
-    run = train(problem, phi, GradientFlow(rtol=1e-9), params=jnp.zeros(features), stop=Stop(loss=None, gradient=1e-9))
+    run = train(problem, phi, GradientFlow("implicit", rtol=1e-9), params=jnp.zeros(features), stop=Stop(loss=None, gradient=1e-9))
     likely = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-12, max_iter=10_000, solver="newton-cholesky")
     expected = likely.fit(X, y).coef_[0]
     return {
@@ -167,7 +167,7 @@ def _quasi(rng: np.random.Generator, points: int) -> dict[str, Any]:
     labels = np.where(np.arange(points) % 2 == 0, 1, -1)
     problem = Classification(np.concatenate([line, beside]), np.append(labels, np.ones(points)), "exponential")
     alone = Classification(line[:, :1], labels, "exponential")
-    best = train(alone, Identity(1), GradientFlow(rtol=1e-9), params=jnp.zeros(1), stop=Stop(loss=None, gradient=1e-10))
+    best = train(alone, Identity(1), GradientFlow("implicit", rtol=1e-9), params=jnp.zeros(1), stop=Stop(loss=None, gradient=1e-10))
     path = _flow(problem, QUASI_LOG_TIMES)
     return {
         "quasi_w": (("quasi_log_time", "entry"), path),
