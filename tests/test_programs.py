@@ -167,5 +167,8 @@ def test_small_programs_take_less_time_to_compile_unless_options_are_said(monkey
     monkeypatch.delenv("XLA_FLAGS")
     assert twice(few)[0] == 2
     assert taken == list(_programs.QUICK)
+    taken.clear()
+    assert _programs.compiled_by_size(lambda x: 3 * x, once=True)(few)[0] == 3
+    assert taken == list(_programs.QUICK)
     assert known("xla_backend_optimization_level", 1)
     assert not known("xla_no_such_option", 1)

@@ -118,7 +118,8 @@ def test_one_row_of_rank_one(norm):
 
 
 @pytest.mark.parametrize("norm", ["spectral", "nuclear"])
-def test_a_simplex_has_equal_singular_values(norm, classes=4):
+def test_a_simplex_has_equal_singular_values(norm):
+    classes = 4
     # One point a class, at the corners of a regular simplex: the permutations of its corners act irreducibly, and the
     # mean of a W over them is no longer and a multiple of X. All margins are tight, so that there is no other W.
     Q = np.linalg.qr(np.random.default_rng(3).normal(size=(classes - 1, classes - 1)))[0]

@@ -1,5 +1,6 @@
 """Runs that share a compiled program: their setups stacked where they differ, and their common state."""
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -73,11 +74,19 @@ class Batch:
             for i, pair in enumerate(zip(runs, slots, strict=True))
         ]
 
-    def present(self) -> tuple[Any, dict[str, Any]]:
-        """The present parameters and what the state tells, with leading axes of runs and one slot."""
-        axes = (0, 1) if self.size == 1 else (1,)
+    def present(self, slots: int) -> tuple[Any, dict[str, Any]]:
+        """The present parameters and what the state tells, with leading axes of runs and slots: in all slots alike.
+
+        With as many slots as a chunk has, what measures its samples measures these too, and is compiled once.
+        """
+        runs = () if self.size == 1 else (0,)
         told = _told(self.state, alone=_alone(self.varied)) if self.dynamics.tells else {}
-        return jax.tree.map(lambda x: jnp.expand_dims(x, axes), (self.state.params, told))
+
+        def repeated(x: jax.Array) -> jax.Array:
+            shape = x.shape[len(runs) :]
+            return jax.lax.broadcast_in_dim(x, (self.size, slots, *shape), (*runs, *range(2, 2 + len(shape))))
+
+        return jax.tree.map(repeated, (self.state.params, told))
 
     def state_of(self, run: int) -> State:
         """The present state of one run."""
@@ -118,7 +127,7 @@ def _alone(varied: Arrays) -> bool:
     return all(v is None for v in varied)
 
 
-@compiled_by_size
+@functools.partial(compiled_by_size, once=True)
 def _start(program: Key, varied: Arrays, shared: Arrays) -> State:
     def one(varied: Arrays) -> State:
         setup: Setup = _setup(program, varied, shared)
@@ -135,7 +144,7 @@ def _told(state: State, *, alone: bool) -> dict[str, jax.Array]:
     return one(state) if alone else eqx.filter_vmap(one)(state)
 
 
-@compiled_by_size
+@functools.partial(compiled_by_size, once=True)
 def _first_sample(program: Key, varied: Arrays, shared: Arrays, state: State) -> jax.Array:
     def one(varied: Arrays, state: State) -> jax.Array:
         return _setup(program, varied, shared).dynamics.first_sample(state)

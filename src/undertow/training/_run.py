@@ -85,7 +85,10 @@ class Run:
         """Measure the start."""
         runs = range(len(self.members))
         start = np.full((len(runs), 1), -np.inf if self.batch.samples_by == "log_time" else 0.0)
-        self._add(*self.batch.present(), [(run, 0) for run in runs], start, np.zeros((len(runs), 1), int))
+        self._add(*self._present(), [(run, 0) for run in runs], start, np.zeros((len(runs), 1), int))
+
+    def _present(self) -> tuple[Any, dict[str, Any]]:
+        return self.batch.present(self.members[0].grid.block_length)
 
     def check_start(self) -> None:
         """Raise where a run alone cannot begin; among others it is its own "diverged"."""
@@ -181,7 +184,7 @@ class Run:
             for run, member in enumerate(self.members)
             if (member.records.steps[-1], member.records.times[-1]) != (steps[run], times[run])
         ]
-        self._add(*self.batch.present(), fresh, times[:, None], steps[:, None])
+        self._add(*self._present(), fresh, times[:, None], steps[:, None])
         return [self._trajectory(run) for run in range(len(self.members))]
 
     def _trajectory(self, run: int) -> Trajectory:

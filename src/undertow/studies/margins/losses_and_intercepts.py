@@ -67,7 +67,7 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
         coords={"loss": list(LOSSES), "kind": list(KINDS), "log_time": LOG_TIMES},
         attrs={
             "problem": f"{points} Gaussian points of {features} features, labelled by a linear teacher with a gap",
-            "flow": "automatic solver, relative tolerance 1e-9, in log time from zero",
+            "flow": "implicit solver, relative tolerance 1e-9, in log time from zero",
             "oracles": "the hard-margin vector by a quadratic program; LogisticRegression and SVC of scikit-learn",
             "precision": "float64",
         },
@@ -147,7 +147,8 @@ def _overlap(rng: np.random.Generator, points: int, features: int) -> dict[str, 
     y = np.concatenate([rng.choice([-1, 1], points), np.tile([-1, 1], points // 2)])
     problem = Classification(X, y, "logistic")
     phi = Identity(features)
-    run = train(problem, phi, GradientFlow("implicit", rtol=1e-9), params=jnp.zeros(features), stop=Stop(loss=None, gradient=1e-9))
+    flow, stop = GradientFlow("implicit", rtol=1e-9), Stop(loss=None, gradient=1e-9)
+    run = train(problem, phi, flow, params=jnp.zeros(features), stop=stop)
     likely = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-12, max_iter=10_000, solver="newton-cholesky")
     expected = likely.fit(X, y).coef_[0]
     return {
@@ -167,7 +168,8 @@ def _quasi(rng: np.random.Generator, points: int) -> dict[str, Any]:
     labels = np.where(np.arange(points) % 2 == 0, 1, -1)
     problem = Classification(np.concatenate([line, beside]), np.append(labels, np.ones(points)), "exponential")
     alone = Classification(line[:, :1], labels, "exponential")
-    best = train(alone, Identity(1), GradientFlow("implicit", rtol=1e-9), params=jnp.zeros(1), stop=Stop(loss=None, gradient=1e-10))
+    flow, stop = GradientFlow("implicit", rtol=1e-9), Stop(loss=None, gradient=1e-10)
+    best = train(alone, Identity(1), flow, params=jnp.zeros(1), stop=stop)
     path = _flow(problem, QUASI_LOG_TIMES)
     return {
         "quasi_w": (("quasi_log_time", "entry"), path),
