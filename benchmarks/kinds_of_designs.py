@@ -46,6 +46,7 @@ class Kind(NamedTuple):
 
 
 def normal(n: int, p: int, rng: np.random.Generator) -> np.ndarray:
+    """Independent normal columns."""
     return rng.standard_normal((n, p))
 
 
@@ -72,6 +73,7 @@ def heavy_tailed(n: int, p: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def log_normal(n: int, p: int, rng: np.random.Generator) -> np.ndarray:
+    """Log-normal columns, all of them skewed."""
     return rng.lognormal(size=(n, p))
 
 
@@ -93,6 +95,7 @@ def in_units(n: int, p: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def dense(p: int, rng: np.random.Generator) -> np.ndarray:
+    """All of them, normal."""
     return rng.standard_normal(p)
 
 
@@ -106,6 +109,7 @@ def decaying(power: float) -> Coefficients:
 
 
 def laplace(p: int, rng: np.random.Generator) -> np.ndarray:
+    """All of them, by Laplace's law: many small ones, some large."""
     return rng.laplace(size=p)
 
 

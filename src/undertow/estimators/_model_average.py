@@ -60,7 +60,7 @@ class Candidate(NamedTuple):
 
 
 def candidates(averages: int, threshold: float | None) -> list[Candidate]:
-    """Of averages that come in pairs, the first at every threshold, the second as it is; or all at the one threshold."""
+    """Of averages that come in pairs, the first at every threshold, the second as is; or all at the one threshold."""
     if threshold is not None:
         return [Candidate(i, float(threshold)) for i in range(averages)]
     cut = [Candidate(i, t) for i in range(0, averages, 2) for t in THRESHOLDS]
@@ -108,8 +108,8 @@ def aggregated(products: Float[np.ndarray, "candidates candidates"], n: float) -
 
     .. math:: (1 - \nu) \langle e, q \rangle + \nu \langle q, P q \rangle + \frac{T v}{n} \sum_j q_j \log q_j
 
-    over the simplex, by mirror descent of the entropy. See Dai, Rigollet, Zhang. Deviation Optimal Learning using Greedy
-    Q-Aggregation. Annals of Statistics 2012.
+    over the simplex, by mirror descent of the entropy. See Dai, Rigollet, Zhang. Deviation Optimal Learning using
+    Greedy Q-Aggregation. Annals of Statistics 2012.
     """
     errors = np.diag(products)
     least = errors.min()
