@@ -154,14 +154,16 @@ def test_closer_to_the_truth_than_cross_validated_lasso(rho: float, ratio: float
     errors, scores = [], []
     for seed in range(6):
         X, y, truth = draw(seed, 100, 120, 5, rho, ratio)
-        both = SparseRegressor().fit(X, y).coef_, LassoCV(cv=5).fit(X, y).coef_
+        model = SparseRegressor().fit(X, y)
+        both = model.coef_, LassoCV(cv=5).fit(X, y).coef_
         errors.append([np.linalg.norm(coef - truth) for coef in both])
-        scores.append([f1(coef, truth) for coef in both])
+        scores.append([f1(found, truth) for found in (model.support_, *both)])
     flow_error, lasso_error = np.mean(errors, 0)
-    flow_f1, lasso_f1 = np.mean(scores, 0)
+    sure_f1, flow_f1, lasso_f1 = np.mean(scores, 0)
     assert flow_error < 0.8 * lasso_error
     # The bound was 0.85 while a threshold alone decided; set anew when dense coefficients were no longer given up.
     assert flow_f1 > max(0.8, 1.5 * lasso_f1)
+    assert sure_f1 > 0.9
 
 
 def test_noise_alone() -> None:
@@ -202,6 +204,13 @@ def test_attributes() -> None:
     best = model.path_validation_errors_.mean(1).argmin()
     assert model.stopping_time_ == model.path_times_[best] > 0
     assert 0 <= model.threshold_ < 1
+    # What surely counts is kept, and what is kept counts in more than half.
+    assert model.support_.dtype == bool
+    assert model.support_.sum() >= 3
+    assert (model.coef_[model.support_] != 0).all()
+    np.testing.assert_array_equal(model.coef_ != 0, model.frequency_ > 0.5)
+    assert model.frequency_.min() >= 0
+    assert model.frequency_.max() <= 1 + 1e-12
     np.testing.assert_allclose(model.predict(X), X @ model.coef_ + model.intercept_)
     np.testing.assert_allclose(model.predict(X).mean(), y.mean())
     kept = np.abs(model.coef_[model.coef_ != 0] * X.std(0)[model.coef_ != 0])

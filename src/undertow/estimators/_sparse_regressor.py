@@ -93,12 +93,10 @@ class SparseRegressor(RegressorMixin, BaseEstimator):
         Coefficients, in units of y per unit of X.
     intercept_ : float, or ndarray of shape (targets,)
         Intercept.
-    support_ : ndarray of shape (p,), bool
-        Columns whose coefficient exceeds the thresholds in more than nine tenths of what is averaged. Where few columns
-        matter they are told far more cleanly than by ``coef_``; where many do, some are missing. This and all below: of
-        several targets, a list with one a target.
-    frequency_ : ndarray of shape (p,)
-        This share, from 0 to 1, for bounds of one's own; ``coef_`` is not zero above 0.5.
+    support_, frequency_ : ndarray of shape (p,)
+        Whether a column's coefficient exceeds the thresholds in more than 0.9 of what is averaged, and in what share it
+        does. Where few columns matter these are told far more cleanly than by ``coef_``, which is not zero above 0.5;
+        where many do, some are missing. This and all below: of several targets, a list with one a target.
     n_iter_ : int
         Steps of the flow from the best initialization.
     scale_, stopping_time_ : float
@@ -119,7 +117,8 @@ class SparseRegressor(RegressorMixin, BaseEstimator):
     Notes
     -----
     Numbers are float32 unless JAX is told ``jax.config.update("jax_enable_x64", True)``. A dense X is copied once; a
-    sparse one is never made dense, though columns that have hardly a zero are filled up. Tables of about the same shape share a compiled program.
+    sparse one is never made dense, though columns that have hardly a zero are filled up. Tables of about the same
+    shape share a compiled program.
 
     References
     ----------
