@@ -126,8 +126,7 @@ class SparseRegressor(RegressorMixin, BaseEstimator):
     Woodworth et al. Kernel and Rich Regimes in Overparametrized Models. COLT 2020.
     Leung, Barron. Information Theory and Mixing Least-Squares Regressions. IEEE Trans. Inf. Theory 2006.
     Dai, Rigollet, Zhang. Deviation Optimal Learning using Greedy Q-Aggregation. Annals of Statistics 2012.
-    Barbieri, Berger. Optimal Predictive Model Selection. Annals of Statistics 2004: what passes in more than half.
-    Meinshausen, Bühlmann. Stability Selection. J. Royal Statistical Society B 2010: what passes nearly always.
+    Barbieri, Berger. Optimal Predictive Model Selection. Annals of Statistics 2004 (what passes in more than half).
 
     Examples
     --------
@@ -137,6 +136,8 @@ class SparseRegressor(RegressorMixin, BaseEstimator):
     >>> np.flatnonzero(model.coef_).tolist(), model.coef_[[3, 7]].round(2).tolist(), round(model.intercept_, 2)
     ([3, 7], [2.0, -1.0], 5.0)
     """
+
+    support_: Any
 
     def __init__(
         self,
