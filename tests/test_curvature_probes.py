@@ -197,9 +197,7 @@ def test_bad_arguments_are_named(call, error, message):
 
 
 def trace_of(spectrum, products=100):
-    return float(
-        M.HessianTrace(products)(Quadratic(spectrum), P.Identity(len(spectrum)), jnp.ones(len(spectrum)))
-    )
+    return float(M.HessianTrace(products)(Quadratic(spectrum), P.Identity(len(spectrum)), jnp.ones(len(spectrum))))
 
 
 def test_the_trace_without_forming_it_is_exact_for_low_rank_and_near_else():
@@ -216,9 +214,7 @@ def test_the_density_where_products_end_early(scale):
     spectrum = scale * np.r_[1.0, 2.0, 3.0, np.zeros(397)]
     width = 0.1 * (scale or 1)
     probe = M.SpectralDensity(width * jnp.array([0.0, 5.0]), width)
-    found = (
-        width * np.sqrt(2 * np.pi) * np.asarray(probe(Quadratic(spectrum), P.Identity(400), jnp.ones(400)))
-    )
+    found = width * np.sqrt(2 * np.pi) * np.asarray(probe(Quadratic(spectrum), P.Identity(400), jnp.ones(400)))
     np.testing.assert_allclose(found, [1, 0], atol=2e-2)
 
 
