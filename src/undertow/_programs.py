@@ -128,7 +128,7 @@ def compiled_by_size(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.cache
     def quick() -> Callable[..., Any]:
         jit: Any = eqx.filter_jit  # its types leave out the options of jax.jit
-        return jit(function, compiler_options={name: value for name, value in QUICK.items() if _known(name, value)})
+        return jit(function, compiler_options=_quick_options())
 
     @functools.wraps(function)
     def call(*args: Any, **options: Any) -> Any:
@@ -141,10 +141,16 @@ def compiled_by_size(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @functools.cache
-def _known(option: str, value: Any) -> bool:
-    """Whether the XLA that is there has such an option: they come and go with its versions."""
+def _quick_options() -> dict[str, Any]:
+    """Those of ``QUICK`` that the XLA that is there has: they come and go with its versions."""
+    if _known(QUICK):
+        return QUICK
+    return {name: value for name, value in QUICK.items() if _known({name: value})}
+
+
+def _known(options: dict[str, Any]) -> bool:
     try:
-        jax.jit(lambda: 0, compiler_options={option: value})()
+        jax.jit(lambda: 0, compiler_options=options)()
     except jax.errors.JaxRuntimeError:
         return False
     return True
