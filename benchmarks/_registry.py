@@ -12,6 +12,7 @@ from .norms_to_infinity import norms_to_infinity
 from .penalty_gradient import penalty_gradient
 from .ratings import ratings
 from .solvers import solvers
+from .sparse_kinds import sparse_kinds
 from .sparse_recovery import sparse_recovery
 from .sparse_regression import sparse_regression
 from .support import support
@@ -33,6 +34,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         solvers,
         sparse_recovery,
         sparse_regression,
+        sparse_kinds,
         support,
         tensor_completion,
         tensor_step,

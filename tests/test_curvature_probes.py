@@ -31,13 +31,8 @@ class Quadratic(B.Problem):
         return w @ (self.H @ w) / 2
 
 
-@eqx.filter_jit
-def measured(probe, problem, phi, params):
-    return probe(problem, phi, params)
-
-
 def both(problem, phi, params, count):
-    return {which: np.asarray(measured(M.HessianEigenvalues(count, which), problem, phi, params)) for which in BOTH}
+    return {which: np.asarray(M.HessianEigenvalues(count, which)(problem, phi, params)) for which in BOTH}
 
 
 # Known landscapes --------------------------------------------------------------------------------
@@ -117,7 +112,7 @@ def test_extreme_eigenvalues_are_found_as_often_as_they_are_there(spectrum):
 
 def test_more_products_are_closer_never_beyond_and_at_last_exact():
     spectrum = np.linspace(0, 1, 400) ** 2
-    sharpness = lambda k: float(measured(M.Sharpness(k), Quadratic(spectrum), P.Identity(400), jnp.ones(400)))
+    sharpness = lambda k: float(M.Sharpness(k)(Quadratic(spectrum), P.Identity(400), jnp.ones(400)))
     short = np.array([1 - sharpness(k) for k in (10, 30, 100)])
     k = np.array([10, 30, 100])
     assert (short > -1e-14).all()
@@ -138,7 +133,7 @@ def test_a_trained_network_against_the_dense_hessian(getkey):
     np.testing.assert_allclose(found["largest"], dense[:-4:-1], rtol=1e-8)
     np.testing.assert_allclose(found["least"], dense[:3], rtol=1e-8)
     single = jax.tree.map(lambda x: x.astype(jnp.float32), params)
-    narrow = measured(M.HessianEigenvalues(3, "least"), problem, phi, single)
+    narrow = M.HessianEigenvalues(3, "least")(problem, phi, single)
     assert narrow.dtype == jnp.float32
     np.testing.assert_allclose(narrow, dense[:3], rtol=1e-4)
 
@@ -202,9 +197,7 @@ def test_bad_arguments_are_named(call, error, message):
 
 
 def trace_of(spectrum, products=100):
-    return float(
-        measured(M.HessianTrace(products), Quadratic(spectrum), P.Identity(len(spectrum)), jnp.ones(len(spectrum)))
-    )
+    return float(M.HessianTrace(products)(Quadratic(spectrum), P.Identity(len(spectrum)), jnp.ones(len(spectrum))))
 
 
 def test_the_trace_without_forming_it_is_exact_for_low_rank_and_near_else():
@@ -221,9 +214,7 @@ def test_the_density_where_products_end_early(scale):
     spectrum = scale * np.r_[1.0, 2.0, 3.0, np.zeros(397)]
     width = 0.1 * (scale or 1)
     probe = M.SpectralDensity(width * jnp.array([0.0, 5.0]), width)
-    found = (
-        width * np.sqrt(2 * np.pi) * np.asarray(measured(probe, Quadratic(spectrum), P.Identity(400), jnp.ones(400)))
-    )
+    found = width * np.sqrt(2 * np.pi) * np.asarray(probe(Quadratic(spectrum), P.Identity(400), jnp.ones(400)))
     np.testing.assert_allclose(found, [1, 0], atol=2e-2)
 
 
@@ -231,13 +222,13 @@ def test_the_density_without_forming_the_hessian():
     """Clusters of 100 of 400, in ten vectors: a mass of a quarter each, to sqrt(100 / 10) / 400 times a few."""
     grid, width = jnp.linspace(-5, 7, 241), 0.2
     probe, phi, params = M.SpectralDensity(grid, width), P.Identity(400), jnp.ones(400)
-    found = np.asarray(measured(probe, Quadratic(SPECTRA["multiple"]), phi, params))
+    found = np.asarray(probe(Quadratic(SPECTRA["multiple"]), phi, params))
     assert np.trapezoid(found, grid) == pytest.approx(1, abs=1e-3)
     for value in (-2.0, 1.0, 3.0, 5.0):
         near = np.abs(grid - value) < 0.9
         assert np.trapezoid(found[near], grid[near]) == pytest.approx(0.25, abs=5 * np.sqrt(100 / 10) / 400)
     dense = M.SpectralDensity(grid, width, products=400)
-    exact = np.asarray(measured(dense, Quadratic(SPECTRA["multiple"]), phi, params))
+    exact = np.asarray(dense(Quadratic(SPECTRA["multiple"]), phi, params))
     peaks = np.exp(-((np.asarray(grid)[:, None] - [-2.0, 1.0, 3.0, 5.0]) ** 2) / 0.08) / (0.2 * np.sqrt(2 * np.pi))
     np.testing.assert_allclose(exact, peaks.mean(axis=1), atol=1e-9)
 

@@ -690,3 +690,12 @@ def test_a_potential_of_the_users_own_takes_the_value_of_the_moment():
     assert float(potential.gradient(jnp.ones(()))) == 2.0
     assert float(potential.inverse_gradient(jnp.ones(()))) == pytest.approx(0.5)
     _set_global(1.0)
+
+
+def test_a_function_with_its_types_checked_is_the_same_after_it_was_called():
+    """Checkers keep notes of calls; this suite has them around all that is public here."""
+    phi = ut.parameterizations.DeepMatrix((2, 2), 2)
+    before = describe(phi.lift)
+    phi.lift(np.eye(2))
+    assert describe(phi.lift) == before
+    assert describe(ut.parameterizations.DeepMatrix((2, 2), 3).lift) != before

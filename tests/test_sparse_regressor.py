@@ -20,7 +20,14 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from undertow.estimators import SparseRegressor
 from undertow.estimators._diagonal_flow import Design, FlowState, Folds, Network, flow, last_column
-from undertow.estimators._model_average import Thresholds, combined
+from undertow.estimators._model_average import (
+    ITSELF,
+    TEMPERATURE,
+    Candidate,
+    aggregated,
+    combined,
+    shares_of_times,
+)
 from undertow.estimators._sparse_regressor import SCALES
 
 
@@ -147,14 +154,16 @@ def test_closer_to_the_truth_than_cross_validated_lasso(rho: float, ratio: float
     errors, scores = [], []
     for seed in range(6):
         X, y, truth = draw(seed, 100, 120, 5, rho, ratio)
-        both = SparseRegressor().fit(X, y).coef_, LassoCV(cv=5).fit(X, y).coef_
+        model = SparseRegressor().fit(X, y)
+        both = model.coef_, LassoCV(cv=5).fit(X, y).coef_
         errors.append([np.linalg.norm(coef - truth) for coef in both])
-        scores.append([f1(coef, truth) for coef in both])
+        scores.append([f1(found, truth) for found in (model.support_, *both)])
     flow_error, lasso_error = np.mean(errors, 0)
-    flow_f1, lasso_f1 = np.mean(scores, 0)
+    sure_f1, flow_f1, lasso_f1 = np.mean(scores, 0)
     assert flow_error < 0.8 * lasso_error
     # The bound was 0.85 while a threshold alone decided; set anew when dense coefficients were no longer given up.
     assert flow_f1 > max(0.8, 1.5 * lasso_f1)
+    assert sure_f1 > 0.9
 
 
 def test_noise_alone() -> None:
@@ -195,6 +204,13 @@ def test_attributes() -> None:
     best = model.path_validation_errors_.mean(1).argmin()
     assert model.stopping_time_ == model.path_times_[best] > 0
     assert 0 <= model.threshold_ < 1
+    # What surely counts is kept, and what is kept counts in more than half.
+    assert model.support_.dtype == bool
+    assert model.support_.sum() >= 3
+    assert (model.coef_[model.support_] != 0).all()
+    np.testing.assert_array_equal(model.coef_ != 0, model.frequency_ > 0.5)
+    assert model.frequency_.min() >= 0
+    assert model.frequency_.max() <= 1 + 1e-12
     np.testing.assert_allclose(model.predict(X), X @ model.coef_ + model.intercept_)
     np.testing.assert_allclose(model.predict(X).mean(), y.mean())
     kept = np.abs(model.coef_[model.coef_ != 0] * X.std(0)[model.coef_ != 0])
@@ -388,8 +404,10 @@ def test_before_fit_and_with_other_columns() -> None:
         model.fit(X, y).predict(X[:, 1:])
 
 
-def alike(*thresholds: float) -> Thresholds:
-    return Thresholds(np.array(thresholds), np.full(len(thresholds), 1 / len(thresholds)))
+def averaged(w: np.ndarray, thresholds: tuple[float, ...], folds: Folds, unexplained: float) -> np.ndarray:
+    """Coefficients from one average over times, at thresholds that count alike."""
+    options = [Candidate(0, t) for t in thresholds]
+    return combined(w[None], options, np.full(len(options), 1 / len(options)), folds, unexplained)[0]
 
 
 @pytest.fixture(name="three_fits")
@@ -414,15 +432,15 @@ def make_three_fits():
     ],
 )
 def test_folds_count_by_the_noise(three_fits, unexplained, expected) -> None:
-    found = combined(three_fits[0], alike(0.2), three_fits[1], unexplained)
+    found = averaged(three_fits[0], (0.2,), three_fits[1], unexplained)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 def test_thresholds_are_averaged_evenly(three_fits) -> None:
     w, folds = three_fits
     # The third coefficient is half of the largest: it passes at three of the four thresholds, then at one of three.
-    np.testing.assert_allclose(combined(w, alike(0.1, 0.4, 0.4, 0.6), folds, 0.0), [4.0, 0.0, 2.0 * 3 / 4], rtol=1e-12)
-    np.testing.assert_allclose(combined(w, alike(0.1, 0.6, 0.7), folds, 0.0), [4.0, 0.0, 0.0], rtol=1e-12)
+    np.testing.assert_allclose(averaged(w, (0.1, 0.4, 0.4, 0.6), folds, 0.0), [4.0, 0.0, 2.0 * 3 / 4], rtol=1e-12)
+    np.testing.assert_allclose(averaged(w, (0.1, 0.6, 0.7), folds, 0.0), [4.0, 0.0, 0.0], rtol=1e-12)
 
 
 def test_folds_of_too_few_rows_are_left_out(three_fits) -> None:
@@ -430,7 +448,55 @@ def test_folds_of_too_few_rows_are_left_out(three_fits) -> None:
     halves = np.asarray(folds.fitted).copy()
     halves[:5, 0] = halves[5:, 1] = 0
     few = Folds(jnp.asarray(halves), jnp.asarray(1 - halves[:, :-1]))
-    np.testing.assert_allclose(combined(w, alike(0.2), few, 1.0), [4.0, 0.0, 2.0], rtol=1e-12)
+    np.testing.assert_allclose(averaged(w, (0.2,), few, 1.0), [4.0, 0.0, 2.0], rtol=1e-12)
+
+
+def test_how_often_a_coefficient_is_kept(three_fits) -> None:
+    w, folds = three_fits
+    # At noise 0.5 each fold counts by a quarter; the average that leaves none has three tenths.
+    options = [Candidate(0, 0.2), Candidate(0, 1.0)]
+    coef, frequency = combined(w[None], options, np.array([0.7, 0.3]), folds, 0.5)
+    np.testing.assert_allclose(frequency, [0.7, 0.7 / 4, 0.7 / 2], rtol=1e-12)
+    np.testing.assert_allclose(coef, [0.7 * (1.0 / 4 + 3.0 / 4 + 4.0 / 2), 0, 0], rtol=1e-12)
+
+
+@pytest.mark.parametrize(("n", "noise"), [(10, 1.0), (100, 0.3), (1000, 1e-2), (100, 1e-5)])
+def test_weights_of_candidates_are_optimal(n: int, noise: float) -> None:
+    rng = np.random.default_rng(n)
+    shared = rng.standard_normal((2 * n, 1))
+    residuals = noise * (shared + 0.3 * rng.standard_normal((2 * n, 12))) + np.linspace(0, 0.2, 12)
+    products = residuals.T @ residuals / len(residuals)
+    q = aggregated(products, n)
+    assert q.sum() == pytest.approx(1, rel=1e-12)
+    least = products.diagonal().min()
+    # On the simplex, the slope is the same in all directions that count: of the objective of the docstring.
+    some = q > 1e-2 * q.max()
+    slope = (1 - ITSELF) * products.diagonal() + 2 * ITSELF * products @ q
+    slope = slope[some] / least + TEMPERATURE / n * np.log(q[some])
+    np.testing.assert_allclose(slope, slope.mean(), atol=0.03 * TEMPERATURE / n)  # in units in which log q counts
+
+
+def test_weights_of_candidates_in_the_limits() -> None:
+    # Alike in all: even. One without error: it alone, or those that have none.
+    np.testing.assert_allclose(aggregated(np.eye(3) + 1, 50), [1 / 3] * 3, rtol=1e-9)
+    np.testing.assert_allclose(aggregated(np.diag([0.0, 1.0, 0.0]), 50), [0.5, 0, 0.5])
+    np.testing.assert_allclose(aggregated(np.diag([1.0, 1e6]), 50), [1, 0])
+    # Opposite errors make up for each other, though a third candidate errs less than either.
+    products = np.array([[1.0, -1.0, 0.0], [-1.0, 1.0, 0.0], [0.0, 0.0, 0.9]])
+    q = aggregated(products, 1000)
+    assert q[0] == pytest.approx(q[1])
+    assert q[2] < 0.5
+
+
+def test_times_at_which_nothing_is_fitted_do_not_count() -> None:
+    errors, fitted = np.array([1.0, 0.7, 0.5, 0.5]), np.array([1.0, 0.6, 0.4, 0.4])
+    first, second = shares_of_times(errors, fitted, 40).T
+    longer = shares_of_times(np.append(errors, [0.5] * 30), np.append(fitted, [0.4] * 30), 40)
+    np.testing.assert_allclose(longer[:4, 0], first, rtol=1e-3)
+    assert longer[4:, 0].max() < 1e-3
+    np.testing.assert_allclose(longer[4:, 1], longer[3, 1], rtol=1e-4)
+    np.testing.assert_allclose([first.sum(), second.sum()], 1, rtol=1e-12)
+    np.testing.assert_array_equal(shares_of_times(np.zeros(1), np.ones(1), 40), 1)
 
 
 # It gives the constructor arguments of every kind, which only the run-time type checks of these tests object to.

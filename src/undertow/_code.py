@@ -10,6 +10,8 @@ import types
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
+
 LIBRARIES = frozenset(sys.stdlib_module_names) | {
     *("beartype", "chex", "diffrax", "equinox", "jax", "jaxlib", "jaxtyping", "lineax", "ml_dtypes", "numpy"),
     *("optax", "optimistix", "scipy", "sklearn", "typing_extensions", "undertow", "wadler_lindig", "xarray"),
@@ -51,6 +53,16 @@ def is_library(module: Any) -> bool:
     return Path(file).is_relative_to(sysconfig.get_path("stdlib")) or Path(file).is_relative_to(
         sysconfig.get_path("platstdlib")
     )
+
+
+def is_checked(f: types.FunctionType) -> bool:
+    """Whether it is a function with checks of its types around it, by jaxtyping or beartype.
+
+    They keep notes of calls, and let through what they were given.
+    """
+    file = f.__code__.co_filename
+    checker = file == jaxtyping.jaxtyped.__code__.co_filename or file.startswith("<@beartype(")
+    return checker and isinstance(getattr(f, "__wrapped__", None), types.FunctionType)
 
 
 def hash_parts(kind: str, *parts: bytes) -> bytes:

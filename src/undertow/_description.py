@@ -37,6 +37,7 @@ from ._code import (
     UNSEEN_MODULES,
     UNSEEN_NAMES,
     hash_parts,
+    is_checked,
     is_library,
     read_code,
 )
@@ -267,6 +268,8 @@ class _Describer:
     # Functions ----------------------------------------------------------------------------------
 
     def _function(self, f: types.FunctionType) -> bytes:
+        if is_checked(f):
+            return self.of(f.__wrapped__)  # pyright: ignore[reportFunctionMemberAccess]
         code, names, attributes = read_code(f.__code__)
         cells = [_contents(cell) for cell in f.__closure__ or ()]
         parts = [code, self._all("bound", (f.__defaults__, f.__kwdefaults__, *cells))]

@@ -117,6 +117,7 @@ QUICK = {
 }
 """Options of XLA that compile in half the time on a CPU. Small programs run as fast, large ones up to 4 x slower."""
 
+
 ONCE = {"xla_backend_optimization_level": 0}
 """What is different for programs that run once: half the time again. Steps would be two to three times slower."""
 
@@ -132,8 +133,8 @@ def compiled_by_size(function: Callable[..., Any], *, once: bool = False) -> Cal
     @functools.cache
     def quick() -> Callable[..., Any]:
         jit: Any = eqx.filter_jit  # its types leave out the options of jax.jit
-        wanted = QUICK | ONCE if once else QUICK
-        return jit(function, compiler_options={name: value for name, value in wanted.items() if _known(name, value)})
+        options = _quick_options()
+        return jit(function, compiler_options=options | {n: x for n, x in ONCE.items() if once and n in options})
 
     @functools.wraps(function)
     def call(*args: Any, **options: Any) -> Any:
@@ -146,10 +147,16 @@ def compiled_by_size(function: Callable[..., Any], *, once: bool = False) -> Cal
 
 
 @functools.cache
-def _known(option: str, value: Any) -> bool:
-    """Whether the XLA that is there has such an option: they come and go with its versions."""
+def _quick_options() -> dict[str, Any]:
+    """Those of ``QUICK`` that the XLA that is there has: they come and go with its versions."""
+    if _known(QUICK):
+        return QUICK
+    return {name: value for name, value in QUICK.items() if _known({name: value})}
+
+
+def _known(options: dict[str, Any]) -> bool:
     try:
-        jax.jit(lambda: 0, compiler_options={option: value})()
+        jax.jit(lambda: 0, compiler_options=options)()
     except jax.errors.JaxRuntimeError:
         return False
     return True

@@ -128,7 +128,7 @@ def check_array(name: str, value: Numbers, *, dimensions: int | None = None) -> 
             + (f", which {dtype} cannot hold" if np.isfinite(array[where]) else "")
         )
     _check_not_lost(name, array, converted)
-    return jnp.asarray(converted)
+    return jax.device_put(converted)  # which is a copy; jnp.asarray would compile a program for each shape
 
 
 def _check_not_lost(name: str, array: np.ndarray, converted: np.ndarray) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from . import penalties
+from ._arrays import placed
 from ._programs import filter_jit
 from ._public import public_names as _public_names
 from ._repr import shown
@@ -196,7 +197,9 @@ def as_params(params: Params) -> Params:
     ]
     with jax.numpy_dtype_promotion("standard"):
         dtype = jnp.result_type(*floating) if floating else jnp.result_type(float)
-    return jax.tree.map(lambda x: jnp.asarray(x, dtype=dtype), params)
+    return jax.tree.map(
+        lambda x: placed(x, dtype) if isinstance(x, np.ndarray) else jnp.asarray(x, dtype=dtype), params
+    )
 
 
 def check_shapes(parameterization: Parameterization, params: Params) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from ._diagonal_flow import FlowState, Network, average, flow, last_column
-from ._model_average import Thresholds, combined, shares_of_times, weighed_thresholds
+from ._model_average import SURE, candidates, combined, shares_of_times, weigh
 from ._standardized import Standardized
 
 
@@ -24,6 +24,8 @@ class DiagonalFit:
     scale_: float
     stopping_time_: float
     threshold_: float
+    frequency_: np.ndarray
+    support_: np.ndarray
     path_times_: np.ndarray
     path_coefs_: np.ndarray
     path_train_errors_: np.ndarray
@@ -39,19 +41,17 @@ def fit_diagonal(
     y, most = jnp.asarray(problem.y), jnp.asarray(max_iter)
     runs = [flow(problem.design, y, folds, network, most) for network in traced]
     errors = [np.asarray(run.path.held_out, np.float64)[: int(run.path.count)] @ says for run in runs]
-    w: Any = 0
-    for run, shares, network in zip(runs, shares_of_times(errors, n), traced, strict=True):
-        if shares.any():
-            # To the fixed length of a path, so that one program serves all.
-            padded = jnp.asarray(np.pad(shares, (0, run.path.times.size - len(shares))), dtype)
-            w = w + average(problem.design, run.path, padded, network)
-    w = np.asarray(w, np.float64)[: problem.columns]
-    if threshold is None:
-        thresholds = weighed_thresholds(problem, folds, w, n)
-    else:
-        thresholds = Thresholds(np.array([float(threshold)]), np.ones(1))
+    averages = np.concatenate(
+        [_averages(problem, run, e, network, n) for run, e, network in zip(runs, errors, traced, strict=True)]
+    )
+    options = candidates(len(averages), threshold)
+    weights = weigh(problem, folds, averages, options, n)
     unexplained = min(e.min() for e in errors)  # y is in units of its deviation
-    coef = problem.coefficients(combined(w, thresholds, folds, unexplained))
+    w, frequency = combined(averages, options, weights, folds, unexplained)
+    coef = problem.coefficients(w)
+    counts = {
+        t: sum(q for option, q in zip(options, weights, strict=True) if option.threshold == t) for _, t in options
+    }
     best = int(np.argmin([e.min() for e in errors]))
     run, network = runs[best], networks[best]
     if int(run.trials) >= max_iter and errors[best].argmin() == len(errors[best]) - 1:
@@ -65,9 +65,20 @@ def fit_diagonal(
         problem.y_mean - float(problem.means @ coef),
         int(run.steps),
         float(network.scale),
-        threshold_=thresholds.best,
+        frequency_=frequency,
+        support_=frequency > SURE,
+        threshold_=max(counts, key=lambda t: (counts[t], t)),
         **_path(problem, run, network, traced[best], says),
     )
+
+
+def _averages(problem: Standardized, run: FlowState, errors: np.ndarray, network: Network, n: float) -> np.ndarray:
+    """Two means over times, (2, p, folds)."""
+    count, length = len(errors), run.path.times.size
+    shares = shares_of_times(errors, np.asarray(run.path.fitted, np.float64)[:count, -1], n)
+    # To the fixed length of a path, so that one program serves all.
+    padded = jnp.asarray(np.pad(shares, ((0, length - count), (0, 0))), problem.y.dtype)
+    return np.asarray(average(problem.design, run.path, padded, network))[:, : problem.columns]
 
 
 def _path(problem: Standardized, run: FlowState, network: Network, traced: Network, says: np.ndarray) -> dict[str, Any]:

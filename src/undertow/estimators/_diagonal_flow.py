@@ -270,19 +270,21 @@ def _over(path: Path, errors: tuple[Array, Array], shares: Array, n: Array) -> A
 
 
 @eqx.filter_jit
-def average(design: Design, path: Path, shares: Float[Array, " samples"], network: Network) -> Float[Array, "p folds"]:
-    """Mean of w over the samples of a path, each column's own; samples whose share is 0 cost nothing."""
+def average(
+    design: Design, path: Path, shares: Float[Array, "samples means"], network: Network
+) -> Float[Array, "means p folds"]:
+    """Means of w over the samples of a path, each column's own; samples whose shares are 0 cost nothing."""
     n, p = design.shape
 
     def add(total: Array, sample: tuple[Array, Array]) -> tuple[Array, None]:
         share, dual = sample
 
         def more() -> Array:
-            return total + share * network(dual if p <= n else design.adjoint(dual))
+            return total + share[:, None, None] * network(dual if p <= n else design.adjoint(dual))[None]
 
-        return jax.lax.cond(share > 0, more, lambda: total), None
+        return jax.lax.cond(jnp.any(share > 0), more, lambda: total), None
 
-    total, _ = jax.lax.scan(add, jnp.zeros((p, path.dual.shape[2]), design.dtype), (shares, path.dual))
+    total, _ = jax.lax.scan(add, jnp.zeros((shares.shape[1], p, path.dual.shape[2]), design.dtype), (shares, path.dual))
     return total
 
 

@@ -42,22 +42,25 @@ class SparseRegressor(RegressorMixin, BaseEstimator):
     to its least-squares size. So the entries enter by and by, those of the signal first and shrunk little; when to
     stop is the only thing to choose. Run to the end, the flow finds nearly the smallest l1 norm among all exact fits.
 
-    The time is chosen by cross-validation. The folds and the fit to all rows are flows of one program on the same
-    times, so that the stopping time found on the folds is that of the fit. Instead of the one best time, the times are
-    averaged with weights :math:`\exp(-n \, (e(t) - e_{min}) / (4 e_{min}))`, evenly in log t, where e is the mean
-    square on held-out rows. So are the initializations, if there are several: small ones select few columns, large ones
-    shrink many coefficients alike (at a scale of 1 the flow is nearly that of plain least squares, and stopped early it
-    is nearly ridge regression), so that how sparse the answer is follows from the data.
+    Times are weighed by cross-validation. The folds and the fit to all rows are flows of one program on the same
+    times, so that the stopping time found on the folds is that of the fit. Instead of the one best time, the times
+    are averaged with weights :math:`\exp(-n \, (e(t) - e_{min}) / (2 e_{min}))`, where e is the mean square on
+    held-out rows, once by how much the error of the fit falls at a time and once evenly in log t. There are several
+    initializations: small ones select few columns, large ones shrink many coefficients alike (at a scale of 1 the
+    flow is nearly that of plain least squares, and stopped early it is nearly ridge regression). And coefficients of
+    the flow are never exactly zero: those below a threshold, a share of the largest, are set to zero.
 
-    Coefficients of the flow are never exactly zero. Those below a threshold, a share of the largest, are set to zero.
-    The coefficients are averaged over the thresholds, none among them, with exponential weights by the held-out errors
-    too.
+    All these candidates - initializations, thresholds, and no coefficient at all - are averaged in turn, by
+    Q-aggregation: with weights that make the held-out error of the average small as well as the errors of what is
+    averaged, so that candidates that err differently make up for each other. How sparse the answer is so follows from
+    the data.
 
-    The fits of the folds count too: their mean varies less than the fit to all rows, but each of them lacks some rows.
-    So the coefficients are the fit to all rows and the mean of the folds in shares :math:`1 - q` and q, where
-    q is the least held-out error in units of the variance of y: the mean counts in noise, the fit where y is explained.
+    The fits of the folds count too: their mean varies less than the fit to all rows, but each of them lacks some
+    rows. So the coefficients are the fit to all rows and the mean of the folds in shares :math:`1 - q` and q, where q
+    is the least held-out error in units of the variance of y: the mean counts in noise, the fit where y is explained.
     Folds that are fitted to less than three quarters of the rows are left out (with ``cv`` of 2 or 3, all of them).
-    Coefficients that exceed the thresholds in no more than 70% of these, by their shares, are zero.
+    Coefficients that exceed the thresholds in no more than half of all this, by their shares, are zero: what is best
+    for prediction. Which columns surely count, at the price of some that do, is ``support_``.
 
     Parameters
     ----------
@@ -90,13 +93,16 @@ class SparseRegressor(RegressorMixin, BaseEstimator):
         Coefficients, in units of y per unit of X.
     intercept_ : float, or ndarray of shape (targets,)
         Intercept.
+    support_, frequency_ : ndarray of shape (p,)
+        Whether a column's coefficient exceeds the thresholds in more than 0.9 of what is averaged, and in what share it
+        does. Where few columns matter these are told far more cleanly than by ``coef_``, which is not zero above 0.5;
+        where many do, some are missing. This and all below: of several targets, a list with one a target.
     n_iter_ : int
-        Steps of the flow from the best initialization. This and all below: of several targets, a list with one a
-        target.
+        Steps of the flow from the best initialization.
     scale_, stopping_time_ : float
         The initialization and the flow time t where the held-out error is smallest, in standardized units.
     threshold_ : float
-        The threshold that counts most, as a share of the largest coefficient.
+        The threshold that counts most, as a share of the largest coefficient; 1 where it is no coefficient at all.
     path_times_ : ndarray of shape (samples,)
         Flow times from 0 on, from ``scale_``.
     path_coefs_ : ndarray of shape (samples, p)
@@ -111,14 +117,16 @@ class SparseRegressor(RegressorMixin, BaseEstimator):
     Notes
     -----
     Numbers are float32 unless JAX is told ``jax.config.update("jax_enable_x64", True)``. A dense X is copied once; a
-    sparse one is never made dense,
-    though columns that have hardly a zero are filled up. Tables of about the same shape share a compiled program.
+    sparse one is never made dense, though columns that have hardly a zero are filled up. Tables of about the same
+    shape share a compiled program.
 
     References
     ----------
     Vaskevicius, Kanade, Rebeschini. Implicit Regularization for Optimal Sparse Recovery. NeurIPS 2019.
     Woodworth et al. Kernel and Rich Regimes in Overparametrized Models. COLT 2020.
     Leung, Barron. Information Theory and Mixing Least-Squares Regressions. IEEE Trans. Inf. Theory 2006.
+    Dai, Rigollet, Zhang. Deviation Optimal Learning using Greedy Q-Aggregation. Annals of Statistics 2012.
+    Barbieri, Berger. Optimal Predictive Model Selection. Annals of Statistics 2004 (what passes in more than half).
 
     Examples
     --------
@@ -128,6 +136,8 @@ class SparseRegressor(RegressorMixin, BaseEstimator):
     >>> np.flatnonzero(model.coef_).tolist(), model.coef_[[3, 7]].round(2).tolist(), round(model.intercept_, 2)
     ([3, 7], [2.0, -1.0], 5.0)
     """
+
+    support_: Any
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ import numpy as np
 from jax.experimental import sparse
 from jaxtyping import Array, Float, Int
 
+from .._arrays import placed
 from .._repr import shown
 
 CHUNK = 2048
@@ -54,10 +55,10 @@ class EntryPattern(eqx.Module):
         if descents.any():
             raise ValueError(f"rows: expected sorted positions, found a step back after {descents.argmax()}")
         order = np.lexsort((i, j)).astype(np.int32)
-        self.rows, self.columns = jnp.asarray(i), jnp.asarray(j)
-        self.by_column, self.rows_by_column = jnp.asarray(order), jnp.asarray(i[order])
-        self.row_ends = jnp.asarray(_ends(i, shape[0]))
-        self.column_ends = jnp.asarray(_ends(j, shape[1]))
+        self.rows, self.columns = placed(i), placed(j)
+        self.by_column, self.rows_by_column = placed(order), placed(i[order])
+        self.row_ends = placed(_ends(i, shape[0]))
+        self.column_ends = placed(_ends(j, shape[1]))
         self.shape = shape
 
     @property

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._arrays import normal
+
 KINDS = ("free", "shared", "fixed", "nonlinear")
 INITIALIZATIONS = ("uniform", "lecun", "orthogonal")
 
@@ -19,7 +21,7 @@ def draw_matrices(key: Array, size: int, count: int, initialization: str) -> Mat
         bound = size**-0.5
         return tuple(jax.random.uniform(k, (size, size), minval=-bound, maxval=bound) for k in keys)
     if initialization == "lecun":
-        return tuple(jax.random.normal(k, (size, size)) * size**-0.5 for k in keys)
+        return tuple(normal(k, (size, size), size**-0.5) for k in keys)
     orthogonal = jax.nn.initializers.orthogonal()
     return tuple(orthogonal(k, (size, size), jnp.result_type(float)) for k in keys)
 

@@ -9,11 +9,11 @@ import abc
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
+from .._arrays import full, normal
 from .._repr import shown
 from .._validation import Numbers, check_array, check_number, is_traced
 from ..linalg import EntryPattern, ManyAxes, axes_of
@@ -102,5 +102,5 @@ def check_w(w: Numbers, shape: tuple[int, ...], *, nonnegative: bool = False, po
 def draw_entries(key: Array, shape: tuple[int, ...], scale: ArrayLike, initialization: str) -> Float[Array, "..."]:
     """Entries of root-mean-square size ``scale``: "gaussian" N(0, scale^2), or "constant", all equal to ``scale``."""
     if initialization == "constant":
-        return jnp.full(shape, scale, dtype=jnp.result_type(float))
-    return jnp.asarray(scale, dtype=jnp.result_type(float)) * jax.random.normal(key, shape)
+        return full(shape, scale)
+    return normal(key, shape, scale)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from .._arrays import normal
 from .._validation import Numbers, check_choice, check_integer, check_number, check_shape, is_traced
 from ..linalg import EntryPattern, ManyAxes, axes_of, khatri_rao, sampled_product, sampled_sum_of_outer_products
 from ..linalg import sum_of_outer_products as dense
@@ -121,9 +122,10 @@ class CPTensor(Parameterization):
         order = len(self.shape)
         deviation = (scale / math.sqrt(self.components)) ** (1 / order)
         keys = jax.random.split(key, order)
-        drawn = [jax.random.normal(k, (n, self.components)) for k, n in zip(keys, self.shape, strict=True)]
+        shapes = [(n, self.components) for n in self.shape]
         if self.initialization == "gaussian":
-            return tuple(deviation * factor for factor in drawn)
+            return tuple(normal(k, s, deviation) for k, s in zip(keys, shapes, strict=True))
+        drawn = [normal(k, s) for k, s in zip(keys, shapes, strict=True)]
         norms = [jnp.linalg.norm(factor, axis=0) for factor in drawn]
         first, *others = (factor / norm[None, :] for factor, norm in zip(drawn, norms, strict=True))
         log_norm = jnp.sum(jnp.log(jnp.stack(norms)), axis=0)[None, :]

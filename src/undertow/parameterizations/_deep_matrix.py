@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from .._arrays import normal
 from .._validation import Numbers, check_choice, check_integer, check_shape, is_traced
 from ..linalg import EntryPattern, axes_of, sampled_product
 from ._base import Indices, Parameterization, check_scale, check_w
@@ -97,7 +98,7 @@ class DeepMatrix(Parameterization):
         rows, columns = self.shape
         if self.initialization == "gaussian":
             size = (scale / self.width ** ((self.depth - 1) / 2)) ** (1 / self.depth)
-            return tuple(size * jax.random.normal(k, s) for k, s in zip(keys, shapes, strict=True))
+            return tuple(normal(k, s, size) for k, s in zip(keys, shapes, strict=True))
         if self.initialization == "balanced":
             return self._balanced(scale * self._gaussian_product(key))
         # |W(0)|_F^2 at size 1: the rank where the product is a partial isometry; where the width is above both sides,
@@ -116,9 +117,9 @@ class DeepMatrix(Parameterization):
         """A matrix of rank min(width, rows, columns) whose entries have mean square 1."""
         rows, columns = self.shape
         if self.depth == 1 or self.width >= min(rows, columns):
-            return jax.random.normal(key, self.shape)
+            return normal(key, self.shape)
         left, right = jax.random.split(key)
-        product = jax.random.normal(left, (rows, self.width)) @ jax.random.normal(right, (self.width, columns))
+        product = normal(left, (rows, self.width)) @ normal(right, (self.width, columns))
         return product / math.sqrt(self.width)
 
     def _balanced(self, w: Float[Array, "rows columns"]) -> Factors:

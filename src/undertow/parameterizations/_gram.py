@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from .._arrays import normal
 from .._validation import Numbers, check_choice, check_integer, is_traced
 from ..linalg import EntryPattern, axes_of
 from ._base import Indices, Parameterization, check_scale, check_w
@@ -66,7 +67,7 @@ class Gram(Parameterization):
         n, k = self.shape[0], self.width
         if self.initialization == "gaussian":
             # E |Y Y^T|_F^2 = n k (k + n + 1) for standard normal entries: k (k + 2) on the diagonal, k elsewhere.
-            return jnp.sqrt(scale / math.sqrt(k * (k + n + 1) / n)) * jax.random.normal(key, (n, k))
+            return normal(key, (n, k), jnp.sqrt(scale / math.sqrt(k * (k + n + 1) / n)))
         size = jnp.sqrt(scale * n / math.sqrt(min(n, k)))
         if self.initialization == "identity":
             return size * jnp.eye(n, k)

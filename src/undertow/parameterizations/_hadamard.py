@@ -3,10 +3,10 @@
 import functools
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
+from .._arrays import normal
 from .._validation import Numbers, check_choice, check_integer, check_shape
 from ._base import Parameterization, check_scale, check_w, draw_entries
 
@@ -63,7 +63,7 @@ class Hadamard(Parameterization):
     def init(self, key: Array, scale: ArrayLike) -> Float[Array, "depth ..."]:
         scale = jnp.asarray(check_scale(scale), dtype=jnp.result_type(float))
         if self.initialization == "gaussian":
-            return scale ** (1 / self.depth) * jax.random.normal(key, (self.depth, *self.shape))
+            return normal(key, (self.depth, *self.shape), scale ** (1 / self.depth))
         kind = "constant" if self.initialization == "constant" else "gaussian"
         return self.lift(draw_entries(key, self.shape, scale, kind))
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from .._arrays import normal
 from .._validation import Numbers, check_choice, check_integer, check_number, check_shape
 from ..linalg import axes_of, khatri_rao
 from ._base import Indices, Parameterization, check_scale
@@ -143,7 +144,7 @@ class HierarchicalTensor(Parameterization):
         scale = jnp.asarray(check_scale(scale), dtype=jnp.result_type(float))
         deviation = (scale / math.sqrt(math.prod(self.widths))) ** (1 / len(self.nodes))
         keys = jax.random.split(key, len(self.nodes))
-        return tuple(deviation * jax.random.normal(k, s) for k, s in zip(keys, self.matrix_shapes, strict=True))
+        return tuple(normal(k, s, deviation) for k, s in zip(keys, self.matrix_shapes, strict=True))
 
     def __call__(self, params: Matrices) -> Float[Array, "..."]:
         found: list[Array] = []  # of each node: its tensors as columns, of the axes below it, the last running fastest

@@ -4,10 +4,10 @@ import functools
 import math
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Complex, Float
 
+from .._arrays import normal
 from .._validation import Numbers, check_choice, check_integer
 from ._base import Parameterization, check_scale, check_w, draw_entries
 
@@ -80,7 +80,7 @@ class LinearConvolution(Parameterization):
         (size,) = self.shape
         root = scale ** (1 / self.depth)
         if self.initialization == "gaussian":  # E |(F u)_k|^2 is the variance of an entry of u
-            return root * jax.random.normal(key, (self.depth, size))
+            return normal(key, (self.depth, size), root)
         if self.initialization == "identity":
             return jnp.zeros((self.depth, size)).at[:, 0].set(root * math.sqrt(size))
         return self.lift(draw_entries(key, self.shape, scale, "gaussian"))

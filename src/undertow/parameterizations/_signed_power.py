@@ -1,11 +1,11 @@
 """The difference of two powers: the diagonal linear network."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from .._arrays import full, normal
 from .._validation import Numbers, check_choice, check_number, check_shape
 from ._base import Parameterization, check_scale, check_w
 
@@ -66,10 +66,10 @@ class SignedPower(Parameterization):
     def init(self, key: Array, scale: ArrayLike) -> Halves:
         scale = check_scale(scale)
         if self.initialization == "constant":
-            halves = jnp.full((2, *self.shape), scale, dtype=jnp.result_type(float))
+            halves = full((2, *self.shape), scale)
         else:
             # |z1| - |z2| has variance 2 (1 - 2 / pi) for standard normal z1, z2.
-            draws = jnp.abs(jax.random.normal(key, (2, *self.shape)))
+            draws = jnp.abs(normal(key, (2, *self.shape)))
             halves = scale / np.sqrt(2 * (1 - 2 / np.pi)) * draws
         u, v = halves ** (1 / self.depth)
         return u, v

@@ -5,6 +5,7 @@ import abc
 import equinox as eqx
 from jaxtyping import Array
 
+from .._programs import filter_jit
 from .._repr import shown
 from ..objective import Objective
 from ..parameterizations import Parameterization
@@ -33,6 +34,12 @@ class Probe(eqx.Module):
 
     def check(self, problem: Problem, parameterization: Parameterization) -> None:
         """Raise ValueError where this cannot be measured; called before any work."""
+
+
+@filter_jit
+def measured(probe: Probe, objective: Objective, params: Params) -> Array:
+    """What the probe measures, as one program: operations one by one would each be compiled."""
+    return probe.measure(objective, params)
 
 
 def check_label(label: object) -> None:

@@ -15,7 +15,7 @@ from ..objective import Objective
 from ..parameterizations import Parameterization
 from ..parameterizations._base import Params
 from ..problems import Problem
-from ._base import Probe
+from ._base import Probe, measured
 
 DENSE = 256
 """Parameters up to which the Hessian is formed, and its eigenvalues are exact to rounding: tens of milliseconds."""
@@ -85,7 +85,7 @@ class HessianEigenvalues(Probe):
         return f"{self.which}_hessian_eigenvalues"
 
     def __call__(self, problem: Problem, parameterization: Parameterization, params: Params) -> Float[Array, " count"]:
-        return self.measure(Objective(problem, parameterization), params)
+        return measured(self, Objective(problem, parameterization), params)
 
     def measure(self, objective: Objective, params: Params) -> Float[Array, " count"]:
         if self.which == "largest":
@@ -130,7 +130,7 @@ class Sharpness(Probe):
         return "sharpness"
 
     def __call__(self, problem: Problem, parameterization: Parameterization, params: Params) -> Float[Array, ""]:
-        return self.measure(Objective(problem, parameterization), params)
+        return measured(self, Objective(problem, parameterization), params)
 
     def measure(self, objective: Objective, params: Params) -> Float[Array, ""]:
         return _largest(objective, params, 1, self.products, 1.0)[0]

@@ -13,7 +13,7 @@ from ..objective import Objective
 from ..parameterizations import Parameterization
 from ..parameterizations._base import Params
 from ..problems import Problem
-from ._base import Probe
+from ._base import Probe, measured
 from ._curvature import DENSE, formed, hessian_of, size_of_products, sound
 
 
@@ -61,7 +61,7 @@ class HessianTrace(Probe):
         return "hessian_trace"
 
     def __call__(self, problem: Problem, parameterization: Parameterization, params: Params) -> Float[Array, ""]:
-        return self.measure(Objective(problem, parameterization), params)
+        return measured(self, Objective(problem, parameterization), params)
 
     def measure(self, objective: Objective, params: Params) -> Float[Array, ""]:
         hessian, flat = hessian_of(objective, params)
@@ -128,7 +128,7 @@ class SpectralDensity(Probe):
         return "spectral_density"
 
     def __call__(self, problem: Problem, parameterization: Parameterization, params: Params) -> Float[Array, " points"]:
-        return self.measure(Objective(problem, parameterization), params)
+        return measured(self, Objective(problem, parameterization), params)
 
     def measure(self, objective: Objective, params: Params) -> Float[Array, " points"]:
         hessian, flat = hessian_of(objective, params)

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Array, Float, Int
 
+from .._arrays import placed
 from .._validation import Numbers, as_numpy, check_array, check_choice, check_integer, is_traced
 from ._base import Problem
 from ._separation import SEPARATIONS, separate
@@ -235,7 +236,7 @@ def _labels(y: Any, points: int, classes: Any) -> tuple[Int[Array, " n"], int | 
     if classes is None and set(found.tolist()) <= {-1, 1}:
         if found.size == 1:
             raise ValueError(f"y: expected both labels, -1 and 1, found {found[0]} alone")
-        return jnp.asarray(labels, jnp.int32), None
+        return placed(labels, np.int32), None
     if classes is None and found.tolist() == [0, 1]:
         raise ValueError(
             "y: expected labels -1 and 1, or more than two classes, found 0 and 1; give 2 * y - 1 for one vector w, or "
@@ -254,4 +255,4 @@ def _labels(y: Any, points: int, classes: Any) -> tuple[Int[Array, " n"], int | 
             f"y: expected a point of every class from 0 to {k - 1}, found none of class {missing[0]}; number them "
             "without gaps, or say how many there are: classes=..."
         )
-    return jnp.asarray(labels, jnp.int32), k
+    return placed(labels, np.int32), k

@@ -4,10 +4,10 @@ import math
 from collections.abc import Callable, Mapping
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from .._arrays import placed
 from .._validation import Numbers, check_array, check_indices
 from ..linalg import EntryPattern, ManyAxes, axes_of
 from ..linalg._many_axes import MANY_AXES
@@ -111,7 +111,7 @@ def _laid_out(axes: list[np.ndarray], shape: tuple[int, ...]) -> tuple[Int[Array
         size = math.prod(shape)
         if size > DENSE_SIZE and axes[0].size < DENSE_SHARE * size:
             return EntryPattern(axes[0], axes[1], (shape[0], shape[1]))
-    return tuple(jnp.asarray(axis) for axis in axes)
+    return tuple(placed(axis) for axis in axes)
 
 
 def _check_distinct(names: list[str], axes: list[np.ndarray], order: np.ndarray) -> None:

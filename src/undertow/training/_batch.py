@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._arrays import placed
 from .._programs import Key, compiled_by_size, make_room
 from ..dynamics._base import Snapshots, State
 from ._plan import Plan, Setup
@@ -31,7 +32,9 @@ class Batch:
         watching = [plan.watching.arrays for plan in plans]
         self.probes_varied, self.probes_shared = _split(watching, [False] * len(watching[0]))
         make_room(self.program)
-        self.state = _start(self.program, self.varied, self.shared)
+        self.state, first = _start(self.program, self.varied, self.shared)
+        self.first_samples = self.numbers(first)
+        """Where the first sample after the start belongs, for each run."""
 
     def numbers(self, x: jax.Array) -> np.ndarray:
         """A scalar of the state as a vector on the host, one entry a run."""
@@ -41,20 +44,16 @@ class Batch:
         """The present times, or their logarithms in a run in log time."""
         return self.numbers(self.state.log_time if self.samples_by == "log_time" else self.state.time)
 
-    def first_samples(self) -> np.ndarray:
-        """Where the first sample after the start belongs, for each run."""
-        return self.numbers(_first_sample(self.program, self.varied, self.shared, self.state))
-
     def advance(self, mode: str, targets: np.ndarray, passed: np.ndarray, limit: int) -> Snapshots:
         """Go on, and give the samples on the way with a leading axis of runs; parameters stay on the device."""
         dtype = jnp.int32 if self.samples_by == "steps" else self.state.time.dtype
         if self.samples_by != "steps":
             targets = np.minimum(targets, np.finfo(dtype).max)  # far targets of a coarse grid are never reached
-        arguments = jnp.asarray(targets, dtype), jnp.asarray(passed, jnp.int32), jnp.asarray(limit, jnp.int32)
+        arguments = placed(targets, dtype), placed(passed, np.int32), placed(limit, np.int32)
         state, samples = _advance(self.program, self.varied, self.shared, self.state, mode, *arguments)
         jax.block_until_ready(state.loss)
         self.state = state
-        return jax.tree.map(lambda x: x[None], samples) if self.size == 1 else samples
+        return samples
 
     def measure(
         self, params: Any, told: dict[str, Any], runs: Sequence[int], slots: Sequence[int]
@@ -63,9 +62,9 @@ class Batch:
         # Padded to all pairs that there can be, so that one program serves any number of samples: how many a chunk
         # takes depends on the clock.
         size = math.prod(jax.tree.leaves(params)[0].shape[:2])
-        run, slot = (jnp.asarray(np.resize(np.asarray(x), size), jnp.int32) for x in (runs, slots))
+        run, slot = (placed(np.resize(np.asarray(x), size), np.int32) for x in (runs, slots))
         setups, probes = (self.varied, self.shared), (self.probes_varied, self.probes_shared)
-        count = jnp.asarray(len(runs), jnp.int32)
+        count = placed(len(runs), np.int32)
         measured = _measure(self.program, self.watching, setups, probes, params, run, slot, count)
         values = [np.asarray(v) for v in measured]
         others = [np.asarray(told[name]) for name in self.dynamics.tells]
@@ -75,26 +74,30 @@ class Batch:
         ]
 
     def present(self, slots: int) -> tuple[Any, dict[str, Any]]:
-        """The present parameters and what the state tells, with leading axes of runs and slots: in all slots alike.
+        """The present parameters and what the state tells, in the first of as many slots as samples come in.
 
-        With as many slots as a chunk has, what measures its samples measures these too, and is compiled once.
+        So that they are measured by the program that measures the samples.
         """
-        runs = () if self.size == 1 else (0,)
+
+        def first_of_slots(x: jax.Array) -> jax.Array:
+            leading = np.asarray(x)[None] if self.size == 1 else np.asarray(x)
+            padded = np.zeros((self.size, slots, *leading.shape[1:]), leading.dtype)
+            padded[:, 0] = leading
+            return jax.device_put(padded)
+
         told = _told(self.state, alone=_alone(self.varied)) if self.dynamics.tells else {}
-
-        def repeated(x: jax.Array) -> jax.Array:
-            shape = x.shape[len(runs) :]
-            return jax.lax.broadcast_in_dim(x, (self.size, slots, *shape), (*runs, *range(2, 2 + len(shape))))
-
-        return jax.tree.map(repeated, (self.state.params, told))
+        return jax.tree.map(first_of_slots, (self.state.params, told))
 
     def state_of(self, run: int) -> State:
         """The present state of one run."""
         return self.state if self.size == 1 else jax.tree.map(lambda x: x[run], self.state)
 
-    def params(self, run: int) -> Any:
-        """The present parameters of one run."""
-        return self.state.params if self.size == 1 else jax.tree.map(lambda x: x[run], self.state.params)
+    def params(self) -> list[Any]:
+        """The present parameters of each run."""
+        if self.size == 1:
+            return [self.state.params]
+        host = jax.device_get(self.state.params)  # at once: thousands of small slices take longer than the runs
+        return [jax.device_put(jax.tree.map(lambda x, run=run: x[run], host)) for run in range(self.size)]
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -115,8 +118,14 @@ def _split(arrays: Sequence[Arrays], always: Sequence[bool]) -> tuple[Arrays, Ar
         len(arrays) > 1 and (forced or any(not _same(x, xs[0]) for x in xs))
         for forced, *xs in zip(always, *arrays, strict=True)
     ]
-    stacked = [jnp.stack(xs) if v else None for v, *xs in zip(varied, *arrays, strict=True)]
+    stacked = [_stack(xs) if v else None for v, *xs in zip(varied, *arrays, strict=True)]
     return stacked, [None if v else x for v, x in zip(varied, arrays[0], strict=True)]
+
+
+def _stack(arrays: Sequence[Any]) -> jax.Array:
+    if any(jnp.issubdtype(x.dtype, jax.dtypes.extended) for x in arrays):  # keys
+        return jnp.stack(arrays)
+    return jax.device_put(np.stack([np.asarray(x) for x in arrays]))  # compiles nothing
 
 
 def _setup(program: Key, varied: Arrays, shared: Arrays) -> Any:
@@ -128,10 +137,11 @@ def _alone(varied: Arrays) -> bool:
 
 
 @functools.partial(compiled_by_size, once=True)
-def _start(program: Key, varied: Arrays, shared: Arrays) -> State:
-    def one(varied: Arrays) -> State:
+def _start(program: Key, varied: Arrays, shared: Arrays) -> tuple[State, jax.Array]:
+    def one(varied: Arrays) -> tuple[State, jax.Array]:
         setup: Setup = _setup(program, varied, shared)
-        return setup.dynamics.start(setup.objective, setup.params, setup.stop)
+        state = setup.dynamics.start(setup.objective, setup.params, setup.stop)
+        return state, setup.dynamics.first_sample(state)
 
     return one(varied) if _alone(varied) else eqx.filter_vmap(one)(varied)
 
@@ -142,14 +152,6 @@ def _told(state: State, *, alone: bool) -> dict[str, jax.Array]:
         return state.told
 
     return one(state) if alone else eqx.filter_vmap(one)(state)
-
-
-@functools.partial(compiled_by_size, once=True)
-def _first_sample(program: Key, varied: Arrays, shared: Arrays, state: State) -> jax.Array:
-    def one(varied: Arrays, state: State) -> jax.Array:
-        return _setup(program, varied, shared).dynamics.first_sample(state)
-
-    return one(varied, state) if _alone(varied) else eqx.filter_vmap(one)(varied, state)
 
 
 @compiled_by_size
@@ -168,7 +170,8 @@ def _advance(
         return setup.dynamics.advance(mode, setup.objective, state, setup.stop, targets, passed, limit)
 
     if _alone(varied):
-        return one(varied, state, targets[0], passed[0])
+        state, samples = one(varied, state, targets[0], passed[0])
+        return state, jax.tree.map(lambda x: x[None], samples)
     return eqx.filter_vmap(one)(varied, state, targets, passed)
 
 

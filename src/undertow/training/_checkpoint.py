@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._arrays import placed
 from .._description import describe
 from .._replacing import replacing
 
@@ -48,7 +49,7 @@ def put_back(tree: Any, arrays: dict[str, np.ndarray]) -> Any:
     def back(path: Any, x: Any) -> Any:
         if not eqx.is_array(x):
             return x
-        new = jnp.asarray(arrays[jax.tree_util.keystr(path)])
+        new = placed(arrays[jax.tree_util.keystr(path)])
         return jax.random.wrap_key_data(new, impl=jax.random.key_impl(x)) if _is_key(x) else new
 
     return jax.tree_util.tree_map_with_path(back, tree)

@@ -17,9 +17,9 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from .._arrays import placed
 from ..dynamics._base import CONVERGED, RUNNING, STATUSES, STOPPED
 from . import _checkpoint
 from ._batch import Batch
@@ -68,9 +68,10 @@ class Run:
         patience = [plan.early_stopping.patience for plan in plans if plan.early_stopping is not None]
         if patience:
             length = min(length, max(1, min(patience) // 4))  # early stopping looks once a block
+        self.slots = length
         members = []
         log_losses = self.batch.numbers(state.log_loss)
-        for plan, first, log_loss in zip(plans, self.batch.first_samples(), log_losses, strict=True):
+        for plan, first, log_loss in zip(plans, self.batch.first_samples, log_losses, strict=True):
             if isinstance(plan.samples, np.ndarray):
                 grid = Grid(by, length, 0, plan.samples[plan.samples > (-np.inf if by == "log_time" else 0)])
             else:
@@ -85,10 +86,7 @@ class Run:
         """Measure the start."""
         runs = range(len(self.members))
         start = np.full((len(runs), 1), -np.inf if self.batch.samples_by == "log_time" else 0.0)
-        self._add(*self._present(), [(run, 0) for run in runs], start, np.zeros((len(runs), 1), int))
-
-    def _present(self) -> tuple[Any, dict[str, Any]]:
-        return self.batch.present(self.members[0].grid.block_length)
+        self._add(*self.batch.present(self.slots), [(run, 0) for run in runs], start, np.zeros((len(runs), 1), int))
 
     def check_start(self) -> None:
         """Raise where a run alone cannot begin; among others it is its own "diverged"."""
@@ -143,7 +141,7 @@ class Run:
     def _set_status(self, status: np.ndarray) -> None:
         old = self.batch.state.status
         self.batch.state = eqx.tree_at(
-            lambda s: s.status, self.batch.state, jnp.asarray(status.reshape(old.shape), old.dtype)
+            lambda s: s.status, self.batch.state, placed(status.reshape(old.shape), old.dtype)
         )
 
     @property
@@ -184,10 +182,10 @@ class Run:
             for run, member in enumerate(self.members)
             if (member.records.steps[-1], member.records.times[-1]) != (steps[run], times[run])
         ]
-        self._add(*self._present(), fresh, times[:, None], steps[:, None])
-        return [self._trajectory(run) for run in range(len(self.members))]
+        self._add(*self.batch.present(self.slots), fresh, times[:, None], steps[:, None])
+        return [self._trajectory(run, params) for run, params in enumerate(self.batch.params())]
 
-    def _trajectory(self, run: int) -> Trajectory:
+    def _trajectory(self, run: int, params: Any) -> Trajectory:
         member, state = self.members[run], self.batch.state
         record, plan = member.records, member.plan
         if isinstance(plan.samples, int):
@@ -200,7 +198,7 @@ class Run:
         found = getattr(state, "atol", None)  # of a flow, where it may hang on the start
         atol = None if found is None else float(self.batch.numbers(found)[run])
         return Trajectory(
-            params=record.best_params if early else self.batch.params(run),
+            params=record.best_params if early else params,
             parameterization=plan.setup.objective.parameterization,
             times=times,
             log_times=log_times,

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .._validation import as_key, as_numpy, check_integer, nearest
@@ -164,7 +163,7 @@ def _plan(
     params = as_params(params)
     for leaf in jax.tree.leaves(params):
         # In a sweep, such a run is its own "diverged", and the others go on.
-        if not is_sweeping() and not bool(jnp.all(jnp.isfinite(leaf))):
+        if not is_sweeping() and not np.isfinite(np.asarray(leaf)).all():
             raise ValueError("params: expected finite initial parameters, found NaN or infinity")
     setup = Setup(objective, dynamics, stop, params)
     plan = Plan(setup, watched, _check_samples(samples, setup.samples_by), early_stopping)

@@ -14,5 +14,6 @@ chapter = Chapter(
         "movielens-100k",
         "factors-from-few-ratings",
         "interval-coverage",
+        "few-columns-or-many",
     ),
 )

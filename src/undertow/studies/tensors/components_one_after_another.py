@@ -45,7 +45,7 @@ SMALL, MIDDLE, LARGE = 5e-3, 5e-2, 0.2
 LOSS, SAMPLES, CLOSE = 3e-9, 128, 600
 """Where all runs end; samples of a run, and of its way once more, evenly spaced in time from where the error falls."""
 FLOW, FLOW_STEPS = GradientFlow("stabilized", rtol=1e-3), 400
-DESCENT, DESCENT_STEPS = GradientDescent(make("group_rmsprop", 1e-2, eps=1e-12)), 8000
+DESCENT_STEPS = 8000
 """The source's way, for what the flow takes long for: a component that grows without end makes it stiff."""
 COUNTS, BEGUN, SHOWN = 0.02, 0.1, 12
 """The norm from which a component counts; the share of its end at which it has begun; how many are kept."""
@@ -65,7 +65,8 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
     many = many.merge(_closely(s, many.sel(deviation=SMALL), draws[: s.draws], keys))
     progress(0.8, f"{s.few} components")
     fewer = [(truth, seen[: s.few_entries]) for truth, seen in draws]
-    few = _follow(s, s.few, (SMALL,), fewer[: s.few_draws], keys, DESCENT, DESCENT_STEPS)
+    descent = GradientDescent(make("group_rmsprop", 1e-2, eps=1e-12))
+    few = _follow(s, s.few, (SMALL,), fewer[: s.few_draws], keys, descent, DESCENT_STEPS)
     few = few.isel(deviation=0, drop=True).drop_dims("sample")
     return many.merge(few.rename({name: f"few_{name}" for name in [*few.data_vars, *few.dims]})).assign_attrs(
         {
