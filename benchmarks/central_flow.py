@@ -129,7 +129,7 @@ def run(scope: Scope) -> Outcome:
             runs += found
             summary.append(_summary(setting, found, missing))
     settings = {
-        "network": f"{INPUTS} inputs, two hidden layers of {WIDTH} tanh, {POINTS} Gaussian points and labels, mean square",
+        "network": f"{INPUTS} inputs, two hidden layers of {WIDTH} tanh, {POINTS} Gaussian points and labels",
         "directions": DIRECTIONS,
         "substeps": SUBSTEPS,
         "precision": "float64",
@@ -160,8 +160,8 @@ def _summary(setting: Setting, found: list[dict[str, Any]], missing: list[str]) 
 
 
 NOTE = (
-    "Processor seconds, programs compiled before. Apart: the largest distance of the parameters after the same step, over "
-    "the way of the flow."
+    "Processor seconds, programs compiled before. Apart: the largest distance of the parameters after the same step, "
+    "over the way of the flow."
 )
 COLUMNS = {
     "": lambda row: row["name"],
@@ -178,6 +178,6 @@ COLUMNS = {
 central_flow = Benchmark(
     name="central-flow",
     title="The central flow of a small network through the edge of stability, beside the authors' JAX code",
-    packages=(),  # the authors' code is no package of a registry: where it is not on the path it is left out, and said so
+    packages=(),  # the authors' code is in no registry: where it is not on the path it is left out, and said so
     run=run,
 )

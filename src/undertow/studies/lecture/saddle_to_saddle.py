@@ -107,8 +107,8 @@ def _left(case: Case, alpha: float) -> np.ndarray:
     found = []
     for w, share, wait in zip(case.path.points, a, waited, strict=True):
         small, on = w == 0, np.flatnonzero(w)
-        share, ways = share[:, small], case.ways[:, small]
-        left = alpha ** (2 * ways * share) if N == 2 else (alpha * ways) ** N * share ** (-N / (N - 2))
+        ahead, ways = share[:, small], case.ways[:, small]
+        left = alpha ** (2 * ways * ahead) if N == 2 else (alpha * ways) ** N * ahead ** (-N / (N - 2))
         rates = np.linalg.eigvals(N**2 * np.diag(abs(w[on]) ** (2 - 2 / N)) @ A[:, on].T @ A[:, on]).real
         slowest = rates.min() if on.size else np.inf
         found.append(np.max(left, initial=0) + np.exp(-slowest * wait * case.clock(alpha)))
@@ -208,7 +208,7 @@ def _record(curves: list[Any], jumps: list[Any], rests: list[Any]) -> xr.Dataset
             "starts": "all alike, or exponents (depth 2) and sizes (beyond) drawn from 0.5 to 1.5",
             "alpha": ", ".join(f"depth {depth:g}: {a:.3g} and {b:.3g}" for depth, (a, b) in ALPHAS.items()),
             "a jump": "is where half of the loss of the fall has fallen",
-            "flow": f"explicit solver at depth 2, implicit beyond, relative tolerance {RTOL:g}, until a loss of {LOSS:g}",
+            "flow": f"explicit at depth 2, implicit beyond, relative tolerance {RTOL:g}, until a loss of {LOSS:g}",
             "precision": "float64",
         },
     )
@@ -315,6 +315,9 @@ for tau in (0.8, 1.6, 3.0):  # in the middle of each rest; flow time is tau / al
     w = ut.train(problem, phi, ut.dynamics.GradientFlow(), params=start, stop=stop).w
     expected = path.points[np.searchsorted(path.times, tau) - 1]
     print("{}: off by {:.0e}".format(tau, np.abs(w - expected).max()))
+# 0.8: off by 2e-07
+# 1.6: off by 2e-05
+# 3.0: off by 3e-06
 """
 
 study = Study(

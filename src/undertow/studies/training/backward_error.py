@@ -107,8 +107,8 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
         },
         coords={"case": list(CASES), "flow": ["of the loss", "modified"], "count": list(counts)},
         attrs={
-            "toy": "(u v - 1)^2 / 2: descent and with momentum from (2.8, 0.3) for a time of 1 and 0.1; Adam from (1.2, "
-            "0.2) for 0.2, and from (1.2, 0.5) for 0.5, on which way both entries of the gradient pass zero",
+            "toy": "(u v - 1)^2 / 2: descent and with momentum from (2.8, 0.3) for a time of 1 and 0.1; Adam from "
+            "(1.2, 0.2) for 0.2, and from (1.2, 0.5) for 0.5, on which way both entries of the gradient pass zero",
             "random": "u^2 - v^2, 6 equations, 10 unknowns drawn by the study's key, from 0.7, for a time of 1",
             "optimizers": f"momentum {BETA}; Adam {ADAM}",
             "flow": f"explicit solver, relative tolerance {RTOL:g}, Adam 1e-9",
@@ -145,8 +145,8 @@ def _plot(data: xr.Dataset) -> dict[str, Figure]:
         height=4.8,
         caption="Distance at the end between descent and the flow of the loss (open, order 1) or the modified flow "
         "(filled, order 2), against the step size. Second and third: with momentum the flow has to start where "
-        "descent is up to speed (circles); from its own start (squares) it has order 1. Fourth: Adam, and Adam on a path on which "
-        "entries of the gradient pass zero (squares), where the modified flow is no better.",
+        "descent is up to speed (circles); from its own start (squares) it has order 1. Fourth: Adam, and on a path on "
+        "which entries of the gradient pass zero (squares), where the modified flow is no better.",
     ) as (made, axes):
         for ax, names in zip(axes, (CASES[:2], CASES[2:4], CASES[4:6], CASES[6:]), strict=True):
             for i, name in enumerate(names):
@@ -221,5 +221,5 @@ study = Study(
     "speed, which puts its path off by a first-order amount, the gradient times ηβ / (1 - β)² (Nesterov's: β² in place "
     "of β); without that the modified flow has order one. The bounds of the slopes with momentum, 0.1, were those of "
     "heavy ball before Nesterov's was run. Adam with its bias correction needs nothing of the kind. Its modified "
-    "flow ends to predict where an entry of the gradient passes zero: Adam goes on by the memory of what the gradient was.",
+    "flow ends to predict where an entry of the gradient passes zero: Adam goes on by the memory of what it was.",
 )
