@@ -196,9 +196,9 @@ def test_two_valleys_alike_are_each_the_one_alone(optimizer):
     valley = lambda u: jnp.stack([u[0] * u[1] - 1, (u[0] - 4) / 50**0.5])
     both = lambda u: jnp.concatenate([valley(u[:2]), valley(u[2:])])
     start, ends = jnp.array([1.2, 0.6]), []
-    for phi, params in ((valley, start), (both, jnp.tile(start, 2))):
+    for residuals, params in ((valley, start), (both, jnp.tile(start, 2))):
         size = params.size
-        point, phi = ut.problems.PointTarget(jnp.zeros(size)), ut.parameterizations.Function(phi, shape=size)
+        point, phi = ut.problems.PointTarget(jnp.zeros(size)), ut.parameterizations.Function(residuals, shape=size)
         stop = ut.Stop(loss=None, steps=400)
         found = ut.train(point, phi, CentralFlow(optimizer), params=params, stop=stop, samples=2)
         ends.append((found.params, found["variances"][-1], found["stability"][-1]))
