@@ -2,6 +2,7 @@
 
 from ._base import Benchmark
 from .autoencoder_step import autoencoder_step
+from .central_flow import central_flow
 from .deep_matrix_grid import deep_matrix_grid
 from .dimension_reduction import dimension_reduction
 from .flow_versus_descent import flow_versus_descent
@@ -23,6 +24,7 @@ from .tensor_step import tensor_step
 BENCHMARKS: dict[str, Benchmark] = {
     benchmark.name: benchmark
     for benchmark in (
+        central_flow,
         flow_versus_descent,
         deep_matrix_grid,
         norms_to_infinity,

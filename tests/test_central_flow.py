@@ -186,6 +186,29 @@ def test_adaptive_descent_is_held_at_its_edge(optimizer):
     assert found["variances"][-1, 0] > 0
 
 
+@pytest.mark.parametrize(
+    "optimizer",
+    [make("rmsprop", 0.02, decay=0.95, bias_correction=True), make("adam", 0.2, b1=0.8, b2=0.95)],
+    ids=lambda optimizer: optimizer.name,
+)
+def test_two_valleys_alike_are_each_the_one_alone(optimizer):
+    """Whatever frame is found for the two directions at the edge: entry by entry, nothing of one is in the other."""
+    valley = lambda u: jnp.stack([u[0] * u[1] - 1, (u[0] - 4) / 50**0.5])
+    both = lambda u: jnp.concatenate([valley(u[:2]), valley(u[2:])])
+    start, ends = jnp.array([1.2, 0.6]), []
+    for residuals, params in ((valley, start), (both, jnp.tile(start, 2))):
+        size = params.size
+        point, phi = ut.problems.PointTarget(jnp.zeros(size)), ut.parameterizations.Function(residuals, shape=size)
+        stop = ut.Stop(loss=None, steps=400)
+        found = ut.train(point, phi, CentralFlow(optimizer), params=params, stop=stop, samples=2)
+        ends.append((found.params, found["variances"][-1], found["stability"][-1]))
+    (one, variances, _), (two, twice, stability) = ends
+    np.testing.assert_allclose(stability[:2], 1, atol=1e-3)
+    np.testing.assert_allclose(two, jnp.tile(one, 2), rtol=1e-5)
+    assert variances[0] > 0
+    np.testing.assert_allclose(twice[:2], variances[0], rtol=1e-4)
+
+
 def test_a_schedule_moves_the_edge():
     found = run(CentralFlow(make("gd", optax.linear_schedule(0.1, 0.3, 500))), 1000, samples=[0, 250, 1000])
     sharpness = ut.probes.Sharpness()(PROBLEM, PHI, found.params)

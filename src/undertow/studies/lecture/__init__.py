@@ -18,5 +18,6 @@ chapter = Chapter(
         "anti-deep-spreads-out",
         "what-my-parameterization-regularizes",
         "compressed-sensing",
+        "saddle-to-saddle",
     ),
 )

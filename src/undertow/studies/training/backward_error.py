@@ -24,8 +24,17 @@ COUNTS = {"smoke": (160, 320), "quick": (40, 80, 160, 320), "full": (40, 80, 160
 """Steps in the whole time, each run in half the step of the one before."""
 BETA = 0.5
 ADAM = {"b1": 0.5, "b2": 0.8, "eps": 1e-3}
-CASES = ("descent", "descent, random", "heavy ball", "heavy ball, from rest", "Adam", "Adam, past a zero")
-"""Heavy ball from rest: the flow starts where descent does, not where it is up to speed. Past a zero: a gradient's."""
+CASES = (
+    "descent",
+    "descent, random",
+    "heavy ball",
+    "heavy ball, from rest",
+    "Nesterov",
+    "Nesterov, from rest",
+    "Adam",
+    "Adam, past a zero",
+)
+"""From rest: the flow starts where descent does, not where it is up to speed. Past a zero: a gradient's."""
 RTOL = 1e-11
 
 
@@ -39,8 +48,8 @@ class Setting(NamedTuple):
     optimizer: str
     options: dict[str, float]
     flow: Callable[[float], Dynamics]
-    beta: float = 0.0
-    """Momentum that the start of the flow makes up for."""
+    behind: float = 0.0
+    """How many steps along the gradient at the start descent is behind the flow, once it is up to speed."""
 
 
 def _settings(key: jax.Array) -> dict[str, Setting]:
@@ -56,15 +65,20 @@ def _settings(key: jax.Array) -> dict[str, Setting]:
     def ball(eta: float) -> Dynamics:
         return GradientFlow("explicit", RTOL, step_size=eta, momentum=BETA)
 
+    def nesterov(eta: float) -> Dynamics:
+        return GradientFlow("explicit", RTOL, step_size=eta, momentum=BETA, nesterov=True)
+
     def adam(eta: float) -> Dynamics:
         return AdamFlow(eta, **ADAM, solver="explicit", rtol=1e-9)
 
-    momentum = {"momentum": BETA}
+    momentum, ahead, slack = {"momentum": BETA}, {"momentum": BETA, "nesterov": True}, 1 / (1 - BETA) ** 2
     settings = (
         Setting(toy, valley, apart, 1.0, "sgd", {}, plain),
         Setting(random, SignedPower(10, 2), others, 1.0, "sgd", {}, plain),
-        Setting(toy, valley, apart, 0.1, "sgd", momentum, ball, BETA),
+        Setting(toy, valley, apart, 0.1, "sgd", momentum, ball, BETA * slack),
         Setting(toy, valley, apart, 0.1, "sgd", momentum, ball),
+        Setting(toy, valley, apart, 0.1, "sgd", ahead, nesterov, BETA**2 * slack),
+        Setting(toy, valley, apart, 0.1, "sgd", ahead, nesterov),
         Setting(toy, valley, up, 0.2, "adam", ADAM, adam),
         Setting(toy, valley, down, 0.5, "adam", ADAM, adam),
     )
@@ -93,8 +107,8 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
         },
         coords={"case": list(CASES), "flow": ["of the loss", "modified"], "count": list(counts)},
         attrs={
-            "toy": "(u v - 1)^2 / 2: descent and heavy ball from (2.8, 0.3) for a time of 1 and 0.1; Adam from (1.2, "
-            "0.2) for 0.2, and from (1.2, 0.5) for 0.5, on which way both entries of the gradient pass zero",
+            "toy": "(u v - 1)^2 / 2: descent and with momentum from (2.8, 0.3) for a time of 1 and 0.1; Adam from "
+            "(1.2, 0.2) for 0.2, and from (1.2, 0.5) for 0.5, on which way both entries of the gradient pass zero",
             "random": "u^2 - v^2, 6 equations, 10 unknowns drawn by the study's key, from 0.7, for a time of 1",
             "optimizers": f"momentum {BETA}; Adam {ADAM}",
             "flow": f"explicit solver, relative tolerance {RTOL:g}, Adam 1e-9",
@@ -110,7 +124,7 @@ def _end(one: Setting, dynamics: Dynamics, params: Any, stop: Stop) -> np.ndarra
 def _up_to_speed(one: Setting, eta: float) -> Any:
     """From where a flow is on the path of descent with momentum that starts at rest."""
     gradient = jax.grad(lambda p: Objective(one.problem, one.phi)(p)[0])(one.start)
-    return jax.tree.map(lambda x, g: x + eta * one.beta / (1 - one.beta) ** 2 * g, one.start, gradient)
+    return jax.tree.map(lambda x, g: x + eta * one.behind * g, one.start, gradient)
 
 
 def _last(case: str, flow: str) -> Callable[[xr.Dataset], float]:
@@ -126,15 +140,15 @@ def _gain(case: str) -> Callable[[xr.Dataset], float]:
 
 def _plot(data: xr.Dataset) -> dict[str, Figure]:
     with plotting.figure(
-        columns=3,
-        width=14.0,
+        columns=4,
+        width=18.0,
         height=4.8,
         caption="Distance at the end between descent and the flow of the loss (open, order 1) or the modified flow "
-        "(filled, order 2), against the step size. Second: with momentum the flow has to start where descent is up to "
-        "speed (circles); from its own start (squares) it has order 1. Third: Adam, and Adam on a path on which "
-        "entries of the gradient pass zero (squares), where the modified flow is no better.",
+        "(filled, order 2), against the step size. Second and third: with momentum the flow has to start where "
+        "descent is up to speed (circles); from its own start (squares) it has order 1. Fourth: Adam, and on a path on "
+        "which entries of the gradient pass zero (squares), where the modified flow is no better.",
     ) as (made, axes):
-        for ax, names in zip(axes, (CASES[:2], CASES[2:4], CASES[4:]), strict=True):
+        for ax, names in zip(axes, (CASES[:2], CASES[2:4], CASES[4:6], CASES[6:]), strict=True):
             for i, name in enumerate(names):
                 chosen, color = data.sel(case=name), plotting.color_of(("theory", "baseline")[i])
                 for flow, fill in (("of the loss", "none"), ("modified", color)):
@@ -179,10 +193,10 @@ study = Study(
     chapter="training",
     title="Descent follows a flow of another loss",
     source="D. Barrett, B. Dherin, Implicit Gradient Regularization, ICLR 2021, Theorem 3.1. With momentum: A. Ghosh, "
-    "H. Lyu, X. Zhang, R. Wang, ICLR 2023. Adam: M. Cattaneo, J. Klusowski, B. Shigida, On the Implicit Bias of Adam, "
-    "ICML 2024",
+    "H. Lyu, X. Zhang, R. Wang, ICLR 2023; N. Kovachki, A. Stuart, JMLR 22, 2021. Adam: M. Cattaneo, J. Klusowski, B. "
+    "Shigida, On the Implicit Bias of Adam, ICML 2024",
     claim="Descent with step η is at a distance of order η from gradient flow, and of order η² from the flow of "
-    "L + (η/4) |∇L|²; so are heavy ball and Adam from their modified flows.",
+    "L + (η/4) |∇L|²; so are heavy ball, Nesterov's momentum and Adam from their modified flows.",
     standing="as published",
     run=_run,
     checks=(
@@ -193,6 +207,9 @@ study = Study(
         Close("heavy ball up to speed: slope to the flow", _last("heavy ball", "of the loss"), 1.0, 0.1),
         Close("heavy ball up to speed: slope to the modified flow", _last("heavy ball", "modified"), 2.0, 0.1),
         Close("heavy ball from rest: slope to the modified flow", _last("heavy ball, from rest", "modified"), 1.0, 0.1),
+        Close("Nesterov up to speed: slope to the flow", _last("Nesterov", "of the loss"), 1.0, 0.1),
+        Close("Nesterov up to speed: slope to the modified flow", _last("Nesterov", "modified"), 2.0, 0.1),
+        Close("Nesterov from rest: slope to the modified flow", _last("Nesterov, from rest", "modified"), 1.0, 0.1),
         Close("Adam: slope to the flow", _last("Adam", "of the loss"), 1.0, 0.1),
         Close("Adam: slope to the modified flow", _last("Adam", "modified"), 2.0, 0.1),
         AtMost("Adam past a zero of the gradient: gain of the modified flow", _gain(CASES[-1]), 1.0),
@@ -201,7 +218,8 @@ study = Study(
     plot=_plot,
     example=EXAMPLE,
     note="What the sources leave to the reader: heavy ball that starts at rest needs 1 / (1 - β) steps to get up to "
-    "speed, which puts its path off by a first-order amount, the gradient times ηβ / (1 - β)²; without that the "
-    "modified flow has order one. Adam with its bias correction needs nothing of the kind. Its modified flow ends to "
-    "predict where an entry of the gradient passes zero: Adam goes on by the memory of what the gradient was.",
+    "speed, which puts its path off by a first-order amount, the gradient times ηβ / (1 - β)² (Nesterov's: β² in place "
+    "of β); without that the modified flow has order one. The bounds of the slopes with momentum, 0.1, were those of "
+    "heavy ball before Nesterov's was run. Adam with its bias correction needs nothing of the kind. Its modified "
+    "flow ends to predict where an entry of the gradient passes zero: Adam goes on by the memory of what it was.",
 )
