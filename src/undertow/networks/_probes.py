@@ -19,6 +19,7 @@ from ..parameterizations._base import Params
 from ..probes import Probe
 from ..probes._base import check_label
 from ..problems import Problem
+from ..problems._chunked_rows import Rows
 from ..problems._reconstruction import as_rows, piece_of, rows_of
 from ._autoencoder import Autoencoder, dtype_of, encode_rows
 
@@ -51,7 +52,7 @@ def variances(codes: Float[Array, "m n"]) -> Float[Array, " n"]:
 class _OfCodes(Probe):
     """A function of the variances of codes: of the data that is trained with, or of ``X``."""
 
-    X: eqx.AbstractVar[Array | None]
+    X: eqx.AbstractVar[Rows | None]
 
     @abc.abstractmethod
     def of(self, variances: Float[Array, " n"]) -> Array:
@@ -92,7 +93,7 @@ class CodeVariances(_OfCodes):
     'code_variances'
     """
 
-    X: Array | None = eqx.field(default=None, converter=lambda X: None if X is None else as_rows("X", X))
+    X: Rows | None = eqx.field(default=None, converter=lambda X: None if X is None else as_rows("X", X))
 
     @property
     def name(self) -> str:
@@ -127,7 +128,7 @@ class CodeRank(_OfCodes):
     threshold: float = eqx.field(
         static=True, default=1e-2, converter=lambda x: float(check_number("threshold", x, 0, maximum=1))
     )
-    X: Array | None = eqx.field(default=None, converter=lambda X: None if X is None else as_rows("X", X))
+    X: Rows | None = eqx.field(default=None, converter=lambda X: None if X is None else as_rows("X", X))
 
     @property
     def name(self) -> str:
@@ -160,7 +161,7 @@ class CodeEffectiveRank(_OfCodes):
     'code_effective_rank'
     """
 
-    X: Array | None = eqx.field(default=None, converter=lambda X: None if X is None else as_rows("X", X))
+    X: Rows | None = eqx.field(default=None, converter=lambda X: None if X is None else as_rows("X", X))
 
     @property
     def name(self) -> str:
@@ -189,7 +190,7 @@ class CodeParticipationRatio(_OfCodes):
     'code_participation_ratio'
     """
 
-    X: Array | None = eqx.field(default=None, converter=lambda X: None if X is None else as_rows("X", X))
+    X: Rows | None = eqx.field(default=None, converter=lambda X: None if X is None else as_rows("X", X))
 
     @property
     def name(self) -> str:
@@ -224,7 +225,7 @@ class HeldOutReconstruction(Probe):
     'held_out_reconstruction'
     """
 
-    X: Array = eqx.field(converter=lambda X: as_rows("X", X))
+    X: Rows = eqx.field(converter=lambda X: as_rows("X", X))
     label: str = eqx.field(static=True, default="held_out_reconstruction")
 
     def __check_init__(self) -> None:
@@ -241,7 +242,7 @@ class HeldOutReconstruction(Probe):
         return _mean_square(_autoencoder(self.name, parameterization), params, self.X)
 
 
-def _mean_square(phi: Autoencoder, params: Any, X: Array) -> Float[Array, ""]:
+def _mean_square(phi: Autoencoder, params: Any, X: Rows) -> Float[Array, ""]:
     dtype = dtype_of(params)
 
     def piece(positions: Array, counts: Array) -> Array:

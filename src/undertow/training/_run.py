@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..dynamics._base import CONVERGED, RUNNING, STATUSES, STOPPED
+from ..problems._sources import failures_told
 from . import _checkpoint
 from ._batch import Batch
 from ._origin import origin_of
@@ -286,6 +287,7 @@ def _fingerprint(plans: Sequence[Plan]) -> str:
     return _checkpoint.fingerprint(digests, values, samples, unseen=unseen)
 
 
+@failures_told()
 def execute(
     plans: Sequence[Plan], report: Report, checkpoint: Path | None = None, *, alone: bool = False
 ) -> list[Trajectory]:
