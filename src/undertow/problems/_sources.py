@@ -95,24 +95,25 @@ class ArraySource(Source):
     def read(self, start: int, stop: int) -> np.ndarray:
         with np.errstate(all="ignore"):  # what is lost is said above
             rows = np.array(self._as_given(start, stop), self.dtype, order="C", subok=False)
-        self._let_go()
+        let_go(self.X)
         return rows
 
     def take(self, positions: np.ndarray) -> np.ndarray:
         if isinstance(self.X, np.ndarray):
             with np.errstate(all="ignore"):
                 rows = np.asarray(self.X[positions]).astype(self.dtype)
-            self._let_go()
+            let_go(self.X)
             return rows
         runs = np.split(positions, np.flatnonzero(np.diff(positions) != 1) + 1)
         return np.concatenate([self.read(int(run[0]), int(run[-1]) + 1) for run in runs])
 
-    def _let_go(self) -> None:
-        """Of the pages that were read: the system has them, and this process need not."""
-        mapped = getattr(self.X, "_mmap", None)
-        if mapped is not None and getattr(self.X, "mode", None) == "r" and hasattr(mmap, "MADV_DONTNEED"):
-            with contextlib.suppress(OSError, ValueError):  # a hint, which some file systems do not take
-                mapped.madvise(mmap.MADV_DONTNEED)
+
+def let_go(X: Any) -> None:
+    """Of the pages of a mapped file that were read: the system has them, and this process need not."""
+    mapped = getattr(X, "_mmap", None)
+    if mapped is not None and getattr(X, "mode", None) == "r" and hasattr(mmap, "MADV_DONTNEED"):
+        with contextlib.suppress(OSError, ValueError):  # a hint, which some file systems do not take
+            mapped.madvise(mmap.MADV_DONTNEED)
 
 
 _sources: "weakref.WeakValueDictionary[bytes, Source]" = weakref.WeakValueDictionary()
