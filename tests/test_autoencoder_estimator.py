@@ -110,9 +110,10 @@ def test_coordinates_are_principal(fitted):
     assert again.shape == codes.shape
 
 
-def test_principal_directions():
-    codes = RNG.normal(size=(30, 3)) * [1.0, 3.0, 0.0]
-    mean, variances, directions = principal(codes)
+@pytest.mark.parametrize("cuts", [[], [7, 8, 20]])
+def test_principal_directions(cuts):
+    codes = RNG.normal(size=(30, 3)) * [1.0, 3.0, 0.0] + 5
+    mean, variances, directions = principal(np.split(codes, cuts))
     np.testing.assert_allclose(mean, codes.mean(0))
     np.testing.assert_allclose(variances, np.linalg.eigvalsh(np.cov(codes.T))[::-1], atol=1e-12)
     np.testing.assert_allclose(np.cov(codes.T) @ directions, directions * variances, atol=1e-12)
