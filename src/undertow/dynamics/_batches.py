@@ -125,7 +125,7 @@ def whole(objective: Objective, params: Params, evaluate: Callable[[Objective], 
     if terms is None or terms <= piece:
         return evaluate(objective)
     without = eqx.tree_at(lambda o: o.penalty, objective, None, is_leaf=lambda x: x is None)
-    total = sum_over_pieces(terms, piece, lambda *some: evaluate(without.part(*some)))
+    total = sum_over_pieces(terms, piece, lambda o, *some: evaluate(o.part(*some)), without, without.problem.chunk)
     if objective.penalty is None:
         return total
     nothing = objective.part(jnp.zeros(1, jnp.int32), jnp.zeros(1, jnp.result_type(float)))

@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..networks import MNIST32, Architecture, Autoencoder, Color64, Dense, Shapes32, Weights
-from ..networks._autoencoder import draw_pair, dtype_of, without_arrays
+from ..networks._autoencoder import draw_pair, without_arrays
 from ..networks._linear import draw_matrices, through
+from ..networks._pieces import dtype_of
 from ..problems._chunked_rows import Rows
 
 SIZES = "28 x 28, 32 x 32, 32 x 32 x 3 and 64 x 64 x 3"

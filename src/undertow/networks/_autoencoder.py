@@ -23,6 +23,7 @@ from ..problems._chunked_rows import ChunkedRows, Rows, alike
 from ..problems._reconstruction import as_rows, check_range, piece_of, rows_of
 from ._architectures import OUTPUTS, Architecture
 from ._linear import Matrices
+from ._pieces import by_pieces, dtype_of, encode_rows
 
 
 class Weights(NamedTuple):
@@ -254,21 +255,6 @@ def without_arrays(draw: Callable[[Array], Weights]) -> Weights:
     return jax.tree.map(lambda x: None if isinstance(x, jax.ShapeDtypeStruct) else x, shapes)
 
 
-def dtype_of(params: Any) -> Any:
-    """The type of the numbers of a network."""
-    return jnp.result_type(*jax.tree.leaves(params))
-
-
-def by_pieces(f: Callable[[Array], Array], positions: Array, piece: int) -> Array:
-    """``f`` of many positions, in pieces of so many; the last is filled up with the last position."""
-    count = len(positions)
-    if count <= piece:
-        return f(positions)
-    filled = jnp.pad(positions, (0, -count % piece), mode="edge")
-    pieces = jax.lax.map(f, filled.reshape(-1, piece))
-    return pieces.reshape(-1, *pieces.shape[2:])[:count]
-
-
 def _encode(phi: Autoencoder, params: Weights, X: Rows, name: str) -> Array:
     codes = _encoded(phi, params, X, name)
     # What reads from a disk must be done as long as what it reads is there.
@@ -278,16 +264,6 @@ def _encode(phi: Autoencoder, params: Weights, X: Rows, name: str) -> Array:
 @filter_jit
 def _encoded(phi: Autoencoder, params: Weights, X: Rows, name: str) -> Array:
     return encode_rows(phi, params, X, name)
-
-
-def encode_rows(phi: Autoencoder, params: Weights, X: Rows, name: str = "code_of") -> Array:
-    """Codes of the rows of ``X``, by pieces."""
-
-    def of(positions: Array) -> Array:
-        rows = phi.shaped(rows_of(X, positions, dtype_of(params)))
-        return jax.vmap(lambda row: getattr(phi, name)(params, row))(rows)
-
-    return by_pieces(of, jnp.arange(len(X), dtype=jnp.int32), piece_of(X.shape))
 
 
 @filter_jit

@@ -19,9 +19,10 @@ from ..parameterizations._base import Params
 from ..probes import Probe
 from ..probes._base import check_label
 from ..problems import Problem
-from ..problems._chunked_rows import Rows
+from ..problems._chunked_rows import ChunkedRows, Rows
 from ..problems._reconstruction import as_rows, piece_of, rows_of
-from ._autoencoder import Autoencoder, dtype_of, encode_rows
+from ._autoencoder import Autoencoder
+from ._pieces import dtype_of, encode_rows
 
 
 def variances(codes: Float[Array, "m n"]) -> Float[Array, " n"]:
@@ -245,13 +246,14 @@ class HeldOutReconstruction(Probe):
 def _mean_square(phi: Autoencoder, params: Any, X: Rows) -> Float[Array, ""]:
     dtype = dtype_of(params)
 
-    def piece(positions: Array, counts: Array) -> Array:
+    def piece(X: Rows, positions: Array, counts: Array) -> Array:
         rows = rows_of(X, positions, dtype)
         codes = encode_rows(phi, params, rows)
         made = eqx.filter_vmap(lambda code: phi.row_of(params, code))(codes)
         return jnp.vdot(counts.astype(dtype), ((made - rows) ** 2).reshape(len(rows), -1).sum(axis=1))
 
-    return sum_over_pieces(len(X), min(len(X), piece_of(X.shape)), piece) / math.prod(X.shape)
+    chunk = X.chunk if isinstance(X, ChunkedRows) else None
+    return sum_over_pieces(len(X), min(len(X), piece_of(X.shape)), piece, X, chunk) / math.prod(X.shape)
 
 
 def _autoencoder(name: str, parameterization: Parameterization) -> Autoencoder:

@@ -13,7 +13,8 @@ from ..linalg import axes_of
 from ..parameterizations._base import Indices
 from ..problems._chunked_rows import Rows
 from ._architectures import Architecture
-from ._autoencoder import Autoencoder, Weights, check_data, draw_pair, dtype_of, without_arrays
+from ._autoencoder import Autoencoder, Weights, check_data, draw_pair, without_arrays
+from ._pieces import dtype_of
 
 
 class VAE(Autoencoder):

@@ -59,7 +59,7 @@ class Problem(eqx.Module):
 
     @property
     def chunk(self) -> int | None:
-        """How many consecutive terms are at hand together, where the data are read from a disk; None: all are."""
+        """How many consecutive terms are at hand together, where the whole is read from a disk; None: all are."""
         return None
 
     def part(self, positions: Int[Array, " k"], counts: Float[Array, " k"]) -> "Problem":

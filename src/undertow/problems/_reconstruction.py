@@ -107,7 +107,7 @@ class Reconstruction(ObservedEntries):
 
     @property
     def chunk(self) -> int | None:
-        return self.X.chunk if isinstance(self.X, ChunkedRows) else None
+        return self.X.chunk if isinstance(self.X, ChunkedRows) and self.counts is None else None
 
     def part(self, positions: Int[Array, " k"], counts: Float[Array, " k"]) -> "Reconstruction":
         """Some of the rows; of a part, too."""

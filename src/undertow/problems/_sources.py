@@ -40,6 +40,9 @@ class Source(abc.ABC):
     def __reduce__(self) -> Any:
         return type(self), ()  # to programs all are the same: which one is meant is said by the digest
 
+    def __deepcopy__(self, memo: Any) -> "Source":
+        return self
+
 
 class ArraySource(Source):
     """An array on a disk: everything is read once, and looked at, when it is made."""
