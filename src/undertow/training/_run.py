@@ -303,12 +303,13 @@ def execute(
             run.check_start()
         run.begin()
     limit, saved = FIRST_STEPS, time.perf_counter()
+    least = max(plan.setup.dynamics.least_steps(plan.setup.objective) for plan in plans)
     with _listening() as pressed:
         while run.running and not pressed.is_set():
             chunk = time.perf_counter()
             run.advance(limit)
             elapsed = max(time.perf_counter() - chunk, 1e-9)
-            limit = int(np.clip(limit * np.clip(CHUNK_SECONDS / elapsed, 0.25, 4), 1, 2**24))
+            limit = int(np.clip(limit * np.clip(CHUNK_SECONDS / elapsed, 0.25, 4), least, 2**24))
             report(*run.progress())
             if checkpoint is not None and time.perf_counter() - saved > CHECKPOINT_SECONDS:
                 run.save(checkpoint)
