@@ -26,7 +26,7 @@ class Blocks:
     """An array on a disk by blocks of rows, each an array of its own."""
 
     def __init__(self, X: Any):
-        self.X = X.source.X if isinstance(X, ChunkedRows) and isinstance(X.source, ArraySource) else X
+        self.X: Any = X.source.X if isinstance(X, ChunkedRows) and isinstance(X.source, ArraySource) else X
         self.shape = tuple(int(n) for n in self.X.shape)
         # Twice as wide while they are looked at; and two at least, so that a first block says what rows are.
         chunk = X.chunk if isinstance(X, ChunkedRows) else chunk_of(self.shape, np.dtype(np.float64))
@@ -139,7 +139,9 @@ def principal_axes(rows: ChunkedRows, rank: int, seed: int) -> tuple[np.ndarray,
     Halko, Martinsson, Tropp. Finding structure with randomness. SIAM Review 2011, algorithm 4.4.
     """
     p = math.prod(rows.shape[1:])
-    mean = sum(block.sum(axis=0, dtype=np.float64) for block in blocks_of(rows)) / len(rows)
+    mean = np.zeros(p)
+    for block in blocks_of(rows):
+        mean += block.sum(axis=0, dtype=np.float64) / len(rows)
     Q = np.linalg.qr(np.random.default_rng(seed).normal(size=(p, min(rank + MORE, p))))[0]
     for _ in range(SWEEPS):
         product = np.zeros_like(Q)
