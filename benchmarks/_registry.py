@@ -12,6 +12,7 @@ from .maximum_margin import maximum_margin
 from .norms_to_infinity import norms_to_infinity
 from .penalty_gradient import penalty_gradient
 from .ratings import ratings
+from .rows_on_disk import rows_on_disk
 from .solvers import solvers
 from .sparse_kinds import sparse_kinds
 from .sparse_recovery import sparse_recovery
@@ -33,6 +34,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         maximum_margin,
         penalty_gradient,
         ratings,
+        rows_on_disk,
         solvers,
         sparse_recovery,
         sparse_regression,

@@ -18,6 +18,9 @@ from sklearn.utils.estimator_checks import check_estimator
 from undertow.estimators import RankMinimizingAutoencoder
 from undertow.estimators._linear_path import Bottleneck, WithLinearPath, by_name, from_names, principal_start
 from undertow.estimators._rank_minimizing_fit import principal
+from undertow.estimators._rows import scaling_of, standardized
+from undertow.estimators._rows_on_disk import Blocks, StandardizedRows, principal_axes, scaling_of_blocks
+from undertow.problems import ChunkedRows, _sources
 
 QUICK = {"hidden": (8,), "layers": 3, "max_epochs": 300, "learning_rate": 1e-2, "validation_fraction": 0.3}
 RNG = np.random.default_rng(0)
@@ -110,9 +113,10 @@ def test_coordinates_are_principal(fitted):
     assert again.shape == codes.shape
 
 
-def test_principal_directions():
-    codes = RNG.normal(size=(30, 3)) * [1.0, 3.0, 0.0]
-    mean, variances, directions = principal(codes)
+@pytest.mark.parametrize("cuts", [[], [7, 8, 20]])
+def test_principal_directions(cuts):
+    codes = RNG.normal(size=(30, 3)) * [1.0, 3.0, 0.0] + 5
+    mean, variances, directions = principal(np.split(codes, cuts))
     np.testing.assert_allclose(mean, codes.mean(0))
     np.testing.assert_allclose(variances, np.linalg.eigvalsh(np.cov(codes.T))[::-1], atol=1e-12)
     np.testing.assert_allclose(np.cov(codes.T) @ directions, directions * variances, atol=1e-12)
@@ -441,3 +445,62 @@ def test_scikit_learn_checks():
     failed = {r["check_name"]: str(r["exception"]) for r in results if r["status"] == "failed"}
     assert failed.keys() <= TYPED, failed
     assert sum(r["status"] == "passed" for r in results) > 40
+
+
+# On a disk ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("images", [False, True])
+def test_rows_on_a_disk_are_in_the_units_of_those_in_memory(images):
+    rng, table = np.random.default_rng(3), TABLE[:23]
+    X = rng.integers(0, 256, (23, 4), np.uint8) if images else np.c_[table, np.full(23, 0.1), 1e300 * table[:, 0]]
+    rows = X.astype(np.float32) / np.float32(255) if images else X
+    expected = scaling_of(rows, images)
+    blocks = Blocks(ChunkedRows(X, chunk=5) if images else X)
+    blocks.size = 5
+    found = scaling_of_blocks(lambda: (rows[i : i + 5] for i in range(0, 23, 5)), images)
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-6 if images else 1e-13)
+    z, source = standardized(rows, found), StandardizedRows(blocks, images, found)
+    np.testing.assert_array_equal(source.read(3, 17), z[3:17])
+    chosen = rng.random(23) < 0.3
+    some = source.where(chosen, (2, z.shape[1] // 2))
+    np.testing.assert_array_equal(some.read(0, int(chosen.sum())).reshape(-1, z.shape[1]), z[chosen])
+    np.testing.assert_array_equal(some.take(np.array([0, 2]))[1], z[chosen][2].reshape(2, -1))
+    if images:
+        axes, mean = principal_axes(ChunkedRows(source, 5), 2, seed=0)
+        pca = PCA(2).fit(z)
+        np.testing.assert_allclose(mean, pca.mean_, atol=1e-6)
+        np.testing.assert_allclose(axes, pca.components_, atol=1e-5)
+
+
+def test_a_fit_block_by_block_is_that_of_the_array():
+    """Rows to train with are one chunk here: only what is computed around the same runs is in two blocks.
+
+    In so few steps the last bits of rows, 6e-8 in float32, cannot become a hundred times larger.
+    """
+    model, expected = quick(max_epochs=2).fit(ChunkedRows(TABLE, chunk=40)), quick(max_epochs=2).fit(TABLE)
+    assert model.rank_ == expected.rank_
+    for name, error in expected.validation_errors_.items():
+        np.testing.assert_allclose(model.validation_errors_[name], error, rtol=1e-5)
+    np.testing.assert_allclose(model.singular_values_, expected.singular_values_, rtol=1e-5)
+    np.testing.assert_allclose(model.embedding_, model.transform(TABLE), rtol=1e-12)
+    np.testing.assert_allclose(model.transform(ChunkedRows(TABLE, chunk=7)), model.transform(TABLE), rtol=1e-12)
+
+
+def test_a_mapped_file_is_read_block_by_block(fitted, tmp_path, monkeypatch):
+    np.save(tmp_path / "rows.npy", TABLE)
+    mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    codes, reads, read = fitted.transform(mapped), [], Blocks.read
+    monkeypatch.setattr(_sources, "CHUNK_BYTES", 20 * 6 * 8)
+    monkeypatch.setattr(Blocks, "read", lambda self, *rows: reads.append(rows) or read(self, *rows))
+    np.testing.assert_allclose(fitted.transform(mapped), codes, rtol=1e-12)
+    assert reads == [(0, 20), (20, 40), (40, 50)]
+    far = TABLE.copy()
+    far[45, 1] = np.inf
+    np.save(tmp_path / "far.npy", far)
+    for method in (fitted.transform, clone(fitted).fit):
+        with pytest.raises(ValueError, match="infinity"):
+            method(np.load(tmp_path / "far.npy", mmap_mode="r"))
+    with pytest.raises(ValueError, match="50 times the same"):
+        quick().fit(ChunkedRows(np.ones((50, 6)), chunk=20))

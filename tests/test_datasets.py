@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from undertow import datasets
 from undertow.datasets import _mnist, _movielens, _places
@@ -342,3 +343,80 @@ def test_mnist(load) -> None:
     counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]  # as published; Fashion-MNIST is balanced
     expected = counts if load is datasets.mnist else [6000] * 10
     assert np.bincount(found.train_labels).tolist() == expected
+
+
+# A folder of pictures -----------------------------------------------------------------------------
+
+
+def save(folder: Path, name: str, pixels: np.ndarray, mode: str | None = None) -> None:
+    image = Image.fromarray(np.asarray(pixels, np.uint8))
+    (image if mode is None else image.convert(mode)).save(folder / name)
+
+
+def test_pictures_of_a_folder_come_by_name_and_whole(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 4, 6, 3), np.uint8)
+    for name, picture in zip(("b.PNG", "a.bmp", "c.png"), pictures, strict=True):
+        save(tmp_path, name, picture)
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / ".hidden.png").write_text("no picture")
+    expected = pictures[[1, 0, 2]]
+    np.testing.assert_array_equal(datasets.load_image_folder(tmp_path), expected)
+    np.testing.assert_array_equal(datasets.load_image_folder(tmp_path, crop=(2, 4)), expected[:, 1:3, 1:5])
+    # A square out of the middle, each pixel the mean of four; Pillow rounds.
+    halves = expected[:, :, 1:5].reshape(3, 2, 2, 2, 2, 3).mean((2, 4))
+    for found in (datasets.load_image_folder(tmp_path, 2), datasets.load_image_folder(tmp_path, (2, 2), crop=4)):
+        assert np.abs(found - halves).max() <= 1
+    gray = datasets.load_image_folder(tmp_path, mode="L")
+    assert np.abs(gray - expected @ [0.299, 0.587, 0.114]).max() <= 1
+
+    file = tmp_path / "images.npy"
+    file.write_text("an older one")
+    mapped = datasets.load_image_folder(tmp_path, file=file)
+    assert isinstance(mapped, np.memmap)
+    assert not mapped.flags.writeable
+    np.testing.assert_array_equal(mapped, expected)
+    assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
+
+
+def test_gray_pictures_have_no_channels_and_turned_ones_are_turned(tmp_path: Path) -> None:
+    picture = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    tags = Image.Exif()
+    tags[0x0112] = 6  # the camera was held on its side
+    Image.fromarray(picture).save(tmp_path / "a.png", exif=tags)
+    np.testing.assert_array_equal(datasets.load_image_folder(tmp_path), np.rot90(picture, -1)[None])
+    assert datasets.load_image_folder(tmp_path, mode="RGB").shape == (1, 4, 3, 3)
+
+
+def test_folders_are_refused_by_name_and_nothing_is_left(tmp_path: Path) -> None:
+    square, load = np.zeros((4, 4, 3), np.uint8), datasets.load_image_folder
+    with pytest.raises(ValueError, match=r"none among 0; folders below"):
+        load(tmp_path)
+    save(tmp_path, "a.png", square)
+    for spoil, arguments, message in (
+        (lambda: (tmp_path / "b.jpg").write_bytes(b"\xff\xd8"), {}, "b.jpg cannot be read"),
+        (
+            lambda: save(tmp_path, "b.png", np.zeros((4, 5, 3))),
+            {},
+            "4 x 4, as a.png has, found 4 x 5 in b.png",
+        ),
+        (lambda: save(tmp_path, "b.png", square, "L"), {}, "expected RGB, as a.png has, found L in b.png"),
+        (lambda: save(tmp_path, "b.png", square, "P"), {}, "expected L or RGB, found P in b.png"),
+        (lambda: save(tmp_path, "b.png", square, "RGBA"), {"mode": "RGB"}, "mode RGBA in b.png"),
+        (lambda: save(tmp_path, "b.png", square, "I;16"), {"mode": "L"}, "mode I;16 in b.png"),
+        (lambda: save(tmp_path, "b.png", square[:2]), {"size": 4}, "at most 2 x 4, as b.png has, found 4 x 4"),
+        (lambda: save(tmp_path, "b.png", square[:2]), {"crop": 3}, "at most 2 x 4, as b.png has, found 3 x 3"),
+        (lambda: None, {"mode": "rgb"}, "mode: unknown choice"),
+        (lambda: None, {"size": 0}, "size: expected"),
+    ):
+        spoil()
+        with pytest.raises(ValueError, match=message):
+            load(tmp_path, file=tmp_path / "out.npy", **arguments)
+        assert {path.name for path in tmp_path.iterdir()} <= {"a.png", "b.png", "b.jpg"}
+        for name in ("b.png", "b.jpg"):
+            (tmp_path / name).unlink(missing_ok=True)
+    with pytest.raises(FileNotFoundError, match="is not there"):
+        load(tmp_path / "none")
+    with pytest.raises(NotADirectoryError, match="is no folder"):
+        load(tmp_path / "a.png")
+    with pytest.raises(FileNotFoundError, match="folder that exists"):
+        load(tmp_path, file=tmp_path / "none" / "out.npy")

@@ -22,6 +22,7 @@ from .parameterizations import Parameterization
 from .parameterizations._base import Params
 from .penalties import Penalty
 from .problems import ObservedEntries, Problem
+from .problems._chunked_rows import chunked, with_windows
 
 __all__ = ["Objective", "velocity"]
 __dir__ = _public_names(__name__)
@@ -141,30 +142,56 @@ def _total_and_loss(
         loss = problem.loss(parameterization(params))
         return loss, loss
 
-    def of(problem: Any) -> tuple[Array, Array]:
+    def of(problem: Any, parameterization: Parameterization) -> tuple[Array, Array]:
         entries, costs = parameterization.in_training(params, problem.indices, noise)
         loss = problem.loss_of_entries(entries)
         return loss if costs is None else loss + problem.sum_of(costs), loss
 
     size = 0 if problem.piece is None else axes_of(problem.indices)[0].size
     if problem.piece is None or size <= problem.piece:
-        return of(problem)
-    # A derivative computes each piece again, and keeps none.
-    return sum_over_pieces(size, problem.piece, jax.checkpoint(lambda *some: of(problem.part(*some))))
+        return of(problem, parameterization)
+
+    def piece(both: tuple[Any, Any], *some: Array) -> tuple[Array, Array]:
+        # A derivative computes each piece again, and keeps none.
+        return jax.checkpoint(lambda *some: of(both[0].part(*some), both[1]))(*some)
+
+    return sum_over_pieces(size, problem.piece, piece, (problem, parameterization), problem.chunk)
 
 
-def sum_over_pieces(terms: int, piece: int, evaluate: Callable[[Array, Array], Any]) -> Any:
-    """The sum of ``evaluate(positions, counts)`` over pieces of so many terms, the last filled up with counts of 0."""
+def sum_over_pieces(
+    terms: int, piece: int, evaluate: Callable[[Any, Array, Array], Any], data: Any, chunk: int | None = None
+) -> Any:
+    """The sum of ``evaluate(data, positions, counts)`` over pieces of so many terms, the last with counts of 0 behind.
 
-    def one(number: Array) -> Any:
-        positions = number * piece + jnp.arange(piece, dtype=jnp.int32)
-        there = (positions < terms).astype(jnp.result_type(float))
-        return evaluate(jnp.minimum(positions, terms - 1), there)
+    Data that are read from a disk are at hand for many pieces at once, a ``chunk`` or one piece at least.
+    """
 
+    def total(data: Any, first: Any, pieces: int) -> Any:
+        def one(number: Array) -> Any:
+            positions = first + number * piece + jnp.arange(piece, dtype=jnp.int32)
+            there = (positions < terms).astype(jnp.result_type(float))
+            return evaluate(data, jnp.minimum(positions, terms - 1), there)
+
+        return _sum_of(one, pieces)
+
+    pieces, apart = math.ceil(terms / piece), [] if chunk is None else chunked(data)
+    if chunk is None or not apart:
+        return total(data, 0, pieces)
+    together = min(max(1, chunk // piece), pieces)
+    size = together * piece
+
+    @jax.checkpoint  # or what was read would be kept for a derivative
+    def of_chunk(number: Array) -> Any:
+        return total(with_windows(data, [x.window(number * size, size) for x in apart]), number * size, together)
+
+    return _sum_of(of_chunk, math.ceil(pieces / together))
+
+
+def _sum_of(one: Callable[[Array], Any], count: int) -> Any:
     def add(total: Any, number: Array) -> tuple[Any, None]:
         return jax.tree.map(jnp.add, total, one(number)), None
 
-    numbers = jnp.arange(math.ceil(terms / piece), dtype=jnp.int32)
+    numbers = jnp.arange(count, dtype=jnp.int32)
     first = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one, numbers[0]))
     return jax.lax.scan(add, first, numbers)[0]
 

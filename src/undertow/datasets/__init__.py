@@ -1,6 +1,7 @@
 """Data: tables read and written, synthetic matrices, and real data sets with checksums."""
 
 from undertow.datasets._dialect import Dialect
+from undertow.datasets._image_folder import load_image_folder
 from undertow.datasets._images import Digits, load_digits_images, load_digits_matrix, load_photograph
 from undertow.datasets._mnist import LabeledImages, fashion_mnist, mnist
 from undertow.datasets._movielens import load_movielens_100k
@@ -35,6 +36,7 @@ __all__ = [
     "fashion_mnist",
     "load_digits_images",
     "load_digits_matrix",
+    "load_image_folder",
     "load_movielens_100k",
     "load_photograph",
     "low_rank_matrix",

@@ -13,6 +13,7 @@ from .._validation import check_integer
 from ..objective import Objective
 from ..parameterizations._base import Params
 from ..problems import Problem
+from ..problems._chunked_rows import Window, chunked, with_windows
 from ._base import (
     DIVERGED,
     RUNAWAY,
@@ -136,7 +137,12 @@ class Descent(Dynamics):
         terms = objective.problem.terms
         if terms is None or not self._drawn_by_step(objective):
             return None
-        return Batches(_size(objective.problem, self.batch_size), terms, self.replacement)
+        size = _size(objective.problem, self.batch_size)
+        return Batches(size, terms, self.replacement, objective.problem.chunk)
+
+    def least_steps(self, objective: Objective) -> int:
+        batches = self._batches(objective)
+        return 1 if batches is None or not batches.in_chunks else batches.per_part
 
     def batches(self, problem: Problem, key: Any, steps: int) -> tuple[Int[Array, "steps k"], Float[Array, "steps k"]]:
         """The terms that each step of a run with this key looks at, and how often each counts.
@@ -169,10 +175,11 @@ class Descent(Dynamics):
         ([0, 1, 2], [3.0, 3.0, 3.0])
         """
         size, drawing = _size(problem, self.batch_size), drawing_key(key)
-        batches = Batches(size, problem.terms or size, self.replacement)
+        batches = Batches(size, problem.terms or size, self.replacement, problem.chunk)
 
         def draw(step: Array) -> tuple[Array, Array]:
-            return batches.draw(drawing, batches.order(drawing, step // batches.per_epoch), step)
+            part, first, _ = batches.place(drawing, step)
+            return batches.draw(drawing, batches.order(drawing, part), step, first)
 
         return jax.lax.map(draw, jnp.arange(check_integer("steps", steps, 0), dtype=jnp.int32))
 
@@ -320,34 +327,41 @@ class Descent(Dynamics):
         passed: Array,
         limit: Array,
     ) -> tuple[State, Snapshots]:
-        """Epoch by epoch, each in an order of its own, which is drawn once."""
+        """Part by part of each epoch, in an order and with data at hand that are drawn and read once."""
         key, length = objective.key, batches.per_epoch
         assert key is not None  # as train sees to
+        apart = chunked(objective) if batches.in_chunks else []
 
-        def one_epoch(carry: tuple, end: Array) -> tuple:
-            state, order, epoch = carry
-            now = state.steps // length
-            order = jax.lax.cond(now == epoch, lambda: order, lambda: batches.order(key, now))
+        def load(part: Array) -> tuple[Array, list[Window]]:
+            first = batches.first(key, part)
+            return batches.order(key, part), [x.window(first, batches.per_part * batches.size) for x in apart]
+
+        def one_part(carry: tuple, end: Array) -> tuple:
+            state, held, number = carry
+            now, first, beyond = batches.place(key, state.steps)
+            held = jax.lax.cond(now == number, lambda: held, lambda: load(now))
+            order, windows = held
+            near = with_windows(objective, windows) if windows else objective
 
             def step(state: DescentState) -> DescentState:
-                part = objective.part(*batches.draw(key, order, state.steps))
+                part = near.part(*batches.draw(key, order, state.steps, first))
                 part = self.noise.in_labels(part, key, state.steps)
                 if objective.parameterization.draws:
                     part = part.drawn(of_step(key, PARAMETERIZATION, state.steps))
                 return self._step(part, state, stop)
 
-            until = jnp.minimum(end, (now + 1) * length)
-            state = jax.lax.while_loop(lambda s: running(s, until), step, state)
-            waited = (stop.loss > -jnp.inf) | (stop.gradient >= 0) | ((now + 1) % UNASKED == 0)
+            state = jax.lax.while_loop(lambda s: running(s, jnp.minimum(end, beyond)), step, state)
+            epoch = state.steps // length
+            waited = (stop.loss > -jnp.inf) | (stop.gradient >= 0) | (epoch % UNASKED == 0)
             due = (state.steps % length == 0) & waited
-            return self._look_at_the_whole(objective, state, stop, due), order, now
+            return self._look_at_the_whole(objective, state, stop, due), held, now
 
         def go(carry: tuple, end: Array) -> tuple:
-            return jax.lax.while_loop(lambda c: running(c[0], end), lambda c: one_epoch(c, end), carry)
+            return jax.lax.while_loop(lambda c: running(c[0], end), lambda c: one_part(c, end), carry)
 
-        no_epoch = jnp.full((), -1, jnp.int32)
-        blank = jnp.zeros_like(jax.eval_shape(lambda: batches.order(key, no_epoch)))
-        carry, samples = to_targets(go, (state, blank, no_epoch), targets, passed, limit)
+        nothing = jnp.full((), -1, jnp.int32)
+        blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(load, nothing))
+        carry, samples = to_targets(go, (state, blank, nothing), targets, passed, limit)
         return carry[0], samples
 
 

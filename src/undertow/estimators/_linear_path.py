@@ -10,8 +10,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..networks import MNIST32, Architecture, Autoencoder, Color64, Dense, Shapes32, Weights
-from ..networks._autoencoder import draw_pair, dtype_of, without_arrays
+from ..networks._autoencoder import draw_pair, without_arrays
 from ..networks._linear import draw_matrices, through
+from ..networks._pieces import dtype_of
+from ..problems._chunked_rows import Rows
 
 SIZES = "28 x 28, 32 x 32, 32 x 32 x 3 and 64 x 64 x 3"
 """Of images that there are convolutional networks for."""
@@ -98,14 +100,14 @@ class Bottleneck(Autoencoder):
 
     shape: tuple[int, ...] = eqx.field(static=True)
     architecture: WithLinearPath
-    X: Array
+    X: Rows
     networks: Weights
     layers: int = eqx.field(static=True)
     initialization: str = eqx.field(static=True)
     P: Float[Array, "n n"]
     share: Float[Array, ""]
 
-    def __init__(self, architecture: WithLinearPath, X: Array, layers: int, initialization: str):
+    def __init__(self, architecture: WithLinearPath, X: Rows, layers: int, initialization: str):
         self.architecture, self.X, self.shape = architecture, X, X.shape  # pyright: ignore[reportIncompatibleVariableOverride] - never replaced
         self.layers, self.initialization = layers, initialization
         size, dtype = architecture.code_size, jnp.result_type(float)

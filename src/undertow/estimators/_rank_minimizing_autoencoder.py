@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.mixture import GaussianMixture
@@ -11,11 +10,13 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from .._numpy_errors import usual_errors
 from .._validation import check_choice, check_integer
+from ..problems import ChunkedRows
 from ..training._progress import reporter
 from ._linear_path import Bottleneck, WithLinearPath
 from ._rank_minimizing_fit import Model, Training, fit
 from ._rank_minimizing_settings import check_parameters, networks_of, sizes_of
 from ._rows import as_table, check_image_shape, pixels, restored, scaling_of, standardized
+from ._rows_on_disk import Blocks, StandardizedRows, blocks_of, is_on_disk, rows_where, scaling_of_blocks
 from ._validation import seed_of
 
 STEPS, EPOCHS = 6000, 10
@@ -165,7 +166,9 @@ class RankMinimizingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixi
     def fit(self, X: Any, y: Any = None) -> "RankMinimizingAutoencoder":
         """Fit a table (rows x columns), images (n x height x width, with or without channels), or flat images.
 
-        Pixels are bytes (uint8), or numbers from 0 to 1.
+        Pixels are bytes (uint8), or numbers from 0 to 1. A ``numpy.memmap`` of more than 32 MiB, and
+        ``problems.ChunkedRows`` of other arrays on a disk, are read chunk by chunk, in the order that ``ChunkedRows``
+        says, here and by ``transform``; what stays in memory is ``embedding_``.
 
         Raises
         ------
@@ -180,18 +183,14 @@ class RankMinimizingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixi
         """
         check_parameters(self)
         seed = seed_of(self.random_state)
-        rows, form = self._checked(X, reset=True)
-        shape = self.image_shape_
-        self._scaling = scaling_of(rows, shape is not None)
-        if not self._scaling["deviation"].any():
-            raise ValueError(f"X: expected rows that differ, found {len(rows)} times the same")
-        z = standardized(rows, self._scaling)
-        size, components = sizes_of(self, *z.shape)
-        held = np.zeros(len(z), bool)
-        held[np.random.default_rng(seed).permutation(len(z))[: max(1, round(self.validation_fraction * len(z)))]] = True
-        self._network = networks_of(self, z.shape[1], shape, size)
+        z, form = self._standardized_from_disk(X) if is_on_disk(X) else self._standardized(X)
+        many, columns = len(z), math.prod(z.shape[1:])
+        size, components = sizes_of(self, many, columns)
+        held = np.zeros(many, bool)
+        held[np.random.default_rng(seed).permutation(many)[: max(1, round(self.validation_fraction * many))]] = True
+        self._network = networks_of(self, columns, self.image_shape_, size)
         architecture = WithLinearPath(**self._network)
-        data = [jnp.asarray(z[some].reshape(-1, *architecture.shape), jnp.result_type(float)) for some in (~held, held)]
+        data = [rows_where(z, some, architecture.shape) for some in (~held, held)]
         batch = min(self.batch_size, len(data[0]))
         per_epoch = math.ceil(len(data[0]) / batch)
         epochs = max(EPOCHS, math.ceil(STEPS / per_epoch)) if self.max_epochs == "auto" else self.max_epochs
@@ -202,7 +201,7 @@ class RankMinimizingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixi
         self.weights_, self.rank_, self.singular_values_ = found.weights, found.rank, found.singular_values
         self.validation_errors_, self.validation_path_ = found.errors, found.path
         self._form, self._seed = form, seed
-        self.embedding_ = self._model.codes(z)
+        self.embedding_ = np.concatenate([self._model.codes(rows) for rows in blocks_of(z)])
         return self
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
@@ -336,15 +335,44 @@ class RankMinimizingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixi
             raise ValueError(f"image_shape: expected {expected}, found {rows.shape[1]}")
         return pixels(rows), form or rows.shape[1:]
 
+    def _standardized(self, X: Any) -> tuple[np.ndarray, tuple[int, ...]]:
+        """Rows in units of their own, which are found, and the shape that they were given in."""
+        rows, form = self._checked(X, reset=True)
+        self._scaling = scaling_of(rows, self.image_shape_ is not None)
+        self._check_differ(len(rows))
+        return standardized(rows, self._scaling), form
+
+    def _standardized_from_disk(self, X: Any) -> tuple[ChunkedRows, tuple[int, ...]]:
+        blocks = Blocks(X)
+        form = self._checked(next(iter(blocks)), reset=True)[1]
+        images = self.image_shape_ is not None
+        self._scaling = scaling_of_blocks(lambda: (self._checked(some, reset=False)[0] for some in blocks), images)
+        self._check_differ(blocks.shape[0])
+        source = StandardizedRows(blocks, images, self._scaling)
+        return ChunkedRows(source, X.chunk if isinstance(X, ChunkedRows) else None), form
+
+    def _check_differ(self, count: int) -> None:
+        if not self._scaling["deviation"].any():
+            raise ValueError(f"X: expected rows that differ, found {count} times the same")
+
     def _codes(self, name: str, X: Any) -> np.ndarray:
         check_is_fitted(self, "weights_")
-        rows, _ = self._checked(X, reset=False)
-        z = self._finite(name, standardized(rows, self._scaling))
-        return self._finite(name, self._model.codes(z))
+        if is_on_disk(X):
+            found, start = [], 0
+            for rows in Blocks(X):
+                found.append(self._codes_of(name, rows, start))
+                start += len(rows)
+            return np.concatenate(found)
+        return self._codes_of(name, X)
 
-    def _finite(self, name: str, found: np.ndarray) -> np.ndarray:
+    def _codes_of(self, name: str, X: Any, start: int = 0) -> np.ndarray:
+        rows, _ = self._checked(X, reset=False)
+        z = self._finite(name, standardized(rows, self._scaling), start)
+        return self._finite(name, self._model.codes(z), start)
+
+    def _finite(self, name: str, found: np.ndarray, start: int = 0) -> np.ndarray:
         bad = ~np.isfinite(found).all(axis=1)
         if bad.any():
-            place = int(bad.argmax())
+            place = start + int(bad.argmax())
             raise ValueError(f"{name}: expected rows near those that were fitted, found row {place} too far away")
         return found

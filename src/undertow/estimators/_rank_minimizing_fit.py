@@ -4,12 +4,12 @@ import dataclasses
 import functools
 import math
 import warnings
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 
@@ -18,10 +18,12 @@ from ..linalg import numerical_rank
 from ..networks import AE, HeldOutReconstruction, Weights
 from ..networks._linear import product
 from ..optimizers import make
-from ..problems import Reconstruction
+from ..problems import ChunkedRows, Reconstruction
+from ..problems._chunked_rows import Rows
 from ..training import EarlyStopping, Trajectory, train
 from ..training._progress import Report
 from ._linear_path import Bottleneck, WithLinearPath, by_name, from_names, principal_start, without_linear_paths
+from ._rows_on_disk import blocks_of, principal_axes
 
 PIECE = 256
 """Rows that are encoded or decoded together: always so many, so that there is one program, and a row is the same
@@ -44,7 +46,7 @@ class Training:
     batch_size: int
     learning_rate: float
     patience: int
-    held_out: Array
+    held_out: Rows
 
     @property
     def looks(self) -> np.ndarray:
@@ -90,7 +92,7 @@ class Fitted:
 
 
 def fit(
-    rows: np.ndarray,
+    rows: np.ndarray | ChunkedRows,
     held: np.ndarray,
     phi: Bottleneck,
     training: Training,
@@ -114,31 +116,52 @@ def fit(
             stacklevel=4,
         )
     rank = max(rank, 1) if components is None else components
-    errors = {"mean": float(np.mean((rows[held] - rows[~held].mean(axis=0)) ** 2))}
 
-    def costs(model: Model) -> np.ndarray:
-        return np.mean((model.rows(model.codes(rows[held])) - rows[held]) ** 2, axis=1)
+    def costs(of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        return np.concatenate([np.mean((of(some) - some) ** 2, axis=1) for some in _where(held, rows)])
+
+    trained = sum(some.sum(axis=0, dtype=np.float64) for some in _where(~held, rows)) / (~held).sum()
+    errors = {"mean": float(costs(lambda some: trained).mean())}
 
     if not refit:
         model = _model(phi, params, rank, rows)
     else:
         # From components of all rows, and away from them only where rows that they have seen come out better.
-        linear: Any = PCA(rank, random_state=seed).fit(rows)
-        start = principal_start(phi.init(jax.random.fold_in(key, 1), 1.0), linear.components_, linear.mean_)
+        start = principal_start(phi.init(jax.random.fold_in(key, 1), 1.0), *_components(rows, rank, seed))
         narrow = phi.of_rank(rank)
         run = training.run(narrow, start, seed + 1, lambda done, line: report((1 + done) / 2, f"map: {line}"))
         model, straight = (_model(narrow, params, rank, rows) for params in (run.params, start))
-        gain = costs(straight) - costs(model)
-        errors["linear"] = float(costs(straight).mean())
+        without, with_network = costs(straight.again), costs(model.again)
+        gain, errors["linear"] = without - with_network, float(without.mean())
         # Of few rows that differ much a mean tells little, and of all looks at them the best one was taken.
         if len(gain) < 2 or gain.mean() <= ERRORS * gain.std(ddof=1) / math.sqrt(len(gain)):
             model = straight
-    errors["network"] = float(costs(model).mean())
+    errors["network"] = float(costs(model.again).mean())
     return Fitted(model.weights, np.sqrt(variances), rank, errors, path)
 
 
-def _codes(phi: Bottleneck, params: Weights, rows: np.ndarray) -> np.ndarray:
-    return Network(phi.architecture, params).features(rows) @ _matrix(phi, params).T
+def _where(chosen: np.ndarray, rows: np.ndarray | ChunkedRows) -> Iterator[np.ndarray]:
+    """The chosen rows, block by block."""
+    start = 0
+    for block in blocks_of(rows):
+        some = block[chosen[start : start + len(block)]]
+        start += len(block)
+        if len(some):
+            yield some
+
+
+def _components(rows: np.ndarray | ChunkedRows, rank: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Principal directions, one a row, and the mean."""
+    if isinstance(rows, ChunkedRows):
+        return principal_axes(rows, rank, seed)
+    found: Any = PCA(rank, random_state=seed).fit(rows)
+    return found.components_, found.mean_
+
+
+def _codes(phi: Bottleneck, params: Weights, rows: np.ndarray | ChunkedRows) -> Iterator[np.ndarray]:
+    network, matrix = Network(phi.architecture, params), _matrix(phi, params)
+    for block in blocks_of(rows):
+        yield network.features(block) @ matrix.T
 
 
 def _matrix(phi: Bottleneck, params: Weights) -> np.ndarray:
@@ -147,7 +170,7 @@ def _matrix(phi: Bottleneck, params: Weights) -> np.ndarray:
     return np.asarray(phi.P, np.float64) @ np.asarray(inside, np.float64)
 
 
-def _model(phi: Bottleneck, params: Weights, rank: int, rows: np.ndarray) -> "Model":
+def _model(phi: Bottleneck, params: Weights, rank: int, rows: np.ndarray | ChunkedRows) -> "Model":
     """The maps between rows and the leading principal directions of their codes."""
     mean, _, directions = principal(_codes(phi, params, rows))
     kept = directions[:, :rank]
@@ -160,14 +183,23 @@ def _model(phi: Bottleneck, params: Weights, rank: int, rows: np.ndarray) -> "Mo
     return Model(phi.architecture, weights)
 
 
-def principal(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, variances (over m - 1) in descending order, and directions, one a column, their largest entry positive."""
-    mean = codes.mean(axis=0)
-    centered = codes - mean
-    variances, directions = np.linalg.eigh(centered.T @ centered / max(len(codes) - 1, 1))
+def principal(blocks: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of codes, block by block: mean, variances (over m - 1) in descending order, and directions.
+
+    Directions are one a column, their largest entry positive.
+    """
+    count, mean, products = 0, 0.0, 0.0
+    for codes in blocks:
+        of_block, many = codes.mean(axis=0), len(codes)
+        centered, step = codes - of_block, of_block - mean
+        products += centered.T @ centered + np.outer(step, step) * (count * many / (count + many))
+        mean += step * (many / (count + many))
+        count += many
+    variances, directions = np.linalg.eigh(np.asarray(products) / max(count - 1, 1))
     variances, directions = np.maximum(variances[::-1], 0), directions[:, ::-1]
     largest = np.abs(directions).argmax(axis=0)
-    return mean, variances, directions * np.where(directions[largest, np.arange(len(mean))] < 0, -1, 1)
+    signs = np.where(directions[largest, np.arange(len(directions))] < 0, -1, 1)
+    return np.asarray(mean), variances, directions * signs
 
 
 class Network:
@@ -200,6 +232,10 @@ class Model:
     def rows(self, codes: np.ndarray) -> np.ndarray:
         """Rows (m x p) from coordinates (m x r)."""
         return self.network.rows(codes @ self.weights["directions.matrix"].T + self.weights["directions.offset"])
+
+    def again(self, rows: np.ndarray) -> np.ndarray:
+        """What is made of rows by way of their coordinates."""
+        return self.rows(self.codes(rows))
 
 
 @functools.lru_cache(16)

@@ -12,17 +12,18 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .._programs import filter_jit
-from .._validation import Numbers, is_traced
+from .._validation import Numbers
 from ..linalg import axes_of
 from ..parameterizations import Parameterization
 from ..parameterizations._base import Indices, check_scale
+from ..problems._chunked_rows import ChunkedRows, Rows, alike
 from ..problems._reconstruction import as_rows, check_range, piece_of, rows_of
 from ._architectures import OUTPUTS, Architecture
 from ._linear import Matrices
+from ._pieces import by_pieces, dtype_of, encode_rows
 
 
 class Weights(NamedTuple):
@@ -48,7 +49,7 @@ class Autoencoder(Parameterization):
     """
 
     architecture: eqx.AbstractVar[Architecture]
-    X: eqx.AbstractVar[Array]
+    X: eqx.AbstractVar[Rows]
     networks: eqx.AbstractVar[Weights]  # all of them but the arrays
 
     @abc.abstractmethod
@@ -104,7 +105,7 @@ class Autoencoder(Parameterization):
     def lift(self, w: Numbers) -> Weights:
         raise NotImplementedError("lift: a network has no known inverse; give params by hand")
 
-    def encode(self, params: Weights, X: Numbers) -> Float[Array, "m n"]:
+    def encode(self, params: Weights, X: Numbers | Rows) -> Float[Array, "m n"]:
         """The codes of rows, of the data or others: what is decoded, all linear layers included; of a VAE its means.
 
         Raises
@@ -114,7 +115,7 @@ class Autoencoder(Parameterization):
         """
         return _encode(self, params, self.check_rows("X", X), "code_of")
 
-    def features(self, params: Weights, X: Numbers) -> Float[Array, "m n"]:
+    def features(self, params: Weights, X: Numbers | Rows) -> Float[Array, "m n"]:
         """What the encoder makes of rows, before linear layers, or before a mean and a variance are told apart.
 
         Raises
@@ -137,7 +138,7 @@ class Autoencoder(Parameterization):
             raise ValueError(f"codes: expected rows of {self.architecture.code_size} numbers, found {array.shape}")
         return _decode(self, params, array)
 
-    def reconstruct(self, params: Weights, X: Numbers) -> Float[Array, "m ..."]:
+    def reconstruct(self, params: Weights, X: Numbers | Rows) -> Float[Array, "m ..."]:
         """What the network makes of rows, of the data or others.
 
         Raises
@@ -147,7 +148,7 @@ class Autoencoder(Parameterization):
         """
         return _decode(self, params, self.encode(params, X))
 
-    def check_rows(self, name: str, X: Numbers) -> Array:
+    def check_rows(self, name: str, X: Numbers | Rows) -> Rows:
         """Other data, if the network can take it."""
         array = as_rows(name, X)
         _check_row_shape(name, array, self.architecture)
@@ -167,7 +168,8 @@ class AE(Autoencoder):
         The networks: ``MNIST32``, ``Dense``, or others.
     X
         The data, rows of the architecture's shape (one channel may be left out); bytes stand for their 255th parts. An
-        array of JAX's is shared, not copied. It is no part of what is trained.
+        array of JAX's is shared, not copied; one on a disk is read chunk by chunk, as ``Reconstruction`` does. It is no
+        part of what is trained.
 
     Raises
     ------
@@ -190,10 +192,10 @@ class AE(Autoencoder):
 
     shape: tuple[int, ...] = eqx.field(static=True)
     architecture: Architecture
-    X: Array
+    X: Rows
     networks: Weights
 
-    def __init__(self, architecture: Any, X: Numbers):
+    def __init__(self, architecture: Any, X: Numbers | Rows):
         self.architecture, self.X = check_data(architecture, X)
         self.shape = self.X.shape
         self.networks = without_arrays(self.draw)
@@ -205,7 +207,7 @@ class AE(Autoencoder):
         return self.features_of(params, row)
 
 
-def check_data(architecture: Any, X: Numbers) -> tuple[Architecture, Array]:
+def check_data(architecture: Any, X: Numbers | Rows) -> tuple[Architecture, Rows]:
     """Networks and the data to train them with, if they fit."""
     if not isinstance(architecture, Architecture):
         found = f"the class {architecture.__name__} itself: call it" if isinstance(architecture, type) else architecture
@@ -221,12 +223,12 @@ def check_data(architecture: Any, X: Numbers) -> tuple[Architecture, Array]:
         raise ValueError("X: expected two rows at least, found one")
     if (limits := OUTPUTS[architecture.output][1]) is not None:
         check_range("X", array, *limits)
-    if not is_traced(array) and bool(np.all(np.asarray(array[1:] == array[:1]))):
+    if alike(array):
         raise ValueError(f"X: expected rows that differ, found {len(array)} times the same")
     return architecture, array
 
 
-def _check_row_shape(name: str, X: Array, architecture: Architecture) -> None:
+def _check_row_shape(name: str, X: Rows, architecture: Architecture) -> None:
     shape, row = architecture.shape, X.shape[1:]
     if shape not in (row, (*row, 1)):
         small = len(row) >= 2 and len(shape) >= 2 and row[:2] == (28, 28) and shape[:2] == (32, 32)
@@ -253,34 +255,15 @@ def without_arrays(draw: Callable[[Array], Weights]) -> Weights:
     return jax.tree.map(lambda x: None if isinstance(x, jax.ShapeDtypeStruct) else x, shapes)
 
 
-def dtype_of(params: Any) -> Any:
-    """The type of the numbers of a network."""
-    return jnp.result_type(*jax.tree.leaves(params))
-
-
-def by_pieces(f: Callable[[Array], Array], positions: Array, piece: int) -> Array:
-    """``f`` of many positions, in pieces of so many; the last is filled up with the last position."""
-    count = len(positions)
-    if count <= piece:
-        return f(positions)
-    filled = jnp.pad(positions, (0, -count % piece), mode="edge")
-    pieces = jax.lax.map(f, filled.reshape(-1, piece))
-    return pieces.reshape(-1, *pieces.shape[2:])[:count]
+def _encode(phi: Autoencoder, params: Weights, X: Rows, name: str) -> Array:
+    codes = _encoded(phi, params, X, name)
+    # What reads from a disk must be done as long as what it reads is there.
+    return jax.block_until_ready(codes) if isinstance(X, ChunkedRows) else codes
 
 
 @filter_jit
-def _encode(phi: Autoencoder, params: Weights, X: Array, name: str) -> Array:
+def _encoded(phi: Autoencoder, params: Weights, X: Rows, name: str) -> Array:
     return encode_rows(phi, params, X, name)
-
-
-def encode_rows(phi: Autoencoder, params: Weights, X: Array, name: str = "code_of") -> Array:
-    """Codes of the rows of ``X``, by pieces."""
-
-    def of(positions: Array) -> Array:
-        rows = phi.shaped(rows_of(X, positions, dtype_of(params)))
-        return jax.vmap(lambda row: getattr(phi, name)(params, row))(rows)
-
-    return by_pieces(of, jnp.arange(len(X), dtype=jnp.int32), piece_of(X.shape))
 
 
 @filter_jit

@@ -7,6 +7,7 @@ import jax
 from jaxtyping import Array, Float
 
 from .._validation import Numbers, as_key, check_choice, check_integer
+from ..problems._chunked_rows import Rows
 from ._architectures import Architecture
 from ._autoencoder import Autoencoder, Weights, check_data, draw_pair, without_arrays
 from ._linear import INITIALIZATIONS, KINDS, Matrices, draw_matrices, product, through
@@ -66,7 +67,7 @@ class IRMAE(Autoencoder):
 
     shape: tuple[int, ...] = eqx.field(static=True)
     architecture: Architecture
-    X: Array
+    X: Rows
     networks: Weights
     layers: int = eqx.field(static=True)
     kind: str = eqx.field(static=True)
@@ -76,7 +77,7 @@ class IRMAE(Autoencoder):
     def __init__(
         self,
         architecture: Any,
-        X: Numbers,
+        X: Numbers | Rows,
         layers: int = 4,
         kind: str = "free",
         initialization: str = "uniform",

@@ -19,8 +19,10 @@ from ..parameterizations._base import Params
 from ..probes import Probe
 from ..probes._base import check_label
 from ..problems import Problem
+from ..problems._chunked_rows import ChunkedRows, Rows
 from ..problems._reconstruction import as_rows, piece_of, rows_of
-from ._autoencoder import Autoencoder, dtype_of, encode_rows
+from ._autoencoder import Autoencoder
+from ._pieces import dtype_of, encode_rows
 
 
 def variances(codes: Float[Array, "m n"]) -> Float[Array, " n"]:
@@ -51,7 +53,7 @@ def variances(codes: Float[Array, "m n"]) -> Float[Array, " n"]:
 class _OfCodes(Probe):
     """A function of the variances of codes: of the data that is trained with, or of ``X``."""
 
-    X: eqx.AbstractVar[Array | None]
+    X: eqx.AbstractVar[Rows | None]
 
     @abc.abstractmethod
     def of(self, variances: Float[Array, " n"]) -> Array:
@@ -92,7 +94,7 @@ class CodeVariances(_OfCodes):
     'code_variances'
     """
 
-    X: Array | None = eqx.field(default=None, converter=lambda X: None if X is None else as_rows("X", X))
+    X: Rows | None = eqx.field(default=None, converter=lambda X: None if X is None else as_rows("X", X))
 
     @property
     def name(self) -> str:
@@ -127,7 +129,7 @@ class CodeRank(_OfCodes):
     threshold: float = eqx.field(
         static=True, default=1e-2, converter=lambda x: float(check_number("threshold", x, 0, maximum=1))
     )
-    X: Array | None = eqx.field(default=None, converter=lambda X: None if X is None else as_rows("X", X))
+    X: Rows | None = eqx.field(default=None, converter=lambda X: None if X is None else as_rows("X", X))
 
     @property
     def name(self) -> str:
@@ -160,7 +162,7 @@ class CodeEffectiveRank(_OfCodes):
     'code_effective_rank'
     """
 
-    X: Array | None = eqx.field(default=None, converter=lambda X: None if X is None else as_rows("X", X))
+    X: Rows | None = eqx.field(default=None, converter=lambda X: None if X is None else as_rows("X", X))
 
     @property
     def name(self) -> str:
@@ -189,7 +191,7 @@ class CodeParticipationRatio(_OfCodes):
     'code_participation_ratio'
     """
 
-    X: Array | None = eqx.field(default=None, converter=lambda X: None if X is None else as_rows("X", X))
+    X: Rows | None = eqx.field(default=None, converter=lambda X: None if X is None else as_rows("X", X))
 
     @property
     def name(self) -> str:
@@ -224,7 +226,7 @@ class HeldOutReconstruction(Probe):
     'held_out_reconstruction'
     """
 
-    X: Array = eqx.field(converter=lambda X: as_rows("X", X))
+    X: Rows = eqx.field(converter=lambda X: as_rows("X", X))
     label: str = eqx.field(static=True, default="held_out_reconstruction")
 
     def __check_init__(self) -> None:
@@ -241,16 +243,17 @@ class HeldOutReconstruction(Probe):
         return _mean_square(_autoencoder(self.name, parameterization), params, self.X)
 
 
-def _mean_square(phi: Autoencoder, params: Any, X: Array) -> Float[Array, ""]:
+def _mean_square(phi: Autoencoder, params: Any, X: Rows) -> Float[Array, ""]:
     dtype = dtype_of(params)
 
-    def piece(positions: Array, counts: Array) -> Array:
+    def piece(X: Rows, positions: Array, counts: Array) -> Array:
         rows = rows_of(X, positions, dtype)
         codes = encode_rows(phi, params, rows)
         made = eqx.filter_vmap(lambda code: phi.row_of(params, code))(codes)
         return jnp.vdot(counts.astype(dtype), ((made - rows) ** 2).reshape(len(rows), -1).sum(axis=1))
 
-    return sum_over_pieces(len(X), min(len(X), piece_of(X.shape)), piece) / math.prod(X.shape)
+    chunk = X.chunk if isinstance(X, ChunkedRows) else None
+    return sum_over_pieces(len(X), min(len(X), piece_of(X.shape)), piece, X, chunk) / math.prod(X.shape)
 
 
 def _autoencoder(name: str, parameterization: Parameterization) -> Autoencoder:

@@ -11,8 +11,10 @@ from jaxtyping import Array, Float
 from .._validation import Numbers, check_number
 from ..linalg import axes_of
 from ..parameterizations._base import Indices
+from ..problems._chunked_rows import Rows
 from ._architectures import Architecture
-from ._autoencoder import Autoencoder, Weights, check_data, draw_pair, dtype_of, without_arrays
+from ._autoencoder import Autoencoder, Weights, check_data, draw_pair, without_arrays
+from ._pieces import dtype_of
 
 
 class VAE(Autoencoder):
@@ -62,11 +64,11 @@ class VAE(Autoencoder):
 
     shape: tuple[int, ...] = eqx.field(static=True)
     architecture: Architecture
-    X: Array
+    X: Rows
     networks: Weights
     beta: Float[Array, ""]
 
-    def __init__(self, architecture: Any, X: Numbers, beta: Any = 1.0):
+    def __init__(self, architecture: Any, X: Numbers | Rows, beta: Any = 1.0):
         self.beta = jnp.asarray(check_number("beta", beta, 0), dtype=jnp.result_type(float))
         self.architecture, self.X = check_data(architecture, X)
         self.shape = self.X.shape
@@ -102,7 +104,7 @@ class VAE(Autoencoder):
         entries, divergences = jax.vmap(one)(positions, self.rows(positions, dtype))
         return entries, self.beta.astype(dtype) * divergences / math.prod(self.shape[1:])
 
-    def posterior(self, params: Weights, X: Numbers) -> tuple[Float[Array, "m n"], Float[Array, "m n"]]:
+    def posterior(self, params: Weights, X: Numbers | Rows) -> tuple[Float[Array, "m n"], Float[Array, "m n"]]:
         """The means of the codes of rows, and the logarithms of their variances.
 
         Raises

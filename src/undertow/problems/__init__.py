@@ -3,6 +3,7 @@
 from .._public import public_names as _public_names
 from ._base import ObservedEntries as ObservedEntries
 from ._base import Problem as Problem
+from ._chunked_rows import ChunkedRows as ChunkedRows
 from ._classification import Classification as Classification
 from ._equations import Equations as Equations
 from ._least_squares import LeastSquares as LeastSquares
@@ -15,6 +16,7 @@ from ._tensor_completion import TensorCompletion as TensorCompletion
 from ._tensor_sensing import TensorSensing as TensorSensing
 
 __all__ = [
+    "ChunkedRows",
     "Classification",
     "Equations",
     "LeastSquares",

@@ -57,6 +57,11 @@ class Problem(eqx.Module):
         """Most terms that are looked at together, where each takes much memory; None: as many as there are."""
         return None
 
+    @property
+    def chunk(self) -> int | None:
+        """How many consecutive terms are at hand together, where the whole is read from a disk; None: all are."""
+        return None
+
     def part(self, positions: Int[Array, " k"], counts: Float[Array, " k"]) -> "Problem":
         """The problem whose loss is ``sum_i counts[i] * term[positions[i]]``; may be traced, as mini-batches are.
 

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._validation import Numbers, check_array, check_choice, is_traced
+from .._validation import Numbers, check_array, check_choice
 from ..linalg import EntryPattern, ManyAxes, axes_of
 from ._base import ObservedEntries, check_normalization
+from ._chunked_rows import ChunkedRows, Rows, in_chunks, range_of
 from ._equations import Equations, entries, weight_of
 
 LOSSES = ("squares", "cross_entropy")
@@ -31,7 +32,8 @@ class Reconstruction(ObservedEntries):
     ----------
     X
         The data, N rows of any shape: table rows, images. Bytes (uint8) are kept as they are, and stand for
-        their 255th parts. An array of JAX's is shared by all that are given it, not copied.
+        their 255th parts. An array of JAX's is shared by all that are given it, not copied. A ``numpy.memmap`` of more
+        than 32 MiB is read chunk by chunk, as other arrays on a disk are by ``ChunkedRows``.
     loss
         "squares" (the default, as written above), or "cross_entropy", :math:`-X \log W - (1 - X) \log(1 - W)` in nats
         in place of each square, for X and W from 0 to 1; logarithms count as -100 at least. Its minimum is above zero
@@ -55,13 +57,13 @@ class Reconstruction(ObservedEntries):
     """
 
     shape: tuple[int, ...] = eqx.field(static=True)
-    X: Array
+    X: Rows
     loss_name: str = eqx.field(static=True)
     normalization: str = eqx.field(static=True)
     indices: tuple[Int[Array, " m"], ...] | EntryPattern | ManyAxes
     counts: Float[Array, " m"] | None
 
-    def __init__(self, X: Numbers, loss: str = "squares", normalization: str = "mean"):
+    def __init__(self, X: Numbers | Rows, loss: str = "squares", normalization: str = "mean"):
         self.X = as_rows("X", X)
         self.shape = self.X.shape
         self.loss_name = check_choice("loss", loss, LOSSES)
@@ -90,9 +92,9 @@ class Reconstruction(ObservedEntries):
         return total / 2 if self.normalization.startswith("half") else total
 
     @property
-    def truth(self) -> Float[Array, "..."]:
-        """The data as numbers."""
-        return rows_of(self.X, slice(None))
+    def truth(self) -> Float[Array, "..."] | None:
+        """The data as numbers; None where they are read chunk by chunk."""
+        return rows_of(self.X, slice(None)) if isinstance(self.X, Array) else None
 
     @property
     def terms(self) -> int:
@@ -102,6 +104,10 @@ class Reconstruction(ObservedEntries):
     @property
     def piece(self) -> int:
         return piece_of(self.shape)
+
+    @property
+    def chunk(self) -> int | None:
+        return self.X.chunk if isinstance(self.X, ChunkedRows) and self.counts is None else None
 
     def part(self, positions: Int[Array, " k"], counts: Float[Array, " k"]) -> "Reconstruction":
         """Some of the rows; of a part, too."""
@@ -118,14 +124,18 @@ class Reconstruction(ObservedEntries):
         """All numbers of the rows; with "cross_entropy" none, whose least loss is not zero."""
         if self.loss_name != "squares":
             return None
+        if not isinstance(self.X, Array):
+            raise ValueError("X: expected an array in memory, for its numbers as equations; found one in chunks")
         rows, d = np.asarray(axes_of(self.indices)[0], np.int64), math.prod(self.shape[1:])
         where = (rows[:, None] * d + np.arange(d)).ravel()
         weight = weight_of(self.normalization, math.prod(self.shape)) if self.counts is None else None
         return entries(where, rows_of(self.X, rows, jnp.result_type(float)), math.prod(self.shape), weight)
 
 
-def as_rows(name: str, X: Any) -> Array:
-    """A data set as an array, of bytes or of finite floating numbers, with rows first."""
+def as_rows(name: str, X: Any) -> Rows:
+    """A data set as an array, of bytes or of finite floating numbers, with rows first; in chunks where it is a file."""
+    if (rows := in_chunks(X)) is not None:
+        return rows
     checked = check_array(name, X) if getattr(X, "dtype", None) != jnp.uint8 else jnp.asarray(X)
     # One of JAX's own is not copied, so that problem, network and probes share it.
     array = X if isinstance(X, jax.Array) and X.dtype == checked.dtype else checked
@@ -134,17 +144,18 @@ def as_rows(name: str, X: Any) -> Array:
     return array
 
 
-def check_range(name: str, X: Array, least: float, most: float) -> None:
+def check_range(name: str, X: Rows, least: float, most: float) -> None:
     """Raise where a number of a data set is outside the range that its reconstruction has."""
-    if is_traced(X) or X.dtype == jnp.uint8:
+    found = range_of(X)
+    if found is None:
         return
-    low, high = float(X.min()), float(X.max())
+    low, high = found
     if low < least or high > most:
         hint = "; give bytes as uint8, or divide them by 255" if 1 < high <= 255 and low >= 0 else ""
         raise ValueError(f"{name}: expected numbers from {least:g} to {most:g}, found {low:g} to {high:g}{hint}")
 
 
-def rows_of(X: Array, positions: Any, dtype: Any = None) -> Float[Array, "m ..."]:
+def rows_of(X: Rows, positions: Any, dtype: Any = None) -> Float[Array, "m ..."]:
     """Rows of a data set as floating numbers; bytes as their 255th parts."""
     rows = X[positions]
     if X.dtype == jnp.uint8:

@@ -21,6 +21,7 @@ import numpy as np
 
 from .._arrays import placed
 from ..dynamics._base import CONVERGED, RUNNING, STATUSES, STOPPED
+from ..problems._sources import failures_told
 from . import _checkpoint
 from ._batch import Batch
 from ._origin import origin_of
@@ -287,6 +288,7 @@ def _fingerprint(plans: Sequence[Plan]) -> str:
     return _checkpoint.fingerprint(digests, values, samples, unseen=unseen)
 
 
+@failures_told()
 def execute(
     plans: Sequence[Plan], report: Report, checkpoint: Path | None = None, *, alone: bool = False
 ) -> list[Trajectory]:
@@ -302,12 +304,13 @@ def execute(
             run.check_start()
         run.begin()
     limit, saved = FIRST_STEPS, time.perf_counter()
+    least = max(plan.setup.dynamics.least_steps(plan.setup.objective) for plan in plans)
     with _listening() as pressed:
         while run.running and not pressed.is_set():
             chunk = time.perf_counter()
             run.advance(limit)
             elapsed = max(time.perf_counter() - chunk, 1e-9)
-            limit = int(np.clip(limit * np.clip(CHUNK_SECONDS / elapsed, 0.25, 4), 1, 2**24))
+            limit = int(np.clip(limit * np.clip(CHUNK_SECONDS / elapsed, 0.25, 4), least, 2**24))
             report(*run.progress())
             if checkpoint is not None and time.perf_counter() - saved > CHECKPOINT_SECONDS:
                 run.save(checkpoint)
