@@ -262,7 +262,7 @@ def tree_where(condition: Bool[Array, ""], yes: Any, no: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
 
 
-def once(condition: Bool[Array, ""]) -> Bool[Array, ""]:
+def once(condition: Any) -> Bool[Array, ""]:
     """The same, computed in one place of a compiled program.
 
     XLA copies cheap arithmetic into whatever uses it, and a decision about a step is used by all that the step changes:

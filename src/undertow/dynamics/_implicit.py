@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 import diffrax
 import jax.numpy as jnp
-import optimistix
 
 from ._base import tree_norm
 from ._flow_solver import Evidence, FlowSolver, size_of
@@ -30,11 +29,11 @@ class Implicit(FlowSolver):
         # and curved (2 x 2 to infinity, loss 1e-6: 7,822 and 325 steps, against 180).
         rms = tree_norm(params) / math.sqrt(size_of(params))
         floor = 1e4 * float(jnp.finfo(rms.dtype).eps)
-        root_finder = optimistix.Newton(
+        root_finder = GuardedNewton(
             rtol=max(min(100 * rtol, 0.1), floor),
-            atol=jnp.maximum(100 * atol, floor * rms),  # pyright: ignore[reportArgumentType] (an array will do)
+            atol=jnp.maximum(100 * atol, floor * rms),
         )
-        return diffrax.Kvaerno5(root_finder=GuardedNewton(root_finder), root_find_max_steps=20, scan_kind="lax")
+        return diffrax.Kvaerno5(root_finder=root_finder, root_find_max_steps=20, scan_kind="lax")
 
     def cost(self, params: Any, ready: Any, h: Any) -> int:
         """Its dense Hessians, each as many products with a vector as there are parameters."""

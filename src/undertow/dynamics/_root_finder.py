@@ -1,12 +1,11 @@
 """Newton's method for the stages of an implicit step, with shorter steps where whole ones lead astray."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optimistix
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool
 
 GROWTH = 2.0
 """The factor by which a step may raise what is missing. Newton's method often rises before it falls: this is no line
@@ -15,7 +14,7 @@ SHORTEST = 2.0**-30
 """The share of a step that is taken however much is missing after it."""
 
 
-class GuardedNewton(optimistix.AbstractRootFinder):
+class GuardedNewton(optimistix.Newton):
     """optimistix's Newton, whose steps are halved until what is missing is finite, and at most twice that before.
 
     On an exponential loss a guess with margins too wide by m has next to no gradient, and a whole step goes exp(m) too
@@ -23,27 +22,12 @@ class GuardedNewton(optimistix.AbstractRootFinder):
     the margins of a deep network grow along a line in log time, its weights do not, and a line is the guess.
     """
 
-    newton: optimistix.Newton
-
-    @property
-    def rtol(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.newton.rtol
-
-    @property
-    def atol(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.newton.atol
-
-    @property
-    def norm(self) -> Callable[[Any], Float[Array, ""]]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.newton.norm
-
-    def init(self, *args: Any, **named: Any) -> Any:
-        """The state before the first step."""
-        return self.newton.init(*args, **named)
+    rtol: Any
+    atol: Any  # may be traced
 
     def step(self, fn: Any, y: Any, args: Any, options: Any, state: Any, tags: Any) -> tuple[Any, Any, Any]:
         """One step. The state is that of the whole one, so that a short one is never taken for the last."""
-        new, state, aux = self.newton.step(fn, y, args, options, state, tags)
+        new, state, aux = super().step(fn, y, args, options, state, tags)
         bound = GROWTH * self.norm(state.f)
 
         def at(share: Array) -> Any:
@@ -55,11 +39,3 @@ class GuardedNewton(optimistix.AbstractRootFinder):
 
         share = jax.lax.while_loop(astray, lambda share: share / 2, jnp.ones((), bound.dtype))
         return jax.tree.map(lambda whole, a: jnp.where(share < 1, a, whole), new, at(share)), state, aux
-
-    def terminate(self, *args: Any) -> Any:
-        """Whether the last step was small enough."""
-        return self.newton.terminate(*args)
-
-    def postprocess(self, *args: Any) -> Any:
-        """What is found."""
-        return self.newton.postprocess(*args)
