@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, UInt32
 
+from .._repr import called
 from .._validation import check_integer, is_traced
 from ._sources import Source, chunk_of, known, looked_at, on_disk, read_from, take_from
 
@@ -71,6 +72,9 @@ class ChunkedRows(eqx.Module):
         self.shape, self.dtype = source.shape, source.dtype
         self.chunk = min(chunk_of(self.shape, self.dtype) if chunk is None else chunk, len(self))
         self.digest = jnp.asarray(np.frombuffer(source.digest, np.uint32))
+
+    def __repr__(self) -> str:
+        return called("ChunkedRows", {"shape": self.shape, "dtype": str(self.dtype), "chunk": self.chunk})
 
     def __len__(self) -> int:
         return self.shape[0]
