@@ -477,8 +477,8 @@ def test_rows_on_a_disk_are_in_the_units_of_those_in_memory(images):
 def test_a_fit_block_by_block_is_that_of_the_array():
     """Rows to train with are one chunk here: only what is computed around the same runs is in two blocks.
 
-    In so few steps the last bits of rows, 6e-8 in float32, cannot become a hundred times larger. The bound is of after a
-    failure: over 300 epochs errors are 1.7e-6 apart, where 1e-6 was asked.
+    In so few steps the last bits of rows, 6e-8 in float32, cannot become a hundred times larger. The bound was
+    set after a failure: over 300 epochs errors are 1.7e-6 apart, where 1e-6 was asked.
     """
     model, expected = quick(max_epochs=2).fit(ChunkedRows(TABLE, chunk=40)), quick(max_epochs=2).fit(TABLE)
     assert model.rank_ == expected.rank_

@@ -345,9 +345,10 @@ study = Study(
     ),
     plot=_plot,
     example=EXAMPLE,
-    note="The bounds were set after one draw of other problems was looked at, and before the first run that was judged; "
-    "how problems are drawn (the least a, the scales at depths 3 and 4, what is left) was changed afterwards: the paper's "
-    "own has an a of 0.041, and under seed 1 a saddle counted as standing still. In the middle of a rest an entry with the share a of its way "
+    note="The bounds were set after one draw of other problems was looked at, and before the first run that was "
+    "judged; how problems are drawn (the least a, the scales at depths 3 and 4, what is left) was changed afterwards: "
+    "the paper's own has an a of 0.041, and under seed 1 a saddle counted as standing still. "
+    "In the middle of a rest an entry with the share a of its way "
     "before it is of size α^(2 a) at depth 2 and α^N a^(-N / (N - 2)) beyond; problems and starts are drawn such that "
     "a is at least 0.04, and no more than 1e-4 is left from the smaller start. The first check has a factor of ten for "
     "what theory leaves open. A jump is late by a flow time that does not depend on the start, a "
