@@ -683,3 +683,13 @@ def test_flags_are_true_or_false(name: str) -> None:
     X, y, _ = draw(38, 40, 10, 2, 0.0, 2.0)
     with pytest.raises(TypeError, match=f"^{name}: expected True or False"):
         SparseRegressor().set_params(**{name: "no"}).fit(X, y)
+
+
+@pytest.mark.parametrize("constant", [7.0, -0.3, 1e6])
+def test_a_constant_column_of_a_sparse_table_is_one(constant):
+    """The variance of such a column, as rounded, is below 0."""
+    X = np.random.default_rng(0).normal(size=(60, 8))
+    X[:, 3], y = constant, X[:, 1]
+    found, expected = (SparseRegressor(random_state=0).fit(kind(X), y) for kind in (csr_array, np.asarray))
+    assert found.coef_[3] == 0
+    np.testing.assert_allclose(found.coef_, expected.coef_, atol=1e-4)

@@ -149,7 +149,7 @@ def _center_sparse(X: Any, share: np.ndarray, intercept: bool) -> tuple[csc_arra
     if not intercept:
         return table, exponents, np.zeros(X.shape[1]), np.sqrt(share @ table**2)
     moments: Any = mean_variance_axis(table, axis=0, weights=share)
-    means, deviations = moments[0], np.sqrt(moments[1])
+    means, deviations = moments[0], np.sqrt(np.maximum(moments[1], 0))  # a constant column's may round to less
     far = np.flatnonzero(np.abs(means) > FAR * deviations)
     if far.size:
         filled = table[:, far].toarray()
