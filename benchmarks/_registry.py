@@ -9,6 +9,7 @@ from .flow_versus_descent import flow_versus_descent
 from .imputation import imputation
 from .large_completion import large_completion
 from .maximum_margin import maximum_margin
+from .network_flows import network_flows
 from .norms_to_infinity import norms_to_infinity
 from .penalty_gradient import penalty_gradient
 from .ratings import ratings
@@ -28,6 +29,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         central_flow,
         flow_versus_descent,
         deep_matrix_grid,
+        network_flows,
         norms_to_infinity,
         imputation,
         large_completion,
