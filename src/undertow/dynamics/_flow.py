@@ -146,7 +146,9 @@ class Flow(Dynamics):
     def _term(self, objective: Objective, unpack: Unpack, clock: Clock, reading: Array) -> diffrax.ODETerm:
         """The velocity by the clock, at a time since its present reading."""
 
-        def velocity(t: Any, packed: Params, args: Any) -> Params:
+        # Compiled as a function of its own, it is traced once for all stages of a step.
+        @jax.jit
+        def velocity(t: Any, packed: Params) -> Params:
             params = unpack(packed)
             field = in_one_array(self.field(objective, params))[0]
             rate = self.decay_at(reading + t)
@@ -154,7 +156,7 @@ class Flow(Dynamics):
                 field = jax.tree.map(lambda f, p: f - rate.astype(f.dtype) * p, field, packed)
             return clock.velocity(field, reading + t, lambda: objective(params)[0])
 
-        return diffrax.ODETerm(velocity)
+        return diffrax.ODETerm(lambda t, packed, args: velocity(t, packed))
 
     def _controller(self, atol: Any) -> diffrax.PIDController:
         return diffrax.PIDController(rtol=self.rtol, atol=atol, pcoeff=0.4, icoeff=0.3)
