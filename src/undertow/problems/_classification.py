@@ -225,10 +225,14 @@ def _labels(y: Any, points: int, classes: Any) -> tuple[Int[Array, " n"], int | 
     labels = as_numpy("y", y)
     if labels.ndim != 1 or labels.size != points:
         raise ValueError(f"y: expected one label for each of the {points} points, found shape {labels.shape}")
-    if labels.dtype.kind not in "iufb" or (labels.dtype.kind == "f" and np.any(labels != np.round(labels))):
+    if labels.dtype.kind == "f":
+        wrong = np.flatnonzero(~np.isfinite(labels) | (labels != np.round(labels)))
+    else:
+        wrong = np.flatnonzero(np.full(points, labels.dtype.kind not in "iub"))
+    if wrong.size:
         raise ValueError(
             f"y: expected labels -1 and 1, or classes 0, 1, 2, ..., found {labels.dtype} such as "
-            f"{labels.tolist()[0]!r}; "
+            f"{labels.tolist()[wrong[0]]!r}; "
             "numpy.unique(y, return_inverse=True)[1] numbers them"
         )
     labels = labels.astype(np.int64)
@@ -249,7 +253,8 @@ def _labels(y: Any, points: int, classes: Any) -> tuple[Int[Array, " n"], int | 
         raise ValueError(f"y: expected classes from 0 to {k - 1}, found {found[-1]}")
     if found.size == 1:
         raise ValueError(f"y: expected points of two classes at least, found class {found[0]} alone")
-    missing = np.setdiff1d(np.arange(k), found) if classes is None else []
+    # Not by a list of all classes: labels may be names that are numbers, as years or large identifiers.
+    missing = np.flatnonzero(found != np.arange(found.size)) if classes is None else []
     if len(missing):
         raise ValueError(
             f"y: expected a point of every class from 0 to {k - 1}, found none of class {missing[0]}; number them "
