@@ -147,14 +147,18 @@ def test_separation_is_proved(seed, n, d, exponent):
 @pytest.mark.parametrize("loss", ["exponential", "logistic"])
 def test_flow_in_log_time_against_the_generic_oracle(loss):
     # facts: w - what log t -> (0.3038693, 0.3038693), and t L -> |what|^2 = 25/18.
-    problem = C([[1.0, 0.2], [0.2, 1.0], [2.0, 1.5], [-2.0, -1.5]], [1, 1, 1, -1], loss)
-    flow = ut.dynamics.GradientFlow(rtol=1e-9)
-    stop = ut.Stop(loss=None, log_time=40.0)
-    run = ut.train(problem, ut.parameterizations.Identity(2), flow, params=jnp.zeros(2), stop=stop)
-    assert run.status == "stopped"
-    residual = np.asarray(run.w) - 40 * 5 / 6
-    np.testing.assert_allclose(residual, 0.30386926, atol=1e-6)
-    assert float(np.exp(40 + run["log_loss"][-1])) == pytest.approx(25 / 18, rel=1e-6)
+    # In other units w is in one over them, after their square less time: from 1e-100 to 1e150 by one program.
+    points = np.array([[1.0, 0.2], [0.2, 1.0], [2.0, 1.5], [-2.0, -1.5]])
+    flow, phi = ut.dynamics.GradientFlow(rtol=1e-9), ut.parameterizations.Identity(2)
+    for unit in (1.0, 1e-100, 1e150):
+        problem = C(unit * points, [1, 1, 1, -1], loss)
+        assert problem.separation == "complete"
+        stop = ut.Stop(loss=None, log_time=40.0 - 2 * np.log(unit))
+        run = ut.train(problem, phi, flow, params=jnp.zeros(2), stop=stop, samples=8)
+        assert run.status == "stopped"
+        residual = unit * np.asarray(run.w) - 40 * 5 / 6
+        np.testing.assert_allclose(residual, 0.30386926, atol=1e-6)
+        assert float(np.exp(40 + run["log_loss"][-1])) == pytest.approx(25 / 18, rel=1e-6)
 
 
 def test_overlapping_points_have_a_minimizer_that_runs_converge_to():
@@ -218,6 +222,9 @@ def test_every_parameterization_takes_mini_batches(phi, problem):
         ((X, [1, -1, 0] * 4), "y: expected labels -1 and 1, or classes 0, 1, 2, ..., found [-1, 0, 1]"),
         ((X, [0.5, 1.5] * 6), "numbers them"),
         ((X, ["cat", "dog"] * 6), "numbers them"),
+        ((X, [1, -1, np.nan] * 4), "found float64 such as nan; numpy.unique"),
+        ((X, [1, -1, np.inf] * 4), "found float64 such as inf; numpy.unique"),
+        ((X, [0, 1, 2_000_000_000] * 4), "from 0 to 2000000000, found none of class 2;"),
         ((X, [1, -1]), "y: expected one label for each of the 12 points"),
         ((np.zeros((0, 3)), []), "X: expected at least one point of one feature"),
         ((X[:, 0], SIGNS), "X: expected at least one point of one feature"),

@@ -5,7 +5,9 @@ below them. With the clock s = log(1 + t) the same flow is du/ds = -exp(s + log 
 order one, however long it runs.
 """
 
+import math
 from collections.abc import Callable
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -19,6 +21,9 @@ from ._base import RUNAWAY, Stop
 
 class Clock(eqx.Module):
     """Time as it is: the clock is the time, and levels are losses."""
+
+    steady: ClassVar[float] = math.inf
+    """For how long by the clock the pace changes by no more than a small factor, where the level stays."""
 
     def objective(self, objective: Objective) -> Objective:
         """What has the levels as its values."""
@@ -82,6 +87,8 @@ class Clock(eqx.Module):
 
 class LogClock(Clock):
     """The logarithm of 1 + time, and levels are logarithms of losses."""
+
+    steady: ClassVar[float] = 1.0
 
     def objective(self, objective: Objective) -> Objective:
         logarithm = objective.logarithm

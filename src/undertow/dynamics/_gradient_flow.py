@@ -68,7 +68,11 @@ class GradientFlow(Flow):
     Where a problem keeps the logarithm of its loss (``log_loss``, as for separable data, whose loss reaches zero at
     infinity only) and there is no penalty, the same flow is followed in the clock s = log(1 + t), as
     :math:`du/ds = -e^{s + \log \ell} \nabla \log \ell`: as far as ``Stop(log_time=..., log_loss=...)`` asks, and
-    sampled at ``LogTimes``. All of it stays of order one, in float32 too.
+    sampled at ``LogTimes``. All of it stays of order one, in float32 too. Margins are about the logarithm of time,
+    though, whose rounding is an error of that share in the velocity: measured on three points, explicit steps in
+    float32 go to a log time of some 10^4, implicit and "auto" to 10^7, with a direction exact to rounding and a
+    constant beside log t that is off by 1e-2 at 10^6. Beyond 10^8 float32 cannot follow, and says so: "stalled" or
+    "diverged", at the last sound parameters.
 
     A step that raises the objective is never accepted, but for rounding, since no gradient flow does that. A run that
     stops at a loss lands on it: its last step is shortened until the loss is at most 0.1% below.
