@@ -372,6 +372,7 @@ def test_folders_that_are_no_store(tmp_path):
     [
         ({"scale": [1.0, np.nan]}, ValueError, r"over\['scale'\]: .* found NaN"),
         ({"scale": [1, 1.0]}, ValueError, r"over\['scale'\]: expected every value once, found 1.0 in places 0 and 1"),
+        ({"scale": [10**22, 1e22]}, ValueError, r"expected every value once, found 1e.22 in places 0 and 1"),
         ({"seed": ["a", "b", "a"]}, ValueError, r"expected every value once, found 'a' in places 0 and 2"),
         ({"seed": [np.ones(2)]}, TypeError, r"over\['seed'\]: a store knows runs again by plain values"),
         ({"status": [1]}, ValueError, r"'status' is what a store calls a result"),
