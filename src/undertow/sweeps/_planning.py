@@ -62,8 +62,9 @@ def plan_runs(run: Callable[..., Any], points: Sequence[Point], side_by_side: in
             waiting.keep(key_of(point), trajectory, plan)
             yield place, plan
 
+    groups = group(plans(), side_by_side, len(points))
     in_turn = min(max(len(alone) // SHARES, 1), IN_TURN)
-    sized = [(some, CHUNK) for some in group(plans(), side_by_side, len(points))] + [(alone, in_turn)]
+    sized = [*((some, CHUNK) for some in groups), (alone, in_turn)]
     batches = [[points[i] for i in some[k : k + most]] for some, most in sized for k in range(0, len(some), most)]
     return Planning(batches, list(shapes.values()), len(shapes) + len(alone), waiting.runs)
 
