@@ -19,6 +19,9 @@ from .sparse_kinds import sparse_kinds
 from .sparse_recovery import sparse_recovery
 from .sparse_regression import sparse_regression
 from .support import support
+from .sweep_grid import sweep_grid
+from .sweep_line import sweep_line
+from .sweep_overhead import sweep_overhead
 from .tensor_completion import tensor_completion
 from .tensor_grid import tensor_grid
 from .tensor_step import tensor_step
@@ -47,5 +50,8 @@ BENCHMARKS: dict[str, Benchmark] = {
         tensor_grid,
         autoencoder_step,
         dimension_reduction,
+        sweep_line,
+        sweep_overhead,
+        sweep_grid,
     )
 }

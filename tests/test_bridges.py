@@ -48,6 +48,16 @@ def test_names_that_are_refused(store, tmp_path):
         to_optuna(store, "loss")
     with pytest.raises(ValueError, match=r"^direction: unknown choice 'up'"):
         to_optuna(store, direction="up")
+    both = ["final_loss", "seconds"]
+    for several, directions, words in (
+        ([], "minimize", "objective: expected a name, or several that differ"),
+        (["seconds", "seconds"], "minimize", "objective: expected a name, or several that differ"),
+        (both, ["minimize"], "direction: expected one for all, or for each of"),
+        (both, ["minimize", "up"], "direction: unknown choice 'up'"),
+        (["seconds", "loss"], "minimize", "expected an array with a number for each run, found 'loss'"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            to_optuna(store, several, direction=directions)
     with pytest.raises(ValueError, match=r"^metrics: .* no numbers called 'status'"):
         to_mlflow(store, "line", metrics=["final_loss", "status"])
 
@@ -98,6 +108,30 @@ def test_samples_within_a_step_are_counted(tmp_path):
     trial = to_optuna(tmp_path / "a.zarr").trials[0]
     losses = kept["loss"].values[0, : int(kept["samples"][0])]
     assert trial.intermediate_values == dict(enumerate(losses.tolist()))
+
+
+def test_several_objectives(store, data):
+    optuna = pytest.importorskip("optuna", reason="Optuna is not installed")
+    study = to_optuna(store, ["final_loss", "gradient_evaluations"], direction=["minimize", "maximize"])
+    assert [each.name for each in study.directions] == ["MINIMIZE", "MAXIMIZE"]
+    done = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
+    assert len(done) == 5
+    for trial in done:
+        row = data.sel(trial.params)
+        assert trial.values == [float(row["final_loss"]), float(row["gradient_evaluations"])]
+    # By hand: those that no other is at least as good as in both, and better in one.
+    pairs = [(trial.values[0], -trial.values[1]) for trial in done]
+    best = {p for p in pairs if not any(q != p and q[0] <= p[0] and q[1] <= p[1] for q in pairs)}
+    assert {(trial.values[0], -trial.values[1]) for trial in study.best_trials} == best
+
+
+def test_runs_that_failed_are_no_best_ones(store, data):
+    """A count that is not there is -1 in a store."""
+    pytest.importorskip("optuna", reason="Optuna is not installed")
+    assert (data["gradient_evaluations"] == -1).sum() == 1
+    study = to_optuna(store, "gradient_evaluations")
+    assert [trial.state.name for trial in study.trials].count("FAIL") == 1
+    assert study.best_value > 0
 
 
 # MLflow ------------------------------------------------------------------------------------------

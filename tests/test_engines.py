@@ -1,5 +1,6 @@
 """Runs of a sweep in other processes and on clusters: what is refused, and faults."""
 
+import concurrent.futures
 import contextlib
 import os
 import shlex
@@ -19,6 +20,7 @@ import xarray as xr
 
 import undertow as ut
 from undertow.sweeps import _dask, _engines, status
+from undertow.sweeps._planning import plan_runs
 
 OVER = {"scale": [0.5, 1.0], "seed": [0, 1, 2]}
 TESTS, SRC = Path(__file__).parent, Path(ut.__file__).parents[1]
@@ -86,6 +88,46 @@ def test_a_function_that_is_another_one_in_the_worker():
     task = _engines.Task("store_runs:line", "0" * 32, [{"scale": 1.0, "seed": 0}], keep_samples=False)
     with pytest.raises(ValueError, match="store_runs:line is something else in the process that should run it"):
         _engines.work(task)
+
+
+class Elsewhere(concurrent.futures.Executor):
+    """Another process, as far as a value goes that was set here after the import."""
+
+    def __init__(self, name: str, theirs: Any):
+        self.name, self.theirs = name, theirs
+
+    def submit(self, function: Any, /, *arguments: Any, **options: Any) -> Any:
+        future = concurrent.futures.Future()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(store_runs, self.name, self.theirs)
+            try:
+                future.set_result(function(*arguments, **options))
+            except ValueError as error:
+                future.set_exception(error)
+        return future
+
+
+def test_values_that_were_set_here_and_not_in_the_process(store, monkeypatch):
+    elsewhere = Elsewhere("DESCENT", store_runs.DESCENT)
+    monkeypatch.setattr(_engines, "_pool", lambda workers: contextlib.nullcontext(elsewhere))
+    monkeypatch.setattr(store_runs, "DESCENT", ut.dynamics.GradientDescent(ut.optimizers.make("gd", 0.05)))
+    with pytest.raises(ValueError, match=r"^run: store_runs:line is something else in the process .*set after"):
+        ut.sweep(store_runs.line, OVER, store=store, engine="processes")
+    assert status(store).done == 0
+    # And with what is the same there, the numbers are the same.
+    monkeypatch.setattr(_engines, "_pool", lambda workers: contextlib.nullcontext(Elsewhere("TWO", 2)))
+    monkeypatch.setattr(store_runs, "TWO", 1, raising=False)
+    kept = ut.sweep(store_runs.line, OVER, store=store, engine="processes")
+    np.testing.assert_array_equal(kept["loss"], ut.sweep(store_runs.line, OVER)["loss"])
+
+
+def test_runs_that_go_alone_are_shared_one_by_one():
+    points = [{"scale": 1.0, "seed": seed} for seed in range(3)]
+    plans = plan_runs(store_runs.twice, points, None)
+    assert plans.batches == [[point] for point in points]
+    with pytest.MonkeyPatch.context() as patch:  # many of them are handed over together
+        patch.setattr("undertow.sweeps._planning.SHARES", 1)
+        assert plan_runs(store_runs.twice, points, None).batches == [points]
 
 
 # Processes ---------------------------------------------------------------------------------------

@@ -145,6 +145,32 @@ def test_what_a_store_cannot_know_again_goes_on_without(tmp_path):
     with kept_in(tmp_path):
         found = ut.sweep(unseen, OVER)
         ut.sweep(lambda key: store_runs.line(1.0, key), {"key": keys})
-        ut.sweep(lambda run: store_runs.line(1.0, run), {"run": [0, 1]})
+        ut.sweep(lambda seconds: store_runs.line(1.0, seconds), {"seconds": [0, 1]})
     assert not list(tmp_path.iterdir())
     assert found.attrs["dynamics"]
+
+
+def test_axes_that_are_called_as_the_rows_of_a_store_are_kept_too(tmp_path):
+    over = {"run": [0, 1]}
+    plain = ut.sweep(lambda run: store_runs.line(1.0, run), over)
+    with kept_in(tmp_path):
+        found = [ut.sweep(lambda run: store_runs.line(1.0, run), over) for _ in range(2)]
+    (path,) = tmp_path.glob("*.zarr")
+    assert ut.sweeps.status(path).done == 2
+    xr.testing.assert_identical(found[0], found[1])
+    xr.testing.assert_equal(found[0], plain)
+
+
+def test_one_call_at_a_time_writes_a_folder(tmp_path):
+    """The second is refused before it touches anything, and what the first wrote is whole."""
+
+    def second(budget, key, progress):
+        files = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"]
+        before = [path.read_bytes() for path in files]
+        with pytest.raises(ValueError, match=r"^out: .* is being written by another call of reproduce"):
+            gallery.reproduce([study()], tmp_path, "quick")
+        assert before == [path.read_bytes() for path in files]
+        return run(budget, key, progress)
+
+    for _ in range(2):
+        assert gallery.reproduce([study(second)], tmp_path, "quick", fresh=True).exit_status == 0

@@ -16,6 +16,7 @@ import functools
 import inspect
 import itertools
 import operator
+import os
 import re
 import struct
 import sys
@@ -153,7 +154,8 @@ class _Describer:
         for module, x in self.modules.items():
             names = {n for n in vars(x) if not n.startswith("__")} if by_name and not is_library(module) else set()
             found |= {(module, name) for name in names | (self.attributes & vars(x).keys())}
-        return found
+        # What `os.environ` was made of when Python began is none of it.
+        return found - {("posix", "environ"), ("nt", "environ")}
 
     def _note_library(self, value: Any) -> None:
         module = getattr(value, "__module__", None) or getattr(value, "__name__", None)
@@ -227,6 +229,10 @@ class _Describer:
     def _mapping(self, x: Any) -> bytes:
         more = () if type(x) is dict else (type(x), getattr(x, "default_factory", None), *self._state(x))
         return self._all("mapping", (*itertools.chain.from_iterable(dict.items(x)), "and", *more))
+
+    def _environment(self, x: Any) -> bytes:
+        """Without the size of a terminal, which readline writes where the processes that are started here find it."""
+        return self._all("environment", sorted((k, v) for k, v in x.items() if k not in ("LINES", "COLUMNS")))
 
     def _set(self, x: Any) -> bytes:
         return hash_parts("set", *sorted(self.of(part) for part in x), *map(self.of, (type(x), *self._state(x))))
@@ -377,6 +383,7 @@ _LOOKS: tuple[tuple[Any, Callable[[_Describer, Any], bytes]], ...] = (
     ((types.GenericAlias, types.UnionType, inspect.Signature, inspect.Parameter), _Describer._hint),
     ((type(Callable[..., Any]), type(typing.ClassVar[int]), typing.TypeVar, typing._SpecialForm), _Describer._hint),
     (types.MappingProxyType, lambda self, x: self._mapping(dict(x))),
+    (type(os.environ), _Describer._environment),
 )
 
 

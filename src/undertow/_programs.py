@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from ._description import describe
+from ._description import Description, describe
 
 
 class _Array:
@@ -25,8 +25,8 @@ class Program:
         places = [_Array if eqx.is_array(x) else x for x in leaves]
         # Copies of NumPy's, which may be changed in place before a sweep comes to run them.
         self.arrays = [x.copy() if isinstance(x, np.ndarray) else x for x in leaves if eqx.is_array(x)]
-        kinds = [(x.shape, str(x.dtype), getattr(x, "weak_type", False)) for x in self.arrays]
-        self.digest, self.unseen, _ = describe(jax.tree.unflatten(structure, places), kinds)
+        kinds = tuple((x.shape, str(x.dtype), getattr(x, "weak_type", False)) for x in self.arrays)
+        self.digest, self.unseen, self.own = _described(structure, places, kinds)
 
         def assemble(arrays: list[Any]) -> Any:
             # The arrays themselves are none of the program's business, which may live for long.
@@ -51,8 +51,30 @@ class Key:
 
 SAYING = ("jax_enable_x64", "jax_numpy_dtype_promotion", "jax_numpy_rank_promotion")
 """Settings of JAX that have a say in shapes and dtypes, and in what is refused."""
-MOST_OUTCOMES = 4096
+MOST_OUTCOMES = MOST_DESCRIPTIONS = 4096
 _outcomes: dict[tuple[Any, ...], Any] = {}
+_descriptions: dict[Any, Description] = {}
+
+
+def _described(structure: Any, places: list[Any], kinds: tuple[Any, ...]) -> Description:
+    """What a tree is but for its arrays; not looked at again where no code of the user's is in it.
+
+    Such trees are of parts that do not change, and their structures are equal where what they hold is. Their texts tell
+    apart what Python calls equal, as 1, 1.0 and True.
+    """
+    try:
+        text = (str(structure), *(repr(x) for x in places if x is not _Array))
+        known = None if "rray(" in text[0] else (structure, text, tuple(places), kinds)  # which may change in place
+        if known is not None and known in _descriptions:
+            return _descriptions[known]
+    except (TypeError, ValueError):  # something in it cannot be hashed or compared, as lists and arrays
+        known = None
+    found = describe(jax.tree.unflatten(structure, places), kinds)
+    if known is not None and not found.own and not found.unseen:
+        if len(_descriptions) >= MOST_DESCRIPTIONS:
+            _descriptions.clear()
+        _descriptions[known] = found
+    return found
 
 
 def outcome(function: Callable[..., Any], *programs: Program) -> Any:

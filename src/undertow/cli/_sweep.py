@@ -1,7 +1,9 @@
 """``undertow sweep`` and ``undertow status``: a grid of runs from a file, kept as it goes, and how far it is."""
 
+import contextlib
 import datetime as dt
 import json
+import math
 import os
 import shlex
 import sys
@@ -27,7 +29,9 @@ def sweep(
     workers: Annotated[int | None, typer.Option(help="How many processes; by default as many as cores.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Address of a dask scheduler that runs.")] = None,
     repair: Annotated[bool, typer.Option(help="Run again what is lost or damaged in the store.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and run nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many runs, and about how long by a trial of some; keep nothing.")
+    ] = False,
 ) -> int:
     """Run what a store does not have of a grid; the function and the store are looked for in the file's folder."""
     with usage_errors(ValueError, TypeError, OSError):
@@ -42,8 +46,17 @@ def sweep(
 
         run, over, store = imported(options.pop("run")), options.pop("over"), spec.parent / options.pop("store")
         if dry_run:
-            runs, there, programs = foreseen(run, over, store)
-            typer.echo(f"{runs:,} runs, {there:,} of them in {store}; the others need {programs:,} programs")
+            ahead = foreseen(run, over, store, options.get("keep_samples", True))
+            typer.echo(f"{ahead.runs:,} runs, {ahead.there:,} of them in {store}")
+            typer.echo(f"the others need {ahead.programs:,} programs")
+            if ahead.there < ahead.runs:
+                with contextlib.suppress(KeyboardInterrupt):  # who does not want to wait for a trial
+                    seconds, how = ahead.seconds()
+                    typer.echo(
+                        "how long is not known: a run raises"
+                        if seconds is None
+                        else f"and about {dt.timedelta(seconds=math.ceil(seconds))} ({how})"
+                    )
             return 0
         engine = engine or ("dask" if scheduler else None)
         given = {"engine": engine, "workers": workers, "scheduler": scheduler}

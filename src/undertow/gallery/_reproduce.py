@@ -29,8 +29,11 @@ from undertow.gallery._run import (
 )
 from undertow.gallery._workers import Ended, Moved, Started, run_in_processes
 from undertow.studies import Study, all_studies
+from undertow.sweeps._ledger import held
 
 SUMMARY = "summary.json"
+LOCK = ".lock"
+"""Held by who writes to the folder."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ def reproduce(
     Raises
     ------
     ValueError, TypeError
-        If an argument is out of range, or a study cannot be looked up for ``jobs > 1``.
+        If an argument is out of range, a study cannot be looked up for ``jobs > 1``, or another call writes to ``out``.
     NotADirectoryError
         If ``out`` is a file.
     """
@@ -116,6 +119,14 @@ def reproduce(
     check_seed(seed)
     _check(studies, out, budget, jobs)
     out.mkdir(parents=True, exist_ok=True)
+    taken = f"out: {out} is being written by another call of reproduce; wait for it, or name another folder"
+    with held(out / LOCK, taken):
+        return _reproduce(studies, out, budget, jobs, fresh, seed, display)
+
+
+def _reproduce(
+    studies: Sequence[Study], out: Path, budget: str, jobs: int, fresh: bool, seed: int, display: Display | None
+) -> Report:
     records = {study.id: not_run(study, "not reached yet", conditions(study, budget, seed)) for study in studies}
     pages = Pages(out, by_chapter(studies), budget)
     ended: set[str] = set()

@@ -3,11 +3,12 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import functools
 import importlib
 import platform
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import version
+from importlib import metadata
 from typing import Any
 
 from ..training._progress import Report
@@ -15,6 +16,8 @@ from ._engines import TRIALS, Results, Task, ctrl_c_held_back, jax_settings, set
 from ._ledger import Batch
 from ._points import import_path
 
+version = functools.cache(metadata.version)
+"""Which reads files, and is asked by every task."""
 ANSWER = 8.0
 """Seconds in which a scheduler, and the first of its workers, have to answer."""
 
@@ -143,6 +146,8 @@ def _client(distributed: Any, workers: int, scheduler: str | None) -> Iterator[A
         if scheduler is None:
             # On loopback only, with a certificate of its own so that nobody else on the machine can send it code.
             security = distributed.Security.temporary()
+            # Its profiler looks at every worker a hundred times a second, and nobody at what it finds.
+            stack.enter_context(config.set({"distributed.worker.profile.enabled": False}))
             with ctrl_c_held_back():
                 cluster = stack.enter_context(
                     distributed.LocalCluster(

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import functools
 import multiprocessing
 import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -23,6 +24,14 @@ from ._sweep import groups_of, run_of
 ENGINES = ("here", "processes", "dask")
 TRIALS = 3
 """How often a batch is given to a new process after one died with it."""
+SETTINGS = (
+    "jax_enable_x64",
+    "jax_default_matmul_precision",
+    "jax_default_prng_impl",
+    "jax_threefry_partitionable",
+    "jax_numpy_dtype_promotion",
+)
+"""Of JAX, that numbers hang on."""
 
 
 Planned = dict[str, Trajectory]
@@ -104,6 +113,7 @@ def here(
 
 def processes(
     run: Callable[..., Any],
+    digest: str,
     batches: Sequence[Batch],
     keep_samples: bool,
     report: Report,
@@ -117,7 +127,7 @@ def processes(
     trials, done = dict.fromkeys(left, 0), 0
     while left:
         with _pool(min(workers, len(left))) as pool:
-            tasks = {batch.number: Task(path, None, batch.points, keep_samples) for batch in left.values()}
+            tasks = {batch.number: Task(path, digest, batch.points, keep_samples) for batch in left.values()}
             with ctrl_c_held_back():
                 futures = {pool.submit(work, task): left[number] for number, task in tasks.items()}
             try:
@@ -175,7 +185,7 @@ def _begin(settings: dict[str, Any]) -> None:
 
 def jax_settings() -> dict[str, Any]:
     """What other processes need to be told for the same numbers."""
-    return {name: getattr(jax.config, name) for name in ("jax_enable_x64", "jax_default_matmul_precision")}
+    return {name: getattr(jax.config, name) for name in SETTINGS}
 
 
 def set_jax(settings: dict[str, Any]) -> None:
@@ -186,10 +196,10 @@ def set_jax(settings: dict[str, Any]) -> None:
 
 
 class Task(NamedTuple):
-    """A batch for another process: the name of the function, what it is where that may differ, and plain values."""
+    """A batch for another process: the name of the function, what it is here, and plain values."""
 
     path: str
-    digest: str | None
+    digest: str
     points: list[Point]
     keep_samples: bool
 
@@ -199,10 +209,16 @@ def work(task: Task) -> list[Row]:
 
     Raises ValueError if the function is another one here than where it was sent from.
     """
-    run = imported(task.path)
-    if task.digest is not None and describe(run).digest.hex() != task.digest:
+    return computed(_same(task.path, task.digest), task.points, task.keep_samples, lambda fraction, message: None)
+
+
+@functools.cache
+def _same(path: str, digest: str) -> Callable[..., Any]:
+    run = imported(path)
+    if describe(run).digest.hex() != digest:
         raise ValueError(
-            f"run: {task.path} is something else in the process that should run it (another file, or a value "
-            "that it reads is another one, as of the environment)"
+            f"run: {path} is something else in the process that should run it: another file, or a value that it "
+            "reads, as one that was set after its module was imported; read it from the file, make it an axis, or take "
+            'engine="here"'
         )
-    return computed(run, task.points, task.keep_samples, lambda fraction, message: None)
+    return run

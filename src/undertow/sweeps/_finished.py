@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._validation import nearest
+from ._columns import values_of
 from ._ledger import existing_ledger
 from ._points import Point
-from ._store import FILE, values_of
+from ._store import FILE
 
 
 class Run(NamedTuple):

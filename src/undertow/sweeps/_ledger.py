@@ -40,12 +40,15 @@ class Batch(NamedTuple):
 class Ledger:
     """Which run is in which row, and whether it is there: 'left', 'done' or 'failed'."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, reading: sqlite3.Connection | None = None):
         self.path = path
+        if reading is not None:
+            self._database = reading
+            return
         self._database = sqlite3.connect(path, isolation_level=None)
         self._database.execute("pragma journal_mode = wal")
         self._database.execute("pragma synchronous = full")
-        self._database.executescript(_TABLES)
+        self._database.executescript(f"begin; {_TABLES} commit;")
 
     def close(self) -> None:
         """Let go of the file."""
@@ -141,7 +144,7 @@ class Ledger:
 
 @contextlib.contextmanager
 def existing_ledger(store: str | os.PathLike[str]) -> Iterator[Ledger]:
-    """The ledger of a store, which another process may be writing.
+    """The ledger of a store, which another process may be writing; nothing is written.
 
     Raises ValueError if there is no store.
     """
@@ -151,8 +154,54 @@ def existing_ledger(store: str | os.PathLike[str]) -> Iterator[Ledger]:
     ledger_path = path.with_name(path.name + ".sqlite") if path.name else path
     if not ledger_path.is_file():
         raise ValueError(f"store: expected a store of a sweep, found none at {path}")
-    with contextlib.closing(Ledger(ledger_path)) as ledger:
+    with told(ledger_path), contextlib.closing(Ledger(ledger_path, _for_reading(ledger_path))) as ledger:
         yield ledger
+
+
+def _for_reading(path: Path) -> sqlite3.Connection:
+    """The database at ``path``, of somebody else perhaps, in a folder where nothing may be written."""
+    address = path.resolve().as_uri()
+    database = sqlite3.connect(f"{address}?mode=ro", uri=True)
+    try:
+        database.execute("select 1 from sqlite_master").fetchall()
+    except sqlite3.OperationalError as error:
+        database.close()
+        behind = path.with_name(path.name + "-wal")
+        if _kind(error) not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) or behind.exists():
+            raise
+        # The file that readers share cannot be made there; and nobody writes, so that the database is as it stands.
+        database = sqlite3.connect(f"{address}?immutable=1", uri=True)
+    tables = {name for (name,) in database.execute("select name from sqlite_master")}
+    if not tables:  # it is about to be made
+        database.close()
+        database = sqlite3.connect(":memory:")
+        database.executescript(_TABLES)
+    elif not {"facts", "runs", "commits"} <= tables:
+        database.close()
+        raise ValueError(f"store: expected the ledger of a sweep, found another database at {path}")
+    return database
+
+
+def _kind(error: sqlite3.Error) -> int:
+    """What went wrong, without the details that SQLite adds in the upper bits."""
+    return error.sqlite_errorcode & 0xFF
+
+
+@contextlib.contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Inside, what SQLite says of a ledger is an error of a store.
+
+    Raises OSError where it cannot be read or written, ValueError where it is damaged or no ledger.
+    """
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise OSError(f"store: {path} cannot be read or written ({error})") from error
+    except sqlite3.DatabaseError as error:
+        raise ValueError(
+            f"store: {path} is damaged, or no ledger of a sweep ({error}); xarray.open_zarr reads what is beside it, "
+            "but it cannot be added to: name another store"
+        ) from error
 
 
 def being_written(store: str | os.PathLike[str]) -> bool:
@@ -160,11 +209,11 @@ def being_written(store: str | os.PathLike[str]) -> bool:
     path = _lock_of(Path(store))
     if not path.is_file():
         return False
-    with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=0)) as lock:
-        try:
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=0)) as lock:
             lock.execute("select * from sqlite_master").fetchall()
-        except sqlite3.OperationalError:
-            return True
+    except sqlite3.OperationalError as error:
+        return _kind(error) == sqlite3.SQLITE_BUSY  # and not that it may not be read
     return False
 
 
@@ -172,20 +221,32 @@ def _lock_of(store: Path) -> Path:
     return store.with_name(store.name + ".lock")
 
 
-@contextlib.contextmanager
-def only_writer(store: Path) -> Iterator[None]:
-    """Inside, nobody else writes; the lock is the process's own, and goes with it however it ends.
+def only_writer(store: Path) -> contextlib.AbstractContextManager[None]:
+    """Inside, nobody else writes a store.
 
-    Raises ValueError where somebody does.
+    Raises ValueError where somebody does, OSError where nobody can.
     """
-    lock = sqlite3.connect(_lock_of(store), isolation_level=None, timeout=LOOK)
+    return held(
+        _lock_of(store), f"store: {store} is being written by another process; wait for it, or name another store"
+    )
+
+
+@contextlib.contextmanager
+def held(path: Path, otherwise: str) -> Iterator[None]:
+    """Inside, nobody else has the lock at ``path``; it is the process's own, and goes with it however it ends.
+
+    Raises ValueError with the words of ``otherwise`` where somebody has it, OSError where the file cannot be written.
+    """
     try:
+        lock = sqlite3.connect(path, isolation_level=None, timeout=LOOK)
         try:
             lock.execute("begin exclusive")
-        except sqlite3.OperationalError as error:
-            raise ValueError(
-                f"store: {store} is being written by another process; wait for it, or name another store"
-            ) from error
+        except BaseException:
+            lock.close()
+            raise
+    except sqlite3.OperationalError as error:
+        if _kind(error) == sqlite3.SQLITE_BUSY:
+            raise ValueError(otherwise) from error
+        raise OSError(f"{path} cannot be written ({error}); expected a folder that can be written to") from error
+    with contextlib.closing(lock):
         yield
-    finally:
-        lock.close()

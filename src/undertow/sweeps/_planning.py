@@ -11,8 +11,8 @@ from ._points import Point, key_of
 from ._store import CHUNK
 from ._sweep import group, run_of
 
-IN_TURN = 20
-"""Runs in a batch where each goes alone."""
+IN_TURN, SHARES = 20, 200
+"""Most runs in a batch where each goes alone; fewer, so that there are so many batches for the workers to share."""
 BYTES, PLAN_BYTES = 2**27, 2**14
 """Memory for planned runs, and what a plan takes beside its arrays; runs beyond are called a second time."""
 
@@ -62,7 +62,9 @@ def plan_runs(run: Callable[..., Any], points: Sequence[Point], side_by_side: in
             waiting.keep(key_of(point), trajectory, plan)
             yield place, plan
 
-    sized = [(some, CHUNK) for some in group(plans(), side_by_side, len(points))] + [(alone, IN_TURN)]
+    groups = group(plans(), side_by_side, len(points))
+    in_turn = min(max(len(alone) // SHARES, 1), IN_TURN)
+    sized = [*((some, CHUNK) for some in groups), (alone, in_turn)]
     batches = [[points[i] for i in some[k : k + most]] for some, most in sized for k in range(0, len(some), most)]
     return Planning(batches, list(shapes.values()), len(shapes) + len(alone), waiting.runs)
 

@@ -1,5 +1,6 @@
 """Points of a grid that a store can know again: plain values, by name."""
 
+import functools
 import hashlib
 import importlib
 import json
@@ -45,9 +46,10 @@ def _plain(name: str, value: Any) -> Any:
     )
 
 
+@functools.lru_cache(maxsize=4096, typed=True)
 def _text(value: Any) -> str:
     # A number is one however it is written: 1 and 1.0 are one value, True is not 1.
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+    if isinstance(value, float) and value.is_integer():
         value = int(value)
     return json.dumps(value)
 

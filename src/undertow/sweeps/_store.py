@@ -6,7 +6,7 @@ rows that are written again.
 """
 
 import contextlib
-import json
+import itertools
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from ._ledger import Batch, Ledger, only_writer
+from . import _columns
+from ._columns import column, file_of, fill_of, of_axis, padded, parts_of, place_of
+from ._ledger import Batch, Ledger, only_writer, told
 from ._rows import Row
 from ._sweep import check_variables
 
-FORMAT = 1
+FORMAT = 2
 CHUNK, FILE = 100, 1000
 """Rows that share a checksum, and rows that share a file."""
 
@@ -29,6 +31,8 @@ class Store:
 
     def __init__(self, path: Path, ledger: Ledger, group: Any):
         self.path, self.ledger, self._group = path, ledger, group
+        with _all_chunks():
+            self._arrays: dict[str, Any] = dict(group.arrays())  # of nobody else while it is open
         self._committed = time.monotonic()
 
     def commit_all(self, results: Sequence[tuple[Batch, Sequence[Row]]]) -> None:
@@ -55,26 +59,25 @@ class Store:
 
     def commit(self, batch: Batch, rows: Sequence[Row]) -> None:
         """Keep the rows of a batch, and then say that they are there."""
-        import zarr
-
         # Before anything is written: of runs of two trainings nobody knows the probes before.
         self.check_probes(batch.points[0], [row["shapes"] for row in rows if "shapes" in row])
         place = slice(batch.first_row, batch.first_row + len(rows))
         columns: dict[str, np.ndarray] = {
-            name: _of_axis([point[name] for point in batch.points], kind)
+            name: of_axis([point[name] for point in batch.points], kind)
             for name, kind in self.ledger.facts()["axes"].items()
         }
         for name in rows[0].keys() | {key for row in rows for key in row}:
             if name not in ("sampled", "shapes"):
-                columns[name] = _column([row.get(name) for row in rows])
+                columns[name] = column([row.get(name) for row in rows])
         sampled = [row.get("sampled", {}) for row in rows]
-        with zarr.config.set({"array.write_empty_chunks": True}):  # a file that is not there is one that was lost
+        with _all_chunks():
             for name, values in columns.items():
                 self._write(name, place, values, [])
             for name in dict.fromkeys(key for found in sampled for key in found):
-                self._write(name, place, _padded([found.get(name) for found in sampled]), ["sample"])
-        if self.names != self.ledger.facts().get("arrays"):
-            self.ledger.set_facts({"arrays": self.names})
+                self._write(name, place, padded([found.get(name) for found in sampled]), ["sample"])
+            for name in self._arrays.keys() - columns.keys() - {key for found in sampled for key in found}:
+                self._write_nothing(name, place)
+            self._complete()
         states = ["failed" if row["status"] == "failed" else "done" for row in rows]
         now = time.monotonic()
         self.ledger.commit(batch, states, now - self._committed)
@@ -86,13 +89,13 @@ class Store:
         if values.dtype.kind in "OU":
             values = np.array([str(value) for value in values], dtype=np.dtypes.StringDType())
         extra = values.shape[1:]
-        if name not in self._group:
+        if name not in self._arrays:
             names = [*dims, *(f"{name.removeprefix('final_')}_{axis}" for axis in range(len(extra) - len(dims)))]
-            fill: Any = "" if values.dtype.kind == "T" else False if values.dtype.kind == "b" else _fill(values)
+            fill: Any = "" if values.dtype.kind == "T" else False if values.dtype.kind == "b" else fill_of(values)
             least = tuple(max(size, 1) for size in extra)
-            self._group.create_array(
+            self._arrays[name] = self._group.create_array(
                 name,
-                shape=(place.stop, *extra),
+                shape=(0, *extra),
                 chunks=(CHUNK, *least),
                 shards=(FILE, *least),
                 dtype="string" if values.dtype.kind == "T" else values.dtype,
@@ -100,67 +103,94 @@ class Store:
                 dimension_names=["run", *names],
                 compressors=[ZstdCodec(level=3), Crc32cCodec()],
             )
-        array = self._group[name]
+        array = self._arrays[name]
         larger = tuple(map(max, array.shape, (place.stop, *extra)))
         if larger != array.shape:
             array.resize(larger)
         if extra != array.shape[1:]:
-            wide = np.full((len(values), *array.shape[1:]), _fill(values), values.dtype)
+            wide = np.full((len(values), *array.shape[1:]), fill_of(values), values.dtype)
             wide[(slice(None), *map(slice, extra))] = values
             values = wide
         array[place] = values
 
+    def _write_nothing(self, name: str, place: slice) -> None:
+        """Of an array that no run of these has, so that all are of one length."""
+        array = self._arrays[name]
+        array.resize((max(array.shape[0], place.stop), *array.shape[1:]))
+        array[place] = array.fill_value
+
+    def _complete(self) -> None:
+        """Write the files of rows that nothing was written to, and note them: one that is not there then was lost."""
+        known = self.ledger.facts().get("arrays", {})
+        found = {name: parts_of(array) for name, array in sorted(self._arrays.items())}
+        if found == known:
+            return
+        for name, counts in found.items():
+            array, before = self._arrays[name], known.get(name, [0] * len(counts))
+            for index in itertools.product(*map(range, counts)):
+                fresh = any(i >= count for i, count in zip(index, before, strict=True))
+                if fresh and not file_of(self.path / name, index).exists():
+                    array[place_of(array, index)] = array.fill_value
+        self.ledger.set_facts({"arrays": found})
+
     def read(self, names: Sequence[str] | None, rows: np.ndarray) -> dict[str, tuple[list[str], np.ndarray]]:
         """Dimensions and values of the arrays in these rows."""
-        return read(self._group, names, rows)
+        return _columns.read(self._group, names, rows)
 
     @property
     def names(self) -> list[str]:
         """What is kept."""
-        return sorted(name for name, _ in self._group.arrays())
+        return sorted(self._arrays)
 
     def repair(self) -> int:
         """Take back the runs whose chunks are lost or damaged; how many."""
         lost: set[int] = set()
-        for name, first, file in self._damaged():
+        for index, file in self._damaged():
+            first = index[0] * FILE
             file.unlink(missing_ok=True)
             lost |= set(range(first, min(first + FILE, len(self.ledger.states()))))
-            del name
         return self.ledger.forget(sorted(lost)) if lost else 0
 
     def check_files(self) -> None:
         """Raise ValueError if a file is not there that should be: Zarr would read what is missing as empty."""
-        for name, first, file in self._files():
+        for name, index, file in self._files():
             if not file.exists():
                 raise ValueError(
-                    f"store: {file} is missing, with {name!r} of the runs from row {first} on; repair=True "
+                    f"store: {file} is missing, with {name!r} of the runs from row {index[0] * FILE} on; repair=True "
                     "runs them again"
                 )
 
-    def _files(self) -> Iterator[tuple[str, int, Path]]:
-        """Name, first row and place of every file that committed rows are in."""
+    def _files(self) -> Iterator[tuple[str, tuple[int, ...], Path]]:
+        """Name, index and place of every file that committed rows are in."""
         committed = [row for row, state in enumerate(self.ledger.states()) if state != "left"]
         parts = sorted({row // FILE for row in committed})
-        for name in self.ledger.facts().get("arrays", []):
-            array = self._group.get(name)
-            for part in parts:
-                if array is None:
-                    yield name, part * FILE, self.path / name / "zarr.json"
-                elif part * FILE < array.shape[0]:
-                    yield name, part * FILE, self.path / name / "c" / str(part) / "/".join("0" * (array.ndim - 1))
+        for name, counts in self.ledger.facts().get("arrays", {}).items():
+            for index in itertools.product([part for part in parts if part < counts[0]], *map(range, counts[1:])):
+                folder = self.path / name
+                yield name, index, file_of(folder, index) if name in self._arrays else folder / "zarr.json"
 
-    def _damaged(self) -> Iterator[tuple[str, int, Path]]:
-        for name, first, file in self._files():
+    def _damaged(self) -> Iterator[tuple[tuple[int, ...], Path]]:
+        for name, index, file in self._files():
             try:
                 if not file.exists():
                     raise FileNotFoundError
-                array = self._group[name]
-                array[first : min(first + FILE, array.shape[0])]
+                array = self._arrays[name]
+                array[place_of(array, index)]
             except Exception:  # noqa: BLE001 - the codecs raise what they like
-                yield name, first, file
+                yield index, file
 
 
-RESERVED = ("run", "sample", "status", "message", "gradient_evaluations", "samples", "seconds")
+def _all_chunks() -> contextlib.AbstractContextManager[Any]:
+    """Arrays that are opened or made inside write chunks of nothing but their fill value too.
+
+    A file that is not there is one that was lost.
+    """
+    import zarr
+
+    return zarr.config.set({"array.write_empty_chunks": True})
+
+
+RESERVED = ("sample", "status", "message", "gradient_evaluations", "samples", "seconds")
 
 
 @contextlib.contextmanager
@@ -185,7 +215,7 @@ def opened(path: Path, facts: Mapping[str, Any]) -> Iterator[Store]:
             "read, but not added to: name another one"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    with only_writer(path):
+    with only_writer(path), told(ledger_path):
         ledger = Ledger(ledger_path)
         try:
             known = ledger.facts()
@@ -222,59 +252,3 @@ def check_same(path: Path, known: Mapping[str, Any], facts: Mapping[str, Any]) -
                 else f"store: {path} was written by another state of {known.get('run')}, whose code or values have "
                 "changed since; name another store"
             )
-
-
-def read(group: Any, names: Sequence[str] | None, rows: np.ndarray) -> dict[str, tuple[list[str], np.ndarray]]:
-    """Dimensions and values of arrays of a store in these rows."""
-    found = {}
-    for name in names if names is not None else sorted(key for key, _ in group.arrays()):
-        array = group[name]
-        length = max(array.shape[0], int(rows.max(initial=-1)) + 1)
-        values = values_of(group, name, slice(None))
-        if len(values) < length:  # runs that failed, behind the last that has this
-            fill = np.full((length - len(values), *values.shape[1:]), array.fill_value, values.dtype)
-            values = np.concatenate([values, fill])
-        found[name] = (list(array.metadata.dimension_names), values[rows])
-    return found
-
-
-def values_of(group: Any, name: str, rows: slice) -> np.ndarray:
-    """The values of an array of a store in these rows, as far as there are any.
-
-    Raises ValueError where a chunk's checksum does not fit.
-    """
-    try:
-        return np.asarray(group[name][rows])
-    except Exception as error:
-        raise ValueError(
-            f"store: {name!r} of {group.store_path} is damaged ({error}); repair=True runs what is lost again"
-        ) from error
-
-
-def _of_axis(values: list[Any], kind: str) -> np.ndarray:
-    if kind == "numbers":
-        return np.array(values, float)
-    return np.array(values if kind == "text" else [json.dumps(value) for value in values], object)
-
-
-def _column(values: list[Any]) -> np.ndarray:
-    """Values of runs, with NaN, -1 or nothing where a run failed."""
-    example = next(np.asarray(value) for value in values if value is not None)
-    nothing = "" if example.dtype.kind in "OU" else np.full(example.shape, _fill(example), example.dtype)
-    return np.stack([np.asarray(nothing if value is None else value) for value in values])
-
-
-def _padded(values: list[np.ndarray | None]) -> np.ndarray:
-    """Samples of runs side by side, padded behind the end of each."""
-    known = [value for value in values if value is not None]
-    length = max(map(len, known))
-    out = np.full((len(values), length, *known[0].shape[1:]), _fill(known[0]), known[0].dtype)
-    for row, value in enumerate(values):
-        if value is not None:
-            out[row, : len(value)] = value
-    return out
-
-
-def _fill(values: np.ndarray) -> Any:
-    """What stands where a run has no number."""
-    return -1 if np.issubdtype(values.dtype, np.integer) else np.nan

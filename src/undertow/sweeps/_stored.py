@@ -1,12 +1,13 @@
 """A sweep that is kept as it goes: what is there is not run again, what is not is run once."""
 
 import contextlib
+import functools
 import os
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -17,12 +18,13 @@ from .._validation import check_choice, check_integer
 from ..training._progress import Report
 from . import _engines, _planning
 from ._dask import check_dask, on_dask
-from ._ledger import Batch, Ledger
+from ._ledger import Batch, existing_ledger
 from ._planning import plan_runs
 from ._points import Point, import_path, key_of, kind_of, plain_axes
 from ._rows import Row
-from ._store import FORMAT, RESERVED, Store, opened
+from ._store import FORMAT, RESERVED, Store, check_same, opened
 from ._sweep import check_axes, coordinate, points_of
+from ._trial import trial
 
 COMMIT_SECONDS = 5.0
 """How much that is done may be lost with the process: a commit takes some 50 ms, which short runs share."""
@@ -75,7 +77,7 @@ def stored_sweep(
         results = (
             _engines.here(run, waiting, keep_samples, report, planned, raising)
             if engine == "here"
-            else _engines.processes(run, waiting, keep_samples, report, count)
+            else _engines.processes(run, facts["function"], waiting, keep_samples, report, count)
             if engine == "processes"
             else on_dask(run, facts["function"], waiting, keep_samples, report, count, scheduler)
         )
@@ -115,11 +117,20 @@ def facts_of(run: Callable[..., Any], axes: Mapping[str, list[Any]], keep_sample
         "undertow": version("undertow"),
         "jax": version("jax"),
         "precision": "float64" if jax.config.jax_enable_x64 else "float32",  # pyright: ignore[reportAttributeAccessIssue]
-        "run": f"{run.__module__}:{run.__qualname__}",
+        "settings": ", ".join(f"{name}={value}" for name, value in _engines.jax_settings().items()),
+        "run": _name_of(run),
         "function": digest.hex(),
         "axes": {name: kind_of(axes[name]) for name in sorted(axes)},
         "keeps_samples": keep_samples,
     }
+
+
+def _name_of(run: Callable[..., Any]) -> str:
+    """For people to read: of a function, of what binds arguments to one, or of a class whose objects are called."""
+    while isinstance(run, functools.partial):
+        run = run.func
+    named = run if hasattr(run, "__qualname__") else type(run)
+    return f"{named.__module__}:{named.__qualname__}"
 
 
 def _keep(kept: Store, results: _engines.Results) -> int:
@@ -161,18 +172,37 @@ def _dataset(kept: Store, axes: dict[str, list[Any]], points: list[Point]) -> xr
     return xr.Dataset(variables, coords={name: coordinate(values) for name, values in axes.items()})
 
 
-def foreseen(run: Callable[..., Any], over: Mapping[str, list[Any]], store: Path) -> tuple[int, int, int]:
-    """How many runs a grid has, how many of them a store has, and how many programs the others need."""
-    points = points_of(plain_axes(check_axes(over)))
-    there: set[str] = set()
-    ledger_path = store.with_name(store.name + ".sqlite")
-    if ledger_path.is_file():
-        ledger = Ledger(ledger_path)
-        try:
-            rows, states = ledger.rows(), ledger.states()
-            there = {key for key, row in rows.items() if states[row] != "left"}
-        finally:
-            ledger.close()
+class Foreseen(NamedTuple):
+    """What a sweep would do: runs in all, those that a store has, programs of the others, and seconds for them.
+
+    ``seconds`` tells how long they would take, and how that is known; it may run some of them. None: it is not known.
+    """
+
+    runs: int
+    there: int
+    programs: int
+    seconds: Callable[[], tuple[float | None, str]]
+
+
+def foreseen(run: Callable[..., Any], over: Mapping[str, list[Any]], store: Path, keep_samples: bool) -> Foreseen:
+    """Look at what a grid would take; the store is left as it is.
+
+    Raises as a sweep would, where the store is of another one.
+    """
+    axes = checked_axes(check_axes(over))
+    points, there, rate = points_of(axes), set(), None
+    if store.with_name(store.name + ".sqlite").is_file():
+        with existing_ledger(store) as ledger:
+            if known := ledger.facts():
+                check_same(store, known, facts_of(run, axes, keep_samples))
+            there = {key for _, key, _, state in ledger.runs() if state != "left"}
+            rate = ledger.rate()
     left = [point for point in points if key_of(point) not in there]
-    programs = plan_runs(run, left, None).programs
-    return len(points), len(points) - len(left), programs
+    plans = plan_runs(run, left, None)
+
+    def seconds() -> tuple[float | None, str]:
+        if not left or rate is not None:
+            return len(left) / (rate or 1.0), "at the pace of the last commits"
+        return trial(run, plans), "in one process, by a trial"
+
+    return Foreseen(len(points), len(points) - len(left), plans.programs, seconds)

@@ -55,10 +55,11 @@ class Batch:
         self.state = state
         return samples
 
-    def measure(
-        self, params: Any, told: dict[str, Any], runs: Sequence[int], slots: Sequence[int]
-    ) -> list[tuple[Any, ...]]:
-        """The probes, and what was ``told``, at the given (run, slot) pairs of arrays that lead with runs and slots."""
+    def measure(self, params: Any, told: dict[str, Any], runs: np.ndarray, slots: np.ndarray) -> list[np.ndarray]:
+        """The probes, and what was ``told``, at the given (run, slot) pairs of arrays that lead with runs and slots.
+
+        An array each, with the pairs first.
+        """
         # Padded to all pairs that there can be, so that one program serves any number of samples: how many a chunk
         # takes depends on the clock.
         size = math.prod(jax.tree.leaves(params)[0].shape[:2])
@@ -66,11 +67,8 @@ class Batch:
         setups, probes = (self.varied, self.shared), (self.probes_varied, self.probes_shared)
         count = placed(len(runs), np.int32)
         measured = _measure(self.program, self.watching, setups, probes, params, run, slot, count)
-        values = [np.asarray(v) for v in measured]
-        others = [np.asarray(told[name]) for name in self.dynamics.tells]
-        return [
-            (*(v[i] for v in values), *(x[pair] for x in others))
-            for i, pair in enumerate(zip(runs, slots, strict=True))
+        return [np.asarray(v)[: len(runs)] for v in measured] + [
+            np.asarray(told[name])[runs, slots] for name in self.dynamics.tells
         ]
 
     def present(self, slots: int) -> tuple[Any, dict[str, Any]]:

@@ -104,8 +104,9 @@ class Plan:
 
     def check_unchanged(self) -> None:
         """Raise where a function would no longer do what it did when the plan was made."""
-        now = Program(self.setup), Program(self.probes)
-        if any(a.digest != b.digest and not a.unseen for a, b in zip(now, (self.program, self.watching), strict=True)):
+        before = [(self.setup, self.program), (self.probes, self.watching)]
+        now = [(Program(tree), program) for tree, program in before if program.own]  # nothing else does change
+        if any(a.digest != b.digest and not a.unseen for a, b in now):
             raise ValueError(
                 "run: a value that a function of a run reads (a global, an attribute, an array) was changed after its "
                 "train was called, and runs of a sweep start when all are known; give every run functions of its own "

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from .._arrays import placed
-from ..dynamics._base import CONVERGED, RUNNING, STATUSES, STOPPED
+from ..dynamics._base import CONVERGED, RUNNING, STATUSES, STOPPED, Stop
 from ..problems._sources import failures_told
 from . import _checkpoint
 from ._batch import Batch
@@ -49,6 +49,12 @@ class Member:
     records: Records
     grid: Grid
     first_log_loss: float
+    stop: dict[str, float]
+    """The limits as numbers of the host, which are looked at after every chunk."""
+
+
+def _limits(stop: Stop) -> dict[str, float]:
+    return {name: float(getattr(stop, name)) for name in ("steps", "time", "log_time", "log_loss")}
 
 
 class Run:
@@ -70,7 +76,8 @@ class Run:
         if patience:
             length = min(length, max(1, min(patience) // 4))  # early stopping looks once a block
         self.slots = length
-        members = []
+        members: list[Member] = []
+        limits: dict[int, dict[str, float]] = {}  # of stops, which runs often share
         log_losses = self.batch.numbers(state.log_loss)
         for plan, first, log_loss in zip(plans, self.batch.first_samples, log_losses, strict=True):
             if isinstance(plan.samples, np.ndarray):
@@ -80,7 +87,10 @@ class Run:
                 spacing = 1.0 if by == "steps" else 10 / plan.samples
                 start = float(np.log(first) if by == "log_time" else first)
                 grid = Grid(by, length, plan.samples, first=start, spacing=spacing)
-            members.append(Member(plan, Records(self.names), grid, float(log_loss)))
+            stop = plan.setup.stop
+            if id(stop) not in limits:
+                limits[id(stop)] = _limits(stop)
+            members.append(Member(plan, Records(self.names), grid, float(log_loss), limits[id(stop)]))
         return members
 
     def begin(self) -> None:
@@ -102,15 +112,22 @@ class Run:
     ) -> None:
         if not pairs:
             return
-        runs, slots = zip(*pairs, strict=True)
-        for run, slot, values in zip(runs, slots, self.batch.measure(params, told, runs, slots), strict=True):
+        runs, slots = (np.array(x) for x in zip(*pairs, strict=True))
+        columns = self.batch.measure(params, told, runs, slots)
+        ends = [*(np.flatnonzero(np.diff(runs)) + 1).tolist(), len(runs)]
+        for first, end in zip([0, *ends], ends, strict=False):  # the samples of a run follow each other
+            run, taken = int(runs[first]), slots[first:end]
             member = self.members[run]
             record, early = member.records, member.plan.early_stopping
-            if record.closed:
-                continue
-            record.add(float(times[run, slot]), int(steps[run, slot]), values)
-            if early is not None and record.watch(early, self.names):
-                record.best_params = jax.tree.map(lambda x, run=run, slot=slot: x[run, slot], params)
+            found = zip(
+                times[run, taken].tolist(), steps[run, taken].tolist(), *(x[first:end] for x in columns), strict=True
+            )
+            for slot, (at, step, *values) in zip(taken.tolist(), found, strict=True):
+                if record.closed:
+                    break
+                record.add(at, step, tuple(values))
+                if early is not None and record.watch(early, self.names):
+                    record.best_params = jax.tree.map(lambda x, run=run, slot=slot: x[run, slot], params)
 
     def advance(self, limit: int) -> None:
         """One chunk: go on, take the samples, thin them, stop early."""
@@ -155,17 +172,21 @@ class Run:
         state = self.batch.state
         log_loss, steps, times = (self.batch.numbers(x) for x in (state.log_loss, state.steps, state.time))
         status = self.batch.numbers(state.status)
+        log_times = self.batch.times()
         done = []
         for run, member in enumerate(self.members):
-            stop, first = member.plan.setup.stop, member.first_log_loss
-            shares = [steps[run] / float(stop.steps)]
+            if status[run] != RUNNING:
+                done.append(1.0)
+                continue
+            stop, first = member.stop, member.first_log_loss
+            shares = [steps[run] / stop["steps"]]
             if self.batch.samples_by == "log_time":
-                shares.append(self.batch.times()[run] / max(float(stop.log_time), 1.0))
+                shares.append(log_times[run] / max(stop["log_time"], 1.0))
             else:
-                shares.append(times[run] / float(stop.time))
-            if -np.inf < float(stop.log_loss) < first < np.inf and np.isfinite(log_loss[run]):
-                shares.append((first - log_loss[run]) / (first - float(stop.log_loss)))
-            done.append(1.0 if status[run] != RUNNING else float(np.clip(max(shares), 0, 1)))
+                shares.append(times[run] / stop["time"])
+            if -np.inf < stop["log_loss"] < first < np.inf and np.isfinite(log_loss[run]):
+                shares.append((first - log_loss[run]) / (first - stop["log_loss"]))
+            done.append(min(max(float(max(shares)), 0.0), 1.0))
         runs = f"{int((status != RUNNING).sum())}/{len(status)} runs, " if len(status) > 1 else ""
         sound = log_loss[~np.isnan(log_loss)]
         typical = float(np.median(sound)) if sound.size else np.nan
