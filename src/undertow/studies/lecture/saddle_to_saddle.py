@@ -165,8 +165,7 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
 def _follow(cases: list[Case]) -> tuple[np.ndarray, list[np.ndarray]]:
     """Of each case and size of the start: w on the grid, and the flow times at which the loss has half fallen."""
     depth = cases[0].depth
-    # At depth 2 entries wait at sizes down to 1e-90, and by an absolute tolerance above them nothing seems to move.
-    flow = GradientFlow("explicit", RTOL, 1e-100) if depth == 2 else GradientFlow("implicit", RTOL)
+    flow = GradientFlow("explicit" if depth == 2 else "implicit", RTOL)
     phi = SignedPower(4, depth)
     paths, times = [], []
     for case in cases:
