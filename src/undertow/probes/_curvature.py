@@ -1,6 +1,7 @@
 """The curvature of the objective over its parameters: eigenvalues of the Hessian."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -206,7 +207,8 @@ def lanczos(products: int) -> Callable[..., tuple[Float[Array, "k n"], Float[Arr
     whole = decomp.tridiag_sym(products, reortho="full", custom_vjp=False, materialize=False)
 
     def until_it_ends(product: Product, start: Float[Array, " n"]) -> tuple[Float[Array, "k n"], Float[Array, "k k"]]:
-        basis, (diagonal, beside), *_ = whole(product, start)
+        found: Any = whole(product, start)
+        basis, (diagonal, beside), *_ = found
         # Beside what came before: rounding that is blown up may exceed all that means anything.
         before = jnp.maximum(jnp.abs(diagonal[:-1]), jnp.pad(jnp.abs(beside), (1, 0))[:-1])
         rounding = 10 * float(start.size) ** 0.5 * float(jnp.finfo(start.dtype).eps) * jax.lax.cummax(before)
