@@ -1,4 +1,8 @@
-"""The curvature of the objective over its parameters: eigenvalues of the Hessian."""
+"""The curvature of the objective over its parameters: eigenvalues of the Hessian.
+
+By matfree, but for what it has not: several eigenvalues as often as they are there, and an end of Lanczos' method where
+a Hessian of low rank has no more directions.
+"""
 
 from collections.abc import Callable
 from typing import Any
