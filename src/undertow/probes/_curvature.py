@@ -1,4 +1,8 @@
-"""The curvature of the objective over its parameters: eigenvalues of the Hessian."""
+"""The curvature of the objective over its parameters: eigenvalues of the Hessian.
+
+By matfree, but for what it has not: several eigenvalues as often as they are there, and an end of Lanczos' method where
+a Hessian of low rank has no more directions.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,8 +11,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float
-from matfree import decomp
+from jaxtyping import Array, Float
+from matfree import decomp, eig
 
 from .._validation import check_choice, check_integer
 from ..objective import Objective
@@ -179,28 +183,13 @@ def _by_lanczos(product: Product, like: Float[Array, " n"], count: int, products
         def rest(v: Float[Array, " n"]) -> Float[Array, " n"]:
             return _without(found, product(_without(found, v)) / size) + inner * (found.T @ (found @ v))
 
-        value, vector = _largest_pair(rest, start, products)
-        vector = _without(found, vector)
-        return found.at[i].set(vector / jnp.sqrt(vector @ vector)), value
+        values, vectors = eig.eigh_partial(lanczos(products))(rest, start)
+        vector = _without(found, vectors[-1])
+        return found.at[i].set(vector / jnp.sqrt(vector @ vector)), values[-1]
 
     found = jnp.zeros((count, *like.shape), like.dtype)
     # Of a cluster a later run may find the higher one.
     return size * jnp.sort(jax.lax.scan(next_one, found, jnp.arange(count))[1])[::-1]
-
-
-def _largest_pair(
-    product: Product, start: Float[Array, " n"], products: int
-) -> tuple[Float[Array, ""], Float[Array, " n"]]:
-    """The largest Ritz value, and its vector of length one, after so many products."""
-    lanczos = decomp.tridiag_sym(products, reortho="full", custom_vjp=False, materialize=False)
-    found: Any = lanczos(product, start)
-    basis, (diagonal, beside), *_ = found
-    alive, size = sound(diagonal, beside, start.size)
-    beside = jnp.where(alive[1:], beside, 0)
-    # Below all that is alive, by Gershgorin's circles.
-    diagonal = jnp.where(alive, diagonal, -jnp.where(size == 0, 1, 4 * size))
-    values, vectors = jnp.linalg.eigh(jnp.diag(diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1))
-    return values[-1], vectors[:, -1] @ jnp.where(alive[:, None], basis, 0)
 
 
 def _without(found: Float[Array, "count n"], v: Float[Array, " n"]) -> Float[Array, " n"]:
@@ -214,18 +203,25 @@ def size_of_products(product: Product, like: Float[Array, " n"]) -> Float[Array,
     return jnp.where(size == 0, 1, size)
 
 
-def sound(
-    diagonal: Float[Array, " k"], beside: Float[Array, " k-1"], n: int
-) -> tuple[Bool[Array, " k"], Float[Array, ""]]:
-    """Which rows of Lanczos' tridiagonal matrix mean anything, of vectors of n entries; and the largest entry there.
+def lanczos(products: int) -> Callable[..., tuple[Float[Array, "k n"], Float[Array, "k k"]]]:
+    """The tridiagonalization of matfree by so many products, for its methods, without what means nothing in it.
 
     A start that has no more than so many eigenvectors in it spans no further: what comes then is rounding, or 0 / 0.
     """
-    # Beside what came before: rounding that is blown up may exceed all that means anything.
-    before = jnp.maximum(jnp.abs(diagonal[:-1]), jnp.concatenate([jnp.zeros_like(diagonal[:1]), jnp.abs(beside)])[:-1])
-    rounding = 10 * float(n) ** 0.5 * float(jnp.finfo(diagonal.dtype).eps) * jax.lax.cummax(before)
-    alive = jnp.concatenate([jnp.ones(1, bool), jnp.cumprod(beside > rounding).astype(bool)])
-    size = jnp.maximum(
-        jnp.max(jnp.where(alive, jnp.abs(diagonal), 0)), jnp.max(jnp.where(alive[1:], beside, 0), initial=0)
-    )
-    return alive, size
+    whole = decomp.tridiag_sym(products, reortho="full", custom_vjp=False, materialize=False)
+
+    def until_it_ends(product: Product, start: Float[Array, " n"]) -> tuple[Float[Array, "k n"], Float[Array, "k k"]]:
+        found: Any = whole(product, start)
+        basis, (diagonal, beside), *_ = found
+        # Beside what came before: rounding that is blown up may exceed all that means anything.
+        before = jnp.maximum(jnp.abs(diagonal[:-1]), jnp.pad(jnp.abs(beside), (1, 0))[:-1])
+        rounding = 10 * float(start.size) ** 0.5 * float(jnp.finfo(start.dtype).eps) * jax.lax.cummax(before)
+        alive = jnp.concatenate([jnp.ones(1, bool), jnp.cumprod(beside > rounding).astype(bool)])
+        diagonal, beside = jnp.where(alive, diagonal, 0), jnp.where(alive[1:], beside, 0)
+        size = jnp.maximum(jnp.max(jnp.abs(diagonal)), jnp.max(beside, initial=0))
+        # The rest is put below all that is alive, by Gershgorin's circles, and apart, so that it has no weight.
+        diagonal = jnp.where(alive, diagonal, -jnp.where(size == 0, 1, 4 * size))
+        matrix = jnp.diag(diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1)
+        return jnp.where(alive[:, None], basis, 0), matrix
+
+    return until_it_ends

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-from matfree import decomp, funm, stochtrace
+from matfree import funm, stochtrace
 
 from .._validation import Numbers, check_array, check_integer, check_number
 from ..objective import Objective
@@ -14,7 +14,7 @@ from ..parameterizations import Parameterization
 from ..parameterizations._base import Params
 from ..problems import Problem
 from ._base import Probe, measured
-from ._curvature import DENSE, formed, hessian_of, size_of_products, sound
+from ._curvature import DENSE, formed, hessian_of, lanczos, size_of_products
 
 
 class HessianTrace(Probe):
@@ -136,14 +136,13 @@ class SpectralDensity(Probe):
         if flat.size <= max(DENSE, self.products):
             values = jnp.linalg.eigvalsh(formed(hessian, flat))
             return jax.vmap(lambda x: jnp.mean(_normal(values, x, width)))(grid)
-        lanczos = decomp.tridiag_sym(self.products, reortho="full", custom_vjp=False)
         sampler = stochtrace.sampler_signs(flat, num=self.samples)
 
         size = size_of_products(hessian, flat)
 
         def at(x: Float[Array, ""]) -> Float[Array, ""]:
             density = funm.dense_funm_sym_eigh(lambda value: _normal(size * value, x, width))
-            integrand = funm.monte_carlo_funm_sym(lambda T: density(_cut(T, flat.size)), lanczos)
+            integrand = funm.monte_carlo_funm_sym(density, lanczos(self.products))
             estimate: Any = stochtrace.estimator_monte_carlo(integrand, sampler)
             return estimate(lambda v: hessian(v) / size, jax.random.key(0)) / flat.size
 
@@ -154,11 +153,3 @@ class SpectralDensity(Probe):
 def _normal(values: Float[Array, "..."], x: Float[Array, ""], width: Float[Array, ""]) -> Float[Array, "..."]:
     """The normal density; that of SciPy squares the width, which may underflow."""
     return jnp.exp(-(((values - x) / width) ** 2) / 2) / width / (2 * jnp.pi) ** 0.5
-
-
-def _cut(tridiagonal: Float[Array, "k k"], n: int) -> Float[Array, "k k"]:
-    """What means anything of Lanczos' matrix, apart from the rest, which has no share in its first entry."""
-    diagonal, beside = jnp.diag(tridiagonal), jnp.diag(tridiagonal, 1)
-    alive, _ = sound(diagonal, beside, n)
-    diagonal, beside = jnp.where(alive, diagonal, 0), jnp.where(alive[1:], beside, 0)
-    return jnp.diag(diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1)
