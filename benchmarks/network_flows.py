@@ -18,10 +18,11 @@ from ._base import Benchmark, Outcome, Scope, timed
 UNITS: dict[str, Callable] = {"gelu": jax.nn.gelu, "softplus": jax.nn.softplus, "relu": jax.nn.relu}
 SIZES = (5, 32, 32, 1)
 POINTS = 64
-TIME = 100.0
+TIME = 20.0
 RTOL = 1e-5
 """Of all but the reference; both take an absolute tolerance of a thousandth of it times the size of the start."""
-REFERENCE = 1e-7
+REFERENCE = {"gelu": 1e-7, "softplus": 1e-7, "relu": 1e-6}
+"""Kinks cost steps in proportion to the tolerance: there it is ten times tighter, elsewhere a hundred times."""
 REPEATS = 3
 LIMIT = 2_000_000
 """Steps after which a solver has failed."""
@@ -88,7 +89,7 @@ def compare(name: str, seed: int, time: float) -> list[dict[str, Any]]:
         run = ut.train(problem, phi, ut.dynamics.GradientFlow(solver, rtol=rtol), params=layers, stop=stop, samples=2)
         return np.asarray(run.w), run
 
-    exact, _ = flow(REFERENCE, "explicit")
+    exact, _ = flow(REFERENCE[name], "explicit")
 
     def error(w: np.ndarray) -> float:
         return float(np.linalg.norm(w - exact) / np.linalg.norm(exact))
