@@ -13,7 +13,7 @@ import numpy as np
 
 import undertow as ut
 
-from ._base import Benchmark, Outcome, Scope, timed
+from ._base import Benchmark, Clock, Outcome, Scope, timed
 
 UNITS: dict[str, Callable] = {"gelu": jax.nn.gelu, "softplus": jax.nn.softplus, "relu": jax.nn.relu}
 SIZES = (5, 32, 32, 1)
@@ -113,7 +113,8 @@ def compare(name: str, seed: int, time: float) -> list[dict[str, Any]]:
 
 def _least(call: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
     """What a call gives, and the least seconds of several."""
-    clocks = []
+    clocks: list[Clock] = []
+    found: tuple[Any, ...] = ()
     for _ in range(REPEATS):
         with timed() as clock:
             found = call()
