@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from contract import completion
-from scipy.integrate import solve_ivp
 
 import undertow as ut
 from undertow.dynamics._base import RUNNING, STALLED
@@ -63,36 +62,6 @@ def test_single_precision_passes_a_saddle_whose_way_out_lies_across_large_entrie
     np.testing.assert_allclose(run.w, np.diag([2.0, 1.0]), atol=2e-3)
 
 
-@pytest.mark.parametrize("solver", ["auto", "implicit"])
-def test_entries_that_fall_far_below_the_tolerance_come_back_in_time(solver):
-    """Half of the last fall, beside log(u / v), which stays of order one: u v is conserved.
-
-    Starts are 1e-54 to 1e-135; the tolerance, 1e-62, is above most of them. A thousand steps of a relative error of
-    1e-5 are a hundredth of the two hundred e-folds that an entry takes.
-    """
-    A, b = np.array([[1, 0.5, 0.7, 0], [0.5, 1, 0.1, 0.7]]), np.array([1.0, 0.0])
-    exponents = np.array([[1.4, 1.0, 1.5, 0.6], [1.1, 0.9, 1.3, 0.7]])
-    problem = B.LeastSquares(A, b)
-    points = ut.theory.saddle_to_saddle(problem, exponents=tuple(exponents)).points[-2:]
-    level = np.mean(np.sum((points @ A.T - b) ** 2, axis=1)) / 2
-    log_u, log_v = exponents * np.log(1e-90)
-
-    def residuals(theta):
-        u, v = log_u + theta / 2, log_v - theta / 2
-        return A @ (np.exp(2 * np.minimum(u, 1)) - np.exp(2 * np.minimum(v, 1))) - b
-
-    def fallen(_, theta):
-        return np.sum(residuals(theta) ** 2) / 2 - level
-
-    fallen.terminal = True
-    times = {"method": "Radau", "rtol": 1e-8, "atol": 1e-8, "events": fallen}
-    expected = solve_ivp(lambda _, theta: -4 * A.T @ residuals(theta), (0, 1e4), np.zeros(4), **times).t[-1]
-    params = tuple(jnp.asarray(1e-90**x) for x in exponents)
-    run = ut.train(problem, P.SignedPower(4, 2), Flow(solver), params=params, stop=ut.Stop(loss=level), samples=2)
-    assert run.status == "converged"
-    assert run.times[-1] == pytest.approx(expected, rel=1e-4)
-
-
 @pytest.mark.two_types
 def test_the_rounding_of_a_loss_is_no_divergence():
     """Far below the rounding of its residuals, a loss rises and falls by its own size."""
@@ -126,14 +95,10 @@ class Standing(eqx.Module):
     clock: Clock = Clock()
 
 
-WATCH = eqx.filter_jit(watch)
-
-
 def judged(path, times, loss=lambda t: 1.0, stop=None):
     """The number of times after which a path of parameters is called stalled, 256 steps from one to the next."""
     stop = ut.Stop() if stop is None else stop
     window = first_window(jnp.asarray(path(times[0])), jnp.asarray(loss(times[0])))
-    window = eqx.tree_at(lambda w: w.reading, window, jnp.asarray(times[0]))
     for k, t in enumerate(times[1:], 1):
         numbers = (loss(t), 1e-3, t)
         state = Standing(
@@ -144,8 +109,7 @@ def judged(path, times, loss=lambda t: 1.0, stop=None):
             window,
             jnp.asarray(RUNNING, jnp.int32),
         )
-        velocity = jnp.asarray(path(t * (1 + 1e-6)) - path(t * (1 - 1e-6))) / (2e-6 * t)
-        state = WATCH(state, velocity, 1e-5, stop)
+        state = watch(state, 1e-5, stop)
         if int(state.status) == STALLED:
             return k
         window = state.window
@@ -167,11 +131,8 @@ EVEN = 10.0 * np.arange(1, 200)
         # As slow as stability lets it be: 256 steps are a small part of the time.
         (lambda t: np.array([1.0 + 1e-7 * t, 0.5]), lambda t: 1.0, False),
         (lambda t: np.array([1.0, 0.5]), lambda t: 1 / t**0.1, False),
-        # Far below all tolerances: at a rate of its own, and what is rounding.
-        (lambda t: np.array([1.0, 1e-90 * np.exp(t / 20)]), lambda t: 1.0, False),
-        (lambda t: np.array([1.0, 1e-30 * np.sin(1e9 * t)]), lambda t: 1.0, True),
     ],
-    ids=["rest", "settled", "grows-across", "grows-in-an-entry", "drifts", "falls", "waits", "rounding"],
+    ids=["rest", "settled", "grows-across", "grows-in-an-entry", "drifts", "falls"],
 )
 def test_what_moves_is_told_from_what_rests(path, loss, rests):
     assert (judged(path, EVEN, loss) is not None) == rests

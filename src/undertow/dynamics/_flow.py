@@ -32,7 +32,6 @@ from ._clock import Clock, LogClock
 from ._flow_solver import size_of
 from ._one_array import in_one_array
 from ._stall import Window, first_window, smallest_step, watch
-from ._waiting import resolved
 
 Unpack = Callable[[Params], Params]
 
@@ -301,11 +300,6 @@ class Flow(Dynamics):
         slope = speed / clock.pace(state.reading + h, total)
         sound = once(finite(total, level, slope) & (result == diffrax.RESULTS.successful))
         error = jax.tree.map(lambda e: jnp.where(sound & jnp.isfinite(e), e, jnp.inf), error)
-        lost = solver.rounding(state.params, ready)
-        lost = None if lost is None else h * lost
-        error, waits = resolved(
-            error, lost, state.params, params, dense["k"], state.reading + h, h, self.rtol, state.atol
-        )
         order = method.error_order(term)
         assert order is not None  # all three have one
         keep, t0, t1, _, controller_state, _ = controller.adapt_step_size(
@@ -351,13 +345,12 @@ class Flow(Dynamics):
             ),
         )
         status = jnp.where(total < state.floor, DIVERGED, new.ended(stop, attained)).astype(jnp.int32)
-        velocity = jax.tree.map(lambda k: k[-1] / jnp.where(h > 0, h, 1).astype(k.dtype), dense["k"])
-        new = watch(eqx.tree_at(lambda s: s.status, new, status), velocity, self.rtol, limits)
+        new = watch(eqx.tree_at(lambda s: s.status, new, status), self.rtol, limits)
         if len(self.modes) > 1:
             term = self._term(objective, unpack, clock, new.reading)
             new = choose(number, SOLVERS[self.solver], term, new, dense, h, next_h, self.rtol)
         new = tree_where(jnp.asarray(keep), new, state)
-        too_short = ~keep & (next_h <= smallest_step(state, waits))
+        lost = ~keep & (next_h <= smallest_step(state))
         new = eqx.tree_at(
             lambda s: (s.step_size, s.landings, s.gradient_evaluations, s.status),
             new,
@@ -365,7 +358,7 @@ class Flow(Dynamics):
                 jnp.where(jnp.isfinite(next_h), next_h, h / 10).astype(h.dtype),
                 state.landings + overshoot.astype(jnp.int32),
                 state.gradient_evaluations + cost,
-                jnp.where(too_short, jnp.where(sound, STALLED, DIVERGED), new.status).astype(jnp.int32),
+                jnp.where(lost, jnp.where(sound, STALLED, DIVERGED), new.status).astype(jnp.int32),
             ),
         )
         return new, method.interpolation_cls(t0=zero, t1=h, **dense).evaluate

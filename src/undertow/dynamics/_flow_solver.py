@@ -42,13 +42,6 @@ class FlowSolver(eqx.Module):
     def cost(self, params: Params, ready: Any, h: Array) -> Any:
         """Gradients of one step of size h."""
 
-    def rounding(self, params: Params, ready: Any) -> Any:
-        """The length of what is only rounding in the error of a step from there, over the size of the step.
-
-        None: nothing is. Else it may not hold back the steps of a flow at rest, which forget it.
-        """
-        del params, ready
-
     def limit(self, next_h: Array, h: Array, time: Array) -> Array:
         """The step size to go on with where accuracy allows ``next_h`` after a step of h until ``time``."""
         del h, time

@@ -38,12 +38,13 @@ class GradientFlow(Flow):
     rtol, atol
         Tolerances of the local error, relative and absolute, as a root mean square over the parameters. The default
         ``atol`` is ``rtol`` / 1000 times the root-mean-square size of the initial parameters, so that a small
-        initialization is resolved, and from zero of a move that changes the loss by its own order. Near a saddle, while
-        an entry grows that is far below the others, the relative tolerance alone counts for all that grow or fall at a
-        rate of their own, as those of products do: how small an entry has become decides when it is large again. For
-        stabilized steps both count three times, since the stiff part of a path forgets its errors (measured: the end
-        point of "auto" is within ``rtol`` on completion, within 12 times that on sparse regression; of "stabilized"
-        from the start on, within 5 and 21 times).
+        initialization is resolved, and from zero of a move that changes the loss by its own order. An entry that falls
+        far below ``atol`` near a saddle and grows again is late by what is hidden there, and the run may be called
+        "stalled" on the way (seen from starts of 1e-60 and below): give an ``atol`` below all that it becomes, as
+        1e-100, and "explicit". For stabilized steps
+        both count three times, since the stiff part of a path forgets its errors (measured: the end point of "auto" is
+        within ``rtol`` on completion, within 12 times that on sparse regression; of "stabilized" from the start on,
+        within 5 and 21 times).
     step_size
         :math:`\eta` of the descent, at least 0; left out: the gradient flow itself. Runs of a sweep over it share one
         compiled program.
@@ -83,11 +84,10 @@ class GradientFlow(Flow):
     root finding takes).
 
     "stalled": the gradient is exactly zero; or over 256 accepted steps, in which time has at least doubled, the
-    parameters moved less than the tolerance, no entry grew by a hundredth of its size (one that is below the absolute
-    tolerance: at a rate that stays), the way was not half as long again as in the 256 steps before, and the loss fell
-    by less than a ten-thousandth; or only steps that are lost in rounding would be accepted. "diverged": the same, and
-    what is beyond them is not finite, as where a solution leaves its domain; or the objective has fallen to -10^12
-    times its start (or 1). The parameters are the last sound ones.
+    parameters moved less than the tolerance, no entry grew by a hundredth of its size, the way was not half as long
+    again as in the 256 steps before, and the loss fell by less than a ten-thousandth; or only steps that are lost in
+    rounding would be accepted. "diverged": the same, and what is beyond them is not finite, as where a solution leaves
+    its domain; or the objective has fallen to -10^12 times its start (or 1). The parameters are the last sound ones.
 
     With ``decay`` too the objective may rise, and ``Stop(gradient=...)`` looks at the velocity.
 

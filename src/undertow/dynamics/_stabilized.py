@@ -24,9 +24,6 @@ class Stabilized(FlowSolver):
         # What is learnt about the spectral radius outlives a rejected step, but is learnt once more.
         return ready, Rkc().outdated(ready), jnp.minimum(step_size, Rkc().longest(ready)), spent
 
-    def rounding(self, params: Any, ready: RkcState) -> Any:
-        return Rkc().rounding(params, ready)
-
     def cost(self, params: Any, ready: RkcState, h: Any) -> Any:
         del params
         return Rkc().stages(h, ready)

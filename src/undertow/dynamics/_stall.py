@@ -11,7 +11,6 @@ from jaxtyping import Array, Bool, Float, Int
 from ..parameterizations._base import Params
 from ._base import RUNNING, STALLED, STOPPED, Stop, tree_norm, tree_where
 from ._flow_solver import size_of
-from ._waiting import grows_steadily
 
 WINDOW = 256
 """Accepted steps over which a run must get somewhere, or it has stalled; time has at least doubled in them."""
@@ -37,8 +36,8 @@ def first_window(params: Params, level: Float[Array, ""]) -> Window:
     return Window(params, level, zero, jnp.zeros((), jnp.int32), zero)
 
 
-def watch(state: Any, velocity: Params, rtol: float, limits: Stop) -> Any:
-    """The state of a flow after a step, marked if it has stalled; its velocity and limits by the clock.
+def watch(state: Any, rtol: float, limits: Stop) -> Any:
+    """The state of a flow after a step, marked if it has stalled; its limits by the clock.
 
     It has where the gradient is exactly zero, or parameters and loss are what they were one window ago, up to the
     tolerances of the solver. The time of a window is at least that of the run before it, so that slow does not count as
@@ -50,7 +49,6 @@ def watch(state: Any, velocity: Params, rtol: float, limits: Stop) -> Any:
     over = (growth >= math.log(2)) & (state.steps - window.steps >= WINDOW)
     over |= (growth >= math.log(LEAP)) & (window.reading > 0)
     rests = over & _stands_still(state, moved, rtol)
-    rests &= ~grows_steadily(state.params, window.params, velocity, reading - window.reading)
     # Zero for good; where a time was asked for, a few long steps reach it.
     rests |= (state.slope == 0) & jnp.isinf(limits.time)
     status = jnp.where(rests, STALLED, jnp.where(reading >= jnp.finfo(reading.dtype).max, STOPPED, RUNNING))
@@ -84,15 +82,12 @@ def _stands_still(state: Any, moved: Float[Array, ""], rtol: float) -> Bool[Arra
     return near & ~grows & (state.level >= state.clock.share(window.level, 1 - 1e-4))
 
 
-def smallest_step(state: Any, waits: Bool[Array, ""]) -> Float[Array, ""]:
-    """The step size from which on a rejected step is the last: what it moves is lost in rounding many times over.
-
-    That is beside all entries together; where one waits that is smaller than that, there is none.
-    """
+def smallest_step(state: Any) -> Float[Array, ""]:
+    """The step size from which on a rejected step is the last: what it moves is lost in rounding many times over."""
     dtype, speed = state.reading.dtype, state.speed
     length = tree_norm(state.params) + state.atol * math.sqrt(size_of(state.params))
     reach = 1e-3 * jnp.finfo(dtype).eps * length / jnp.where(speed > 0, speed, 1)
     # By a clock of log time the speed grows, and a step that is too long is not yet lost because it moves nothing here:
     # points of a unit of 1e-100 stand still until log t = 450.
     reach = jnp.minimum(reach, state.clock.steady)
-    return jnp.where((speed > 0) & ~waits, reach, 0).astype(dtype) + jnp.finfo(dtype).tiny
+    return jnp.where(speed > 0, reach, 0).astype(dtype) + jnp.finfo(dtype).tiny
