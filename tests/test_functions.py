@@ -699,3 +699,24 @@ def test_a_function_with_its_types_checked_is_the_same_after_it_was_called():
     phi.lift(np.eye(2))
     assert describe(phi.lift) == before
     assert describe(ut.parameterizations.DeepMatrix((2, 2), 3).lift) != before
+
+
+def test_a_container_that_a_function_of_a_library_holds_may_change():
+    """No code of the user's is in it, and yet it is another function after that."""
+    scales = {1: 0.5}
+    descent = ut.dynamics.GradientDescent(optax.sgd(optax.piecewise_constant_schedule(0.1, scales)))
+    problem, phi, stop = ut.problems.PointTarget([1.0]), ut.parameterizations.Identity(1), ut.Stop(loss=None, steps=3)
+
+    def gap():
+        return float(1 - ut.train(problem, phi, descent, params=jnp.zeros(1), stop=stop).w[0])
+
+    assert gap() == pytest.approx(0.9 * 0.95**2)
+    scales[1] = 0.1
+    assert gap() == pytest.approx(0.9 * 0.99**2)
+
+    def run(scale):
+        scales[1] = scale
+        return ut.train(problem, phi, descent, params=jnp.zeros(1), stop=stop)
+
+    with pytest.raises(ValueError, match="was changed after its train was called"):
+        ut.sweep(run, over={"scale": [0.5, 0.2]})

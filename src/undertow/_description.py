@@ -26,6 +26,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import numpy as np
 from jax.core import Tracer
@@ -68,11 +69,11 @@ _alone = itertools.count()
 
 
 class Description(NamedTuple):
-    """The digest of all that a value is, what of it could not be seen, and whether code of the user is in it."""
+    """The digest of all that a value is, what of it could not be seen, and whether nothing in it can ever change."""
 
     digest: bytes
     unseen: tuple[str, ...]
-    own: bool
+    fixed: bool
 
 
 def describe(*parts: Any) -> Description:
@@ -87,7 +88,7 @@ def describe(*parts: Any) -> Description:
         jax.clear_caches()
     if describer.unseen:
         digest += str(next(_alone)).encode()
-    return Description(digest, tuple(describer.unseen), describer.own)
+    return Description(digest, tuple(describer.unseen), describer.fixed)
 
 
 class Static:
@@ -117,6 +118,15 @@ class Static:
         return getattr(self.value, "__qualname__", repr(self.value))
 
 
+def _is_fixed(x: Any) -> bool:
+    """Whether a value can never be another one, but for what it holds. A closure may hold what its library rebinds."""
+    if isinstance(x, types.FunctionType):
+        return is_library(x.__globals__.get("__name__")) and x.__closure__ is None and not x.__kwdefaults__
+    if isinstance(x, type):
+        return is_library(x.__module__)
+    return isinstance(x, (tuple, np.dtype)) or (isinstance(x, eqx.Module) and is_library(type(x).__module__))
+
+
 _asked: dict[tuple[str, str], bytes] = {}
 _last_arrays: dict[int, tuple[Any, bytes]] = {}
 _last: "weakref.WeakKeyDictionary[Any, bytes]" = weakref.WeakKeyDictionary()
@@ -131,7 +141,8 @@ class _Describer:
         self.open: dict[int, int] = {}  # what the walk is inside of, by order of visit
         self.visits = 0
         self.unseen: list[str] = []
-        self.changed = self.keeps_traces = self.own = False
+        self.changed = self.keeps_traces = False
+        self.fixed = True
         # Which attribute of which module is meant shows only when all code is read: a helper may be given the module.
         self.modules: dict[str, types.ModuleType] = {}
         self.attributes: set[str] = set()
@@ -174,6 +185,7 @@ class _Describer:
         self.visits += 1
         if self.visits > MOST:
             return self._not_seen("what a function can reach: it is too much")
+        self.fixed &= _is_fixed(x)
         self.open[name] = self.visits
         try:
             digest = self._look(x)
@@ -283,7 +295,6 @@ class _Describer:
             if f.__name__ == "load" and str(module).split(".")[0] in ("jax", "numpy"):
                 return self._not_seen(f"what {module}.load reads")
             return hash_parts("library", f"{f.__module__}.{f.__qualname__}".encode(), *parts)
-        self.own = True
         self.attributes |= names | attributes
         self.keeps_traces |= not KEEP_TRACES.isdisjoint(names | attributes)
         for name in sorted(UNSEEN_ATTRIBUTES & (names | attributes)):

@@ -26,7 +26,7 @@ class Program:
         # Copies of NumPy's, which may be changed in place before a sweep comes to run them.
         self.arrays = [x.copy() if isinstance(x, np.ndarray) else x for x in leaves if eqx.is_array(x)]
         kinds = tuple((x.shape, str(x.dtype), getattr(x, "weak_type", False)) for x in self.arrays)
-        self.digest, self.unseen, self.own = _described(structure, places, kinds)
+        self.digest, self.unseen, self.fixed = _described(structure, places, kinds)
 
         def assemble(arrays: list[Any]) -> Any:
             # The arrays themselves are none of the program's business, which may live for long.
@@ -57,20 +57,20 @@ _descriptions: dict[Any, Description] = {}
 
 
 def _described(structure: Any, places: list[Any], kinds: tuple[Any, ...]) -> Description:
-    """What a tree is but for its arrays; not looked at again where no code of the user's is in it.
+    """What a tree is but for its arrays; not looked at again where nothing in it can ever change.
 
-    Such trees are of parts that do not change, and their structures are equal where what they hold is. Their texts tell
-    apart what Python calls equal, as 1, 1.0 and True.
+    The structures of such trees are equal where what they hold is. Their texts tell apart what Python calls equal, as
+    1, 1.0 and True.
     """
     try:
         text = (str(structure), *(repr(x) for x in places if x is not _Array))
-        known = None if "rray(" in text[0] else (structure, text, tuple(places), kinds)  # which may change in place
-        if known is not None and known in _descriptions:
+        known = (structure, text, tuple(places), kinds)
+        if known in _descriptions:
             return _descriptions[known]
     except (TypeError, ValueError):  # something in it cannot be hashed or compared, as lists and arrays
         known = None
     found = describe(jax.tree.unflatten(structure, places), kinds)
-    if known is not None and not found.own and not found.unseen:
+    if known is not None and found.fixed and not found.unseen:
         if len(_descriptions) >= MOST_DESCRIPTIONS:
             _descriptions.clear()
         _descriptions[known] = found

@@ -41,10 +41,9 @@ class GradientFlow(Flow):
         initialization is resolved, and from zero of a move that changes the loss by its own order. An entry that falls
         far below ``atol`` near a saddle and grows again is late by what is hidden there, and the run may be called
         "stalled" on the way (seen from starts of 1e-60 and below): give an ``atol`` below all that it becomes, as
-        1e-100, and "explicit". For stabilized steps
-        both count three times, since the stiff part of a path forgets its errors (measured: the end point of "auto" is
-        within ``rtol`` on completion, within 12 times that on sparse regression; of "stabilized" from the start on,
-        within 5 and 21 times).
+        1e-100, and "explicit". For stabilized steps both count three times, since the stiff part of a path forgets its
+        errors (measured: the end point of "auto" is within ``rtol`` on completion, within 12 times that on sparse
+        regression; of "stabilized" from the start on, within 5 and 21 times).
     step_size
         :math:`\eta` of the descent, at least 0; left out: the gradient flow itself. Runs of a sweep over it share one
         compiled program.

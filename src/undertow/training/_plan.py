@@ -105,7 +105,7 @@ class Plan:
     def check_unchanged(self) -> None:
         """Raise where a function would no longer do what it did when the plan was made."""
         before = [(self.setup, self.program), (self.probes, self.watching)]
-        now = [(Program(tree), program) for tree, program in before if program.own]  # nothing else does change
+        now = [(Program(tree), program) for tree, program in before if not program.fixed]
         if any(a.digest != b.digest and not a.unseen for a, b in now):
             raise ValueError(
                 "run: a value that a function of a run reads (a global, an attribute, an array) was changed after its "

@@ -78,9 +78,9 @@ class Trajectory:
         return _showing.page(self)
 
     def keep_w(self) -> None:
-        """Form w now where its map is code of the user, which may do something else when it is asked for later."""
-        digest, _, own = describe(self.parameterization)
-        if own:
+        """Form w now where its map may be another one when it is asked for later."""
+        digest, _, fixed = describe(self.parameterization)
+        if not fixed:
             vars(self)["made_by"] = digest
             if math.prod(self.parameterization.shape) <= KEPT:
                 vars(self)["_w"] = self.parameterization(self.params)
