@@ -5,8 +5,11 @@ doctests: it has no effect afterwards.
 """
 
 import importlib.metadata
+import itertools
 import os
+import shutil
 import sys
+from pathlib import Path
 
 # Three quarters of the time are compilation, of programs that run for milliseconds: without optimizations, a fraction.
 os.environ["XLA_FLAGS"] = " ".join(
@@ -27,8 +30,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ.setdefault(variable, "1")
 os.environ.setdefault("MPLBACKEND", "agg")  # figures go to files; no window is opened
 
+# What a run compiles is there for its other worker, for what `few_programs` lets go, for the processes that tests
+# start, and for the next run. JAX goes by program, flags, version and processor; without the folder all is compiled.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / ".cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import hypothesis
 import jax
@@ -43,6 +51,28 @@ jaxtyping.install_import_hook("undertow", "beartype.beartype(conf=beartype.Beart
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+PROGRAMS = Path(__file__).parent.parent / ".cache" / "jax"
+MOST_BYTES = 2**30  # those of older code are of no use any longer; a program has some 10 kB
+if "PYTEST_XDIST_WORKER" not in os.environ and PROGRAMS.is_dir():
+    # Not by jax_compilation_cache_max_size, which looks through the whole folder at each program.
+    size = sum(entry.stat().st_size for entry in os.scandir(PROGRAMS))
+    if size > MOST_BYTES:
+        shutil.rmtree(PROGRAMS, ignore_errors=True)
+
+# A context of MLIR takes 5 ms to make, a quarter of what a program of one operation takes in all. JAX makes one for
+# each program, to let go of its constants; a hundred in a row share one here.
+if jax.__version_info__[:2] == (0, 10):  # its own business, which others may do otherwise
+    from jax._src.interpreters import mlir
+
+    make_context, contexts, programs = mlir.make_ir_context, [], itertools.count()
+
+    def shared_context() -> object:
+        if next(programs) % 100 == 0:
+            contexts[:] = [make_context()]
+        return contexts[0]
+
+    mlir.make_ir_context = shared_context
 
 # The same examples on every run, few of them, and no deadline, because the first example compiles.
 # HYPOTHESIS_PROFILE=ci looks wider.
