@@ -394,6 +394,7 @@ BYTES = BYTES.reshape(24, 8, 8)
 
 
 def test_images_in_every_form():
+    quick = lambda **options: RankMinimizingAutoencoder(**(QUICK | {"max_epochs": 50} | options))
     model = quick().fit(BYTES)
     assert model.image_shape_ == (8, 8, 1)
     assert model.n_features_in_ == 64

@@ -47,7 +47,7 @@ def test_the_start_is_that_of_the_matrix(getkey):
 def test_a_ratio_of_every_array_leaves_effects_alone(params):
     phi = P.Biased(P.DeepMatrix(SHAPE, 2, width=4))
     penalty = ut.penalties.OnParameters(ut.penalties.NuclearFrobeniusRatio(1.0))
-    factors, rows, columns = jax.grad(lambda p: penalty.of(phi, p))(params)
+    factors, rows, columns = jax.jit(jax.grad(lambda p: penalty.of(phi, p)))(params)
     assert float(jnp.abs(rows).max()) < 1e-12
     assert float(jnp.abs(columns).max()) < 1e-12
     assert min(float(jnp.abs(f).max()) for f in factors) > 1e-4

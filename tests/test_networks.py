@@ -301,7 +301,7 @@ def test_the_average_over_an_epoch_is_the_whole_gradient_with_the_same_noise(siz
     phi, key, noise = KINDS["VAE"], jax.random.key(2), jax.random.key(6)
     params = phi.init(KEY, 1.0)
     objective = Objective(B.Reconstruction(X, "cross_entropy", normalization), phi, ut.penalties.L2(0.3))
-    gradient = lambda o: jax.grad(lambda p: o(p)[0])(params)
+    gradient = eqx.filter_jit(lambda o: jax.grad(lambda p: o(p)[0])(params))
     expected = gradient(objective.drawn(noise))
     batches = Batches(size, 11, replacement=False)
     order = batches.order(key, jnp.asarray(3))

@@ -148,14 +148,13 @@ def test_without_noise_the_sparse_truth_is_found() -> None:
 # The estimator ----------------------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("ignore:Objective did not converge")  # at the end of the path of Lasso
 @pytest.mark.parametrize(("rho", "ratio"), [(0.5, 3.0), (0.5, 10.0)])
 def test_closer_to_the_truth_than_cross_validated_lasso(rho: float, ratio: float) -> None:
     errors, scores = [], []
     for seed in range(6):
         X, y, truth = draw(seed, 100, 120, 5, rho, ratio)
         model = SparseRegressor().fit(X, y)
-        both = model.coef_, LassoCV(cv=5).fit(X, y).coef_
+        both = model.coef_, LassoCV(cv=5, eps=1e-2).fit(X, y).coef_  # the rest of its path does not converge
         errors.append([np.linalg.norm(coef - truth) for coef in both])
         scores.append([f1(found, truth) for found in (model.support_, *both)])
     flow_error, lasso_error = np.mean(errors, 0)

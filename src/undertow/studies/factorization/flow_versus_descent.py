@@ -166,7 +166,7 @@ def train(dynamics):
 
 exact = train(ut.dynamics.GradientFlow(rtol=1e-10)).w
 flow = ut.dynamics.GradientFlow(rtol=1e-5)
-for dynamics in (flow, *(ut.dynamics.GradientDescent(ut.optimizers.make("sgd", h)) for h in (0.1, 0.01))):
+for dynamics in (flow, *(ut.dynamics.GradientDescent(ut.optimizers.make("sgd", h)) for h in (0.1, 0.03))):
     found = train(dynamics)
     gap = jnp.linalg.norm(found.w - exact) / jnp.linalg.norm(exact)
     print(f"{type(dynamics).__name__}: {found.gradient_evaluations:.0e} gradients, {gap:.0e} from the exact end")

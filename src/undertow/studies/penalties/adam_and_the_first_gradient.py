@@ -187,16 +187,16 @@ import jax.numpy as jnp
 import numpy as np
 import undertow as ut
 
-truth = ut.datasets.low_rank_matrix(0, (30, 30), rank=3)
-rows, columns = ut.datasets.observe(1, (30, 30), 350)
-problem = ut.problems.MatrixCompletion((30, 30), rows, columns, truth[rows, columns], truth=truth)
-rates = {"at once": 0.02, "warmed up": lambda step: 0.02 * jnp.minimum(step / 1000, 1.0)}
+truth = ut.datasets.low_rank_matrix(0, (16, 16), rank=1)
+rows, columns = ut.datasets.observe(1, (16, 16), 110)
+problem = ut.problems.MatrixCompletion((16, 16), rows, columns, truth[rows, columns], truth=truth)
+rates = {"at once": 0.02, "warmed up": lambda step: 0.02 * jnp.minimum(step / 500, 1.0)}
 for name, rate in rates.items():
     errors = []
     for key in range(3):
-        run = ut.train(problem, ut.parameterizations.Identity((30, 30)),
+        run = ut.train(problem, ut.parameterizations.Identity((16, 16)),
                        ut.dynamics.GradientDescent(ut.optimizers.make("adam", rate)), key=key, scale=2e-4,
-                       penalty=ut.penalties.NuclearFrobeniusRatio(1e-3), stop=ut.Stop(loss=None, steps=9000),
+                       penalty=ut.penalties.NuclearFrobeniusRatio(1e-3), stop=ut.Stop(loss=None, steps=6500),
                        probes=[ut.probes.TestError()])
         errors.append(np.sqrt(run["test_error"][-1]))
     print(f"{name}: {np.sum(np.array(errors) > 1)} of 3 escape, least error {min(errors):.2f}")
