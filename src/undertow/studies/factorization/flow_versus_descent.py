@@ -172,7 +172,7 @@ for dynamics in (flow, *(ut.dynamics.GradientDescent(ut.optimizers.make("sgd", h
     print(f"{type(dynamics).__name__}: {found.gradient_evaluations:.0e} gradients, {gap:.0e} from the exact end")
 # GradientFlow: 7e+02 gradients, 2e-06 from the exact end
 # GradientDescent: 2e+04 gradients, 1e-03 from the exact end
-# GradientDescent: 2e+05 gradients, 1e-04 from the exact end
+# GradientDescent: 5e+04 gradients, 3e-04 from the exact end
 """
 
 study = Study(
