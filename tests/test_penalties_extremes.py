@@ -2,6 +2,7 @@
 
 import functools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,6 +24,9 @@ KINDS = pytest.mark.parametrize("kind", PENALTIES)
 KINDS_BY_POLAR = pytest.mark.parametrize("kind", BY_POLAR)
 
 
+value_and_slope = eqx.filter_jit(lambda penalty, w: jax.value_and_grad(penalty)(w))
+
+
 def draw(rank, shape=(4, 5), seed=0):
     rng = np.random.default_rng(seed)
     return jnp.asarray(rng.normal(size=(shape[0], rank)) @ rng.normal(size=(rank, shape[1])))
@@ -36,8 +40,8 @@ def draw(rank, shape=(4, 5), seed=0):
 def test_the_scale_of_w_has_no_say(kind, dtype, unit, rank):
     """Norms are of degree 1, with gradients of degree 0; ratios of degree 0, with gradients of degree -1."""
     penalty, w = PENALTIES[kind], draw(rank).astype(dtype)
-    value, slope = jax.value_and_grad(penalty)(w)
-    scaled, scaled_slope = jax.value_and_grad(penalty)(w * jnp.asarray(unit, dtype))
+    value, slope = value_and_slope(penalty, w)
+    scaled, scaled_slope = value_and_slope(penalty, w * jnp.asarray(unit, dtype))
     # Singular values of the scaled matrix differ by rounding, which the smallest of four turns into 1e-5 in float32.
     rtol = 1e-4 if dtype == "float32" else 1e-12
     assert float(scaled) / (1 if kind in RATIOS else unit) == pytest.approx(float(value), rel=rtol)
@@ -56,13 +60,13 @@ def test_powers_of_extreme_exponents_are_not_lost(p, dtype):
     n = 30
     eye = jnp.eye(n, dtype=dtype)
     rtol = 100 * float(jnp.finfo(dtype).eps)
-    value, slope = jax.value_and_grad(N.SchattenQuasiNorm(1.0, p))(eye)
+    value, slope = value_and_slope(N.SchattenQuasiNorm(1.0, p), eye)
     np.testing.assert_allclose([value, slope[0, 0]], [n ** (1 / p), n ** (1 / p - 1)], rtol=rtol)
-    ratio, slope = jax.value_and_grad(N.SchattenRatio(1.0, p, 2 * p))(eye)
+    ratio, slope = value_and_slope(N.SchattenRatio(1.0, p, 2 * p), eye)
     assert float(ratio) == pytest.approx(n ** (1 / p - 1 / (2 * p)), rel=rtol)
     np.testing.assert_allclose(slope, 0, atol=rtol * float(ratio))
     # Entries of 1 make a singular value of n, whose power alone is more than float32 holds.
-    ones, slope = jax.value_and_grad(N.SchattenQuasiNorm(1.0, p))(jnp.ones((n, n), dtype))
+    ones, slope = value_and_slope(N.SchattenQuasiNorm(1.0, p), jnp.ones((n, n), dtype))
     np.testing.assert_allclose([ones, slope[0, 0]], [n, 1 / n], rtol=rtol)
 
 
