@@ -128,7 +128,7 @@ def test_a_trained_network_against_the_dense_hessian(getkey):
     params = phi.init(getkey(), 0.5)
     flat, unravel = ravel_pytree(params)
     assert flat.size > DENSE
-    dense = np.linalg.eigvalsh(jax.hessian(lambda x: problem.loss(phi(unravel(x))))(flat))
+    dense = np.linalg.eigvalsh(jax.jit(jax.hessian(lambda x: problem.loss(phi(unravel(x)))))(flat))
     found = both(problem, phi, params, 3)
     np.testing.assert_allclose(found["largest"], dense[:-4:-1], rtol=1e-8)
     np.testing.assert_allclose(found["least"], dense[:3], rtol=1e-8)

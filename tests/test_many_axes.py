@@ -31,13 +31,13 @@ def test_entries_and_their_derivatives(zeros):
     stack, rows = instance(zeros)
     weights = jnp.asarray(np.random.default_rng(1).normal(size=50))
     found, expected = (
-        jax.value_and_grad(lambda x, f=f: weights @ f(x, rows))(stack)
+        jax.jit(jax.value_and_grad(lambda x, f=f: weights @ f(x, rows)))(stack)
         for f in (_many_axes.sampled_sum_of_stack, by_products)
     )
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-11)
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-11, atol=1e-11)
     forward, right = (
-        jax.jvp(lambda x, f=f: f(x, rows), (stack,), (stack + 1,))[1]
+        jax.jit(lambda x, f=f: jax.jvp(lambda x: f(x, rows), (x,), (x + 1,))[1])(stack)
         for f in (_many_axes.sampled_sum_of_stack, by_products)
     )
     np.testing.assert_allclose(forward, right, rtol=1e-10, atol=1e-10)
@@ -53,9 +53,8 @@ def test_pieces_make_the_whole(monkeypatch):
 def test_no_part_of_a_product_overflows():
     """784 factors, the first half of 1e5 and the second of 1e-5: no float holds the product of the first half."""
     stack = jnp.concatenate([jnp.full((392, 2, 1), 1e5), jnp.full((392, 2, 1), 1e-5)])
-    found, gradient = jax.value_and_grad(lambda x: _many_axes.sampled_sum_of_stack(x, jnp.ones((1, 784), int))[0])(
-        stack
-    )
+    value = lambda x: _many_axes.sampled_sum_of_stack(x, jnp.ones((1, 784), int))[0]
+    found, gradient = jax.jit(jax.value_and_grad(value))(stack)
     assert float(found) == pytest.approx(1.0, rel=1e-9)
     np.testing.assert_allclose(gradient[:, 1, 0] * stack[:, 1, 0], 1.0, rtol=1e-9)
     np.testing.assert_array_equal(gradient[:, 0], 0)

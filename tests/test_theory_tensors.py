@@ -3,6 +3,7 @@
 import functools
 import re
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,8 +24,13 @@ def completion(shape, count, seed=0):
 
 def velocity_of_norms(problem, phi, params):
     """By automatic differentiation, through the parameters."""
+    return np.asarray(_velocity_of_norms(problem, phi, params))
+
+
+@eqx.filter_jit
+def _velocity_of_norms(problem, phi, params):
     descent = jax.tree.map(jnp.negative, jax.grad(lambda p: problem.loss(phi(p)))(params))
-    return np.asarray(jax.jvp(phi.component_norms, (params,), (descent,))[1])
+    return jax.jvp(phi.component_norms, (params,), (descent,))[1]
 
 
 # Velocities of components ------------------------------------------------------------------------
