@@ -97,7 +97,7 @@ def test_the_identity_is_flat_in_frequency():
 def test_it_goes_through_jit_vmap_and_grad_in_both_precisions(getkey):
     phi = P.LinearConvolution(6, 3)
     params = phi.init(getkey(), 1.0)
-    check_grads(lambda p: phi(jnp.asarray(p)), (params,), order=2, modes=("fwd", "rev"), rtol=1e-5)
+    check_grads(jax.jit(lambda p: phi(p)), (params,), order=2, modes=("fwd", "rev"), rtol=1e-5)
     np.testing.assert_allclose(jax.jit(jax.vmap(phi))(jnp.stack([params, 2 * params]))[1], 8 * phi(params), rtol=1e-13)
     with jax.enable_x64(False):
         phi32 = P.LinearConvolution(6, 3)

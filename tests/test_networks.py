@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from contract import assert_same_bits, compilations
+from contract import assert_same_bits, compilations, init
 
 import undertow as ut
 from undertow.dynamics._batches import Batches, whole
@@ -94,8 +94,9 @@ def test_an_image_through_the_papers_network():
         z = jax.lax.conv_general_dilated(
             z, layer.weight, (2, 2), [(1, 1)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
-        z = jnp.maximum(z + layer.bias[None, None, None], 0)
-    close(encoder(image), encoder.layers[-1].weight @ z.ravel() + encoder.layers[-1].bias)
+        z = np.maximum(np.asarray(z) + np.asarray(layer.bias), 0)
+    last = encoder.layers[-1]
+    close(eqx.filter_jit(encoder)(image), np.asarray(last.weight) @ np.ravel(z) + np.asarray(last.bias))
 
 
 # Laws ----------------------------------------------------------------------------------------------
@@ -103,21 +104,25 @@ def test_an_image_through_the_papers_network():
 
 @kinds
 def test_rows_are_those_of_the_whole_whatever_is_asked_for(phi, monkeypatch):
-    params = phi.init(KEY, 1.0)
-    w = phi(params)
+    params, positions, columns = init(phi, KEY), np.array([4, 0, 4, 10]), np.array([1, 2, 5, 0])
+
+    @eqx.filter_jit
+    def asked_for(phi, params, key):
+        at = jnp.asarray(positions), jnp.asarray(columns)
+        some = phi.entries(params, at[:1]), phi.entries(params, at)
+        training = [phi.in_training(params, at[:1], key)[0] for key in (None, key)]
+        return phi(params), *some, *training
+
+    w, some_rows, some, plain, drawn = (np.asarray(x) for x in asked_for(phi, params, jax.random.key(3)))
     assert w.shape == phi.shape
-    positions = jnp.array([4, 0, 4, 10])
-    close(phi.entries(params, (positions,)), w[positions])
-    close(phi.entries(params, (positions, jnp.array([1, 2, 5, 0]))), w[positions, jnp.array([1, 2, 5, 0])])
+    close((some_rows, some), (w[positions], w[positions, columns]))
     close(phi.decode(params, phi.encode(params, X)), w)
     close(phi.reconstruct(params, X[:3]), w[:3])
-    for key in (None, jax.random.key(3)):
-        entries, _ = phi.in_training(params, (positions,), key)
-        noisy = phi.draws and key is not None
+    for entries, noisy in ((plain, False), (drawn, phi.draws)):
         assert bool(np.abs(entries - w[positions]).max() > 1e-4) is noisy
     monkeypatch.setattr(_reconstruction, "PIECE", 24)  # four rows
-    close(phi(params), w)
-    close(phi.encode(params, X[:9]), jnp.concatenate([phi.encode(params, X[i : i + 1]) for i in range(9)]))
+    close(eqx.filter_jit(lambda phi, params: phi(params))(phi, params), w)
+    close(phi.encode(params, X[:9]), np.concatenate([phi.encode(params, X[i : i + 1]) for i in range(9)]))
 
 
 @kinds

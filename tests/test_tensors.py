@@ -190,7 +190,7 @@ def test_local_components_are_conserved_and_move_by_their_law(getkey):
     phi = P.HierarchicalTensor((3, 2, 4, 2), widths=2)
     problem = B.PointTarget(np.random.default_rng(5).normal(size=phi.shape))
     params = phi.init(getkey(), 1.0)
-    descent = jax.tree.map(jnp.negative, jax.grad(lambda p: problem.loss(phi(p)))(params))
+    descent = jax.tree.map(lambda g: -np.asarray(g), jax.jit(jax.grad(lambda p: problem.loss(phi(p))))(params))
     for node in phi.inner_nodes:
         position = phi.position(node)
         vectors = [(params[position], descent[position])]
@@ -198,7 +198,8 @@ def test_local_components_are_conserved_and_move_by_their_law(getkey):
         growth = np.array([np.sum(np.asarray(w) * np.asarray(d), axis=1) for w, d in vectors])
         np.testing.assert_allclose(growth, np.broadcast_to(growth[0], growth.shape), rtol=1e-10, atol=1e-12)
         norms = np.array([np.linalg.norm(w, axis=1) for w, _ in vectors])
-        sigma, moved = jax.jvp(lambda p, node=node: phi.component_norms(p, node), (params,), (descent,))
+        along = jax.jit(lambda p, d, node=node: jax.jvp(lambda p: phi.component_norms(p, node), (p,), (d,)))
+        sigma, moved = along(params, descent)
         np.testing.assert_allclose(sigma, norms.prod(axis=0), rtol=1e-12)
         np.testing.assert_allclose(moved, growth[0] * sigma * np.sum(norms**-2.0, axis=0), rtol=1e-10)
         found = M.ComponentNorms(node=node)(problem, phi, params)
