@@ -5,7 +5,6 @@ doctests: it has no effect afterwards.
 """
 
 import importlib.metadata
-import itertools
 import os
 import shutil
 import sys
@@ -59,20 +58,6 @@ if "PYTEST_XDIST_WORKER" not in os.environ and PROGRAMS.is_dir():
     size = sum(entry.stat().st_size for entry in os.scandir(PROGRAMS))
     if size > MOST_BYTES:
         shutil.rmtree(PROGRAMS, ignore_errors=True)
-
-# A context of MLIR takes 5 ms to make, a quarter of what a program of one operation takes in all. JAX makes one for
-# each program, to let go of its constants; a hundred in a row share one here.
-if jax.__version_info__[:2] == (0, 10):  # its own business, which others may do otherwise
-    from jax._src.interpreters import mlir
-
-    make_context, contexts, programs = mlir.make_ir_context, [], itertools.count()
-
-    def shared_context() -> object:
-        if next(programs) % 100 == 0:
-            contexts[:] = [make_context()]
-        return contexts[0]
-
-    mlir.make_ir_context = shared_context
 
 # The same examples on every run, few of them, and no deadline, because the first example compiles.
 # HYPOTHESIS_PROFILE=ci looks wider.
