@@ -1,6 +1,10 @@
 """Data on a disk: what is read when, in which order, and that a run on them is the run on the same array."""
 
+import copy
 import functools
+import os
+import pickle
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -214,14 +218,93 @@ def test_wrong_data_are_refused_by_name_and_place():
         N.AE(DENSE, B.ChunkedRows(X[:, :5]))
 
 
+def test_what_could_not_be_read_or_pickled_is_said():
+    class Closed:
+        dtype, __getitem__ = X.dtype, None
+
+        @property
+        def shape(self):
+            raise RuntimeError("its file is closed")
+
+    with pytest.raises(OSError, match="that can be read, found Closed .its file is closed"):
+        B.ChunkedRows(Closed())
+    with pytest.raises(TypeError, match="data stayed on their disk"):
+        pickle.loads(pickle.dumps(CHUNKS))
+    assert copy.deepcopy(CHUNKS).source is CHUNKS.source
+
+
+class OnDisk:
+    """An array whose file may be closed, or lose rows."""
+
+    shape, dtype, length, closed = X.shape, X.dtype, 23, False
+
+    def __getitem__(self, rows):
+        if self.closed:
+            raise RuntimeError("its file is closed")
+        return X[::-1][: self.length][rows]
+
+
+def test_the_same_rows_opened_again_are_read_where_they_can_be():
+    first, second = OnDisk(), OnDisk()
+    rows, again = B.ChunkedRows(first), B.ChunkedRows(second)
+    for one, other in ((first, second), (second, first)):
+        one.closed, other.closed = True, False
+        for some in (rows, again):
+            np.testing.assert_array_equal(some[jnp.asarray([4, 2])], X[::-1][[4, 2]])
+            np.testing.assert_array_equal(some.window(jnp.asarray(20), 5).rows[:3], X[::-1][20:])
+
+
+def test_a_file_that_is_written_to_is_no_longer_read(file):
+    """Nor is one that was cut: the system would end the process. One that was touched, or replaced, still is."""
+    path = Path(file.filename)
+    np.save(path, np.array(file)[::-1])  # rows that no other test has, and keeps
+    file = np.load(path, mmap_mode="r")
+    rows, before, where = B.ChunkedRows(file, chunk=10), np.array(file), jnp.asarray([45])
+    path.touch()
+    np.testing.assert_array_equal(rows[where], before[45:46])
+    with path.open("r+b") as handle:
+        handle.seek(-1, os.SEEK_END)
+        handle.write(bytes([255 - before[-1, -1, -1]]))
+    os.utime(path, ns=(0, 0))  # clocks of file systems may be too coarse to tell
+    with pytest.raises(Exception, match="the data have changed"):
+        jax.block_until_ready(rows[where])
+    assert B.ChunkedRows(file).digest.tolist() != rows.digest.tolist()  # the array is looked at again
+    os.truncate(path, 500)
+    with pytest.raises(Exception, match="had 928 bytes, and has 500"):
+        jax.block_until_ready(B.ChunkedRows(file))
+
+
+def test_rows_come_from_hdf5_as_from_arrays(file, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "rows.h5"
+    with h5py.File(path, "w") as stored:
+        stored.create_dataset("X", data=file, chunks=(7, 2, 4), compression="gzip")
+        stored["nothing"] = h5py.Empty("f")
+        with pytest.raises(ValueError, match=r"found shape \(\)"):
+            B.ChunkedRows(stored["nothing"])
+    with h5py.File(path) as stored:
+        rows = B.ChunkedRows(stored["X"], chunk=10)
+        np.testing.assert_array_equal(rows[jnp.asarray([49, 0, 0, 30])], file[[49, 0, 0, 30]])
+    with pytest.raises(OSError, match="that can be read"):
+        B.ChunkedRows(rows.source.X)
+    with h5py.File(path) as stored:  # the rows that were made of the closed file are there again
+        kept = B.ChunkedRows(stored["X"])
+        for some in (rows, kept):
+            np.testing.assert_array_equal(some.window(jnp.asarray(45), 5).rows, file[45:])
+
+
+def test_few_samples_are_few_looks_at_all_rows(monkeypatch):
+    monkeypatch.setattr(_reconstruction, "PIECE", 24)
+    reads, read = [], _sources._read
+    monkeypatch.setattr(_sources, "_read", lambda *args: reads.append(args[2]) or read(*args))
+    run(CHUNKS)
+    # Looked at for four samples: the start, the steps 1 to 4, 6, 8, 12 and 16, and the end; of all 20 it would be 22.
+    # Each reads the last chunk, of seven rows, for problem and network; the gradient at the start reads it again.
+    assert reads.count(7) < 2 * 15
+
+
 def test_data_that_change_on_the_way_end_the_run_and_say_so():
-    class Shrinking:
-        shape, dtype, length = X.shape, X.dtype, 23
-
-        def __getitem__(self, rows):
-            return X[::-1][: self.length][rows]
-
-    data = Shrinking()
+    data = OnDisk()
     rows = B.ChunkedRows(data, chunk=8)
     data.length = 20
     with pytest.raises(OSError, match="the data have changed"):
