@@ -110,9 +110,10 @@ MOST_ENTRIES = 2**48
 def check_holdable(name: str, shape: Sequence[int]) -> None:
     """Raise ValueError where no machine holds an array of this shape; of tensors of many axes entries are to be had."""
     if math.prod(shape) >= MOST_ENTRIES:
+        entries = f"2^{math.log2(math.prod(shape)):.0f} entries"
         raise ValueError(
-            f"{name}: expected an array that memory can hold, found {len(shape)} axes and 2^{math.log2(math.prod(shape)):.0f} "
-            "entries; ask for some of the entries, and fit those, as TensorCompletion does"
+            f"{name}: expected an array that memory can hold, found {len(shape)} axes and {entries}; ask "
+            "for some of the entries, and fit those, as TensorCompletion does"
         )
 
 

@@ -5,9 +5,9 @@ import contextlib
 import hashlib
 import math
 import mmap
-import os
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -38,7 +38,7 @@ class Source(abc.ABC):
     def take(self, positions: np.ndarray) -> np.ndarray:
         """The rows at increasing positions."""
 
-    def check(self) -> None:
+    def check(self) -> None:  # noqa: B027 - most do not know
         """Raise OSError where the rows are known to be others by now."""
 
     def __reduce__(self) -> Any:
@@ -155,7 +155,7 @@ def state_of(X: Any) -> tuple[int, ...] | None:
     if getattr(X, "_mmap", None) is None or getattr(X, "mode", None) != "r":
         return None
     try:
-        found = os.stat(X.filename)
+        found = Path(X.filename).stat()
     except (OSError, TypeError):  # it has no name any more, or never had one
         return None
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
@@ -271,4 +271,3 @@ def failures_told() -> Iterator[None]:
         if _failures:
             raise _failures.pop() from error
         raise
-
