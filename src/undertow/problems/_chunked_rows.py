@@ -28,6 +28,7 @@ class ChunkedRows(eqx.Module):
     are read once when it is made, to see that they are finite. They must not change as long as it is used: of a mapped
     file that is noticed, of other arrays only where rows are missing. Files have to stay open, and rows should lie
     together on the disk: in Fortran order every chunk is gathered from the whole file.
+    What it costs is among the benchmarks in the documentation.
 
     In training a chunk of consecutive rows is in memory at a time. An epoch takes the chunks in random order and the
     rows of each in random order, every row once: the average over its batches is the whole gradient, but a batch has
