@@ -41,7 +41,8 @@ def measured(path: str, way: str) -> dict[str, Any]:
     def go(data: Any, steps: int) -> tuple[Any, float, float]:
         processor, began = time.process_time(), time.perf_counter()
         problem, phi, stop = ut.problems.Reconstruction(data), ut.networks.AE(network, data), ut.Stop(None, steps)
-        found = ut.train(problem, phi, descent, key=0, scale=1.0, stop=stop, samples=2)
+        # At the end alone: a look at all rows costs as much as a third of an epoch, or more.
+        found = ut.train(problem, phi, descent, key=0, scale=1.0, stop=stop, samples=[steps])
         return found, time.process_time() - processor, time.perf_counter() - began
 
     def peak() -> float:
@@ -51,7 +52,8 @@ def measured(path: str, way: str) -> dict[str, Any]:
     go(np.array(mapped[:2048]), 20)
     before, epoch = peak(), -(-len(mapped) // BATCH)
     data = mapped if way == "mapped" else np.array(mapped)
-    _, processor, seconds = go(data, 1)  # compiles, and looks at everything as often as the next
+    go(data, 1)  # compiles
+    _, processor, seconds = go(data, 1)  # looks at everything as often as the next
     found, processor_after, seconds_after = go(data, 1 + epoch)
     return {
         "MiB": peak() - before,

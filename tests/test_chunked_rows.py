@@ -1,4 +1,4 @@
-"""Data on a disk: what is read when, in which order, and that a run on them is the run on the same array."""
+"""Data on a disk: which rows come in which order, and that a run on them is the run on the same array."""
 
 import functools
 
@@ -6,28 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import zarr
+from chunked_runs import CHUNKS, DENSE, SGD, B, D, N, X, run
 from contract import assert_same_bits, compilations
 from hypothesis import given
 from hypothesis import strategies as st
 
-import undertow as ut
 from undertow.dynamics import _noise
 from undertow.dynamics._batches import Batches, drawing_key
 from undertow.objective import Objective
-from undertow.problems import _reconstruction, _sources
-
-N, B, D = ut.networks, ut.problems, ut.dynamics
-X = np.random.default_rng(0).uniform(size=(23, 6))
-DENSE = N.Dense(6, code_size=2, hidden=(3,), output="sigmoid")
-CHUNKS = B.ChunkedRows(X, chunk=8)  # of two batches of three, but for the last, of five rows
-SGD = D.GradientDescent(ut.optimizers.make("sgd", 0.5), batch_size=3)
-
-
-def run(data, network=N.VAE, steps=20, descent=SGD, key=3, **options):
-    phi, stop = network(DENSE, data), ut.Stop(loss=None, steps=steps)
-    return ut.train(B.Reconstruction(data), phi, descent, key=key, scale=1.0, stop=stop, samples=4, **options)
-
+from undertow.problems import _reconstruction
 
 # The order -----------------------------------------------------------------------------------------
 
@@ -147,82 +134,3 @@ def test_codes_and_probes_are_those_of_the_array(monkeypatch):
     ):
         measured = probe(B.Reconstruction(CHUNKS), phi, params)
         np.testing.assert_allclose(measured, same(B.Reconstruction(X), of_array, params), rtol=1e-10)
-
-
-# The file ------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def file(tmp_path):
-    path = tmp_path / "rows.npy"
-    np.save(path, np.random.default_rng(1).integers(0, 256, (50, 4, 4), np.uint8))
-    return np.load(path, mmap_mode="r")
-
-
-def test_a_mapped_file_is_chunked_where_it_is_large_and_looked_at_once(file, monkeypatch):
-    assert isinstance(B.Reconstruction(file).X, jax.Array)
-    monkeypatch.setattr(_sources, "CHUNK_BYTES", 160)
-    looks, read = [], _sources.ArraySource._look
-    monkeypatch.setattr(_sources.ArraySource, "_look", lambda self, chunk: looks.append(read(self, chunk)))
-    problem, phi = B.Reconstruction(file, "cross_entropy"), N.AE(N.Dense((4, 4), 2, output="sigmoid"), file)
-    assert isinstance(problem.X, B.ChunkedRows)
-    assert (problem.X.chunk, problem.X.source, len(looks)) == (10, phi.X.source, 1)
-    w = jnp.full((50, 4, 4), 0.25)
-    np.testing.assert_allclose(problem.loss(w), B.Reconstruction(np.array(file), "cross_entropy").loss(w), rtol=1e-12)
-    assert problem.truth is None
-    with pytest.raises(ValueError, match="in memory"):
-        B.Reconstruction(file).equations()
-    assert isinstance(B.Reconstruction(file.astype(float)).X, jax.Array)  # it has a memmap's type, and no file
-
-
-def test_rows_come_from_zarr_as_from_arrays(file, tmp_path):
-    stored = zarr.create_array(tmp_path / "rows.zarr", shape=file.shape, dtype=file.dtype, chunks=(7, 4, 4))
-    stored[:] = file
-    for source in (stored, file):
-        rows = B.ChunkedRows(source, chunk=10)
-        for positions in ([3, 4, 5], [49, 0, 0, 30], [7]):
-            np.testing.assert_array_equal(rows[jnp.asarray(positions)], file[positions])
-        np.testing.assert_array_equal(rows.window(jnp.asarray(45), 10).rows, [*file[45:], *np.zeros((5, 4, 4))])
-
-
-def test_integers_and_other_byte_orders_are_numbers_like_others():
-    for kind in (">f4", "<f8", np.int16):
-        rows = B.ChunkedRows(np.arange(12).reshape(4, 3).astype(kind))
-        assert rows[jnp.asarray([2])].tolist() == [[6.0, 7.0, 8.0]]
-    assert rows.dtype == np.float64
-
-
-def test_wrong_data_are_refused_by_name_and_place():
-    bad = X.copy()
-    bad[17, 2] = np.nan
-    for wrong, error, words in (
-        (bad, ValueError, r"finite numbers, found nan at index \[17, 2\]"),
-        (X[0], ValueError, "rows of numbers"),
-        (X[:0], ValueError, "at least one"),
-        (X.astype(complex), TypeError, "real numbers"),
-        (X.tolist(), TypeError, "found list"),
-    ):
-        with pytest.raises(error, match=words):
-            B.ChunkedRows(wrong, chunk=5)
-    with pytest.raises(ValueError, match="chunk"):
-        B.ChunkedRows(X, chunk=0)
-    with pytest.raises(ValueError, match="from 0 to 1, found"):
-        B.Reconstruction(B.ChunkedRows(3 * X), "cross_entropy")
-    with pytest.raises(ValueError, match="23 times the same"):
-        N.AE(DENSE, B.ChunkedRows(np.ones((23, 6)) / 2, chunk=5))
-    with pytest.raises(ValueError, match="as Dense takes them"):
-        N.AE(DENSE, B.ChunkedRows(X[:, :5]))
-
-
-def test_data_that_change_on_the_way_end_the_run_and_say_so():
-    class Shrinking:
-        shape, dtype, length = X.shape, X.dtype, 23
-
-        def __getitem__(self, rows):
-            return X[::-1][: self.length][rows]
-
-    data = Shrinking()
-    rows = B.ChunkedRows(data, chunk=8)
-    data.length = 20
-    with pytest.raises(OSError, match="the data have changed"):
-        run(rows)  # of the same program as other runs

@@ -117,6 +117,44 @@ def test_times_are_no_numbers(times: np.ndarray) -> None:
         RatingPredictor().fit(pairs, y + 0j)
 
 
+@pytest.mark.parametrize("library", ["polars", "arrow"])
+def test_ratings_of_other_libraries(library: str) -> None:
+    table = pytest.importorskip({"arrow": "pyarrow"}.get(library, library))
+    X, y = np.array([[u, i] for u in range(5) for i in range(4)]), np.arange(20.0) % 7
+    frame = {"user": X[:, 0], "item": X[:, 1].astype(str)}
+    ratings = table.array(y) if library == "arrow" else table.Series(y)
+    of_library = table.table(frame) if library == "arrow" else table.DataFrame(frame)
+    rows = [(int(u), str(i)) for u, i in X]
+    model, expected = RatingPredictor(rank=1).fit(of_library, ratings), RatingPredictor(rank=1).fit(rows, y)
+    np.testing.assert_array_equal(model.predict(of_library[:7]), expected.predict(rows[:7]))
+    assert model.items_.tolist() == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("time", [np.datetime64("2020-01-01"), np.timedelta64(3, "D")])
+def test_times_among_objects_are_no_numbers(time) -> None:
+    """NumPy counts their days: 18,262 and 3."""
+    X = np.array([[1.0, 2.0], [3.0, time], [5.0, 6.0]], dtype=object)
+    for wrong in (X, X.tolist(), pandas.DataFrame(X, dtype=object)):
+        with pytest.raises(TypeError, match="X: expected numbers, found"):
+            LowRankImputer().fit(wrong)
+        with pytest.raises(TypeError, match="X: expected numbers, found"):
+            SparseRegressor(**QUICK).fit(wrong, [1.0, 2.0, 3.0])
+
+
+def test_columns_of_other_kinds_are_read_or_refused() -> None:
+    X = np.outer(np.arange(1.0, 9), [1.0, 2.0, -1.0])
+    X[2, 1] = np.nan
+    frame, expected = pandas.DataFrame(X, columns=["a", "b", "c"]), LowRankImputer().fit_transform(X)
+    for kind in ("Int64", "Float64", "category", "object"):
+        found = LowRankImputer().fit_transform(frame.astype({"b": kind}))
+        np.testing.assert_allclose(
+            found, expected, rtol=1e-8
+        )  # of another order in memory, in which sums round otherwise
+    for column in (["1,5"] * 8, ["x"] * 8, pandas.period_range("2020", periods=8), [[1, 2]] * 8, [1j] * 8):
+        with pytest.raises((TypeError, ValueError), match="X: expected a numeric matrix"):
+            LowRankImputer().fit(frame.assign(b=column))
+
+
 @pytest.mark.parametrize(
     "make", [lambda x: x.astype(">f8"), lambda x: pandas.DataFrame(x).astype("Float64"), csc_array]
 )

@@ -103,6 +103,20 @@ def test_completion_of_784_axes():
     assert run["loss"][-1] < 0.2 * run["loss"][0]
 
 
+@pytest.mark.parametrize("order", [60, 784])  # at 60 the number of entries is one that JAX can name
+def test_a_tensor_that_nobody_can_hold_is_refused_where_all_of_it_is_asked_for(order):
+    """XLA ends the process."""
+    phi, factors = P.CPTensor((2,) * order, 1, stacked=True), np.ones((order, 5, 2))
+    problem, params = B.TensorSensing.rank_one(list(factors), np.ones(5)), jnp.ones((order, 2, 1))
+    for ask in (
+        lambda: ut.train(problem, phi, ut.dynamics.GradientFlow(), params=params),
+        lambda: phi(params),
+        problem.written_out,
+    ):
+        with pytest.raises(ValueError, match=rf"memory can hold, found \d+ axes and 2\^({order}|{order + 2}) entries"):
+            ask()
+
+
 def test_what_cannot_be_stacked():
     with pytest.raises(
         ValueError, match=r"stacked: expected False for axes of different lengths, found True with shape"

@@ -103,6 +103,20 @@ def check_shape(
     return tuple(int(n) for n in shape)
 
 
+MOST_ENTRIES = 2**48
+"""Of an array that there may be: more are a petabyte, and from 2^61 on XLA ends the process."""
+
+
+def check_holdable(name: str, shape: Sequence[int]) -> None:
+    """Raise ValueError where no machine holds an array of this shape; of tensors of many axes entries are to be had."""
+    if math.prod(shape) >= MOST_ENTRIES:
+        entries = f"2^{math.log2(math.prod(shape)):.0f} entries"
+        raise ValueError(
+            f"{name}: expected an array that memory can hold, found {len(shape)} axes and {entries}; ask "
+            "for some of the entries, and fit those, as TensorCompletion does"
+        )
+
+
 def check_array(name: str, value: Numbers, *, dimensions: int | None = None) -> Float[Array, "..."]:
     """Return ``value`` as a floating array without NaN or infinity, of the given number of dimensions."""
     array: Any = value if is_traced(value) else as_numpy(name, value)

@@ -15,7 +15,7 @@ from ._arrays import placed
 from ._programs import filter_jit
 from ._public import public_names as _public_names
 from ._repr import shown
-from ._validation import as_numpy
+from ._validation import MOST_ENTRIES, as_numpy
 from .linalg import ManyAxes, axes_of
 from .linalg._many_axes import MANY_AXES
 from .parameterizations import Parameterization
@@ -251,8 +251,8 @@ def check_shapes(parameterization: Parameterization, params: Params) -> None:
 
 
 def _has_array(shape: tuple[int, ...]) -> bool:
-    """Whether JAX can name an array of this shape at all: one of fewer than 2^63 entries."""
-    return math.prod(shape) < 2**63
+    """Whether there can be an array of this shape at all."""
+    return math.prod(shape) < MOST_ENTRIES
 
 
 def velocity(problem: Problem, parameterization: Parameterization, params: Params) -> Float[Array, "..."]:

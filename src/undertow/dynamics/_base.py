@@ -219,10 +219,10 @@ class Dynamics(eqx.Module):
         """Whether a run needs a random key, as for mini-batches: ``objective.key``."""
         return False
 
-    def least_steps(self, objective: Objective) -> int:
-        """How many steps it goes on at once at least, where what it reads to begin with takes as long as many."""
+    def reads(self, objective: Objective) -> bool:
+        """Whether data are read from a disk whenever it goes on, so that it should go on for a while at once."""
         del objective
-        return 1
+        return False
 
     def check(self, objective: Objective, params: Params) -> None:
         """Raise ValueError where a run cannot start at ``params``; called before any work."""

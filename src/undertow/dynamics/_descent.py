@@ -140,9 +140,9 @@ class Descent(Dynamics):
         size = _size(objective.problem, self.batch_size)
         return Batches(size, terms, self.replacement, objective.problem.chunk)
 
-    def least_steps(self, objective: Objective) -> int:
+    def reads(self, objective: Objective) -> bool:
         batches = self._batches(objective)
-        return 1 if batches is None or not batches.in_chunks else batches.per_part
+        return batches is not None and batches.in_chunks
 
     def batches(self, problem: Problem, key: Any, steps: int) -> tuple[Int[Array, "steps k"], Float[Array, "steps k"]]:
         """The terms that each step of a run with this key looks at, and how often each counts.

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..problems import ChunkedRows
 from ..problems._chunked_rows import Rows
-from ..problems._sources import ArraySource, Source, chunk_of, let_go, on_disk
+from ..problems._sources import ArraySource, Source, check_whole, chunk_of, let_go, on_disk
 from ._columns import ROUNDING
 from ._rows import pixels, standardized
 
@@ -34,6 +34,7 @@ class Blocks:
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Rows from ``start`` on, before ``stop``."""
+        check_whole(self.X)
         rows = np.array(self.X[start:stop], order="C", subok=False)
         let_go(self.X)
         return rows

@@ -52,9 +52,25 @@ def check_unmasked(name: str, values: Any) -> None:
 
 def check_no_times(name: str, values: Any) -> None:
     """Raise if an array, or a column of a data frame, holds dates or time spans: NumPy would count their units."""
+    if (found := _time_in(values)) is not None:
+        raise TypeError(f"{name}: expected numbers, found {found!r}")
     while isinstance(values, (list, tuple)) and len(values):
         values = values[0]  # of a kind with the others, or no array
     dtypes: Any = getattr(values, "dtypes", getattr(values, "dtype", None))
     for dtype in list(dtypes) if hasattr(dtypes, "__iter__") else [dtypes]:
         if getattr(dtype, "kind", "") in ("m", "M") or str(dtype).startswith(("Date", "Duration", "Time")):
             raise TypeError(f"{name}: expected numbers, found dtype {dtype}")
+
+
+def _time_in(values: Any) -> np.datetime64 | np.timedelta64 | None:
+    """One of NumPy's dates or time spans among objects, of lists and columns too; None where there is none."""
+    if isinstance(values, (np.datetime64, np.timedelta64)):
+        return values
+    if hasattr(values, "iloc") and hasattr(values, "columns"):
+        columns = [values.iloc[:, place] for place in range(values.shape[1])]
+        values = [column.to_numpy() for column in columns if column.dtype == object]
+    if isinstance(values, np.ndarray):
+        values = values.ravel().tolist() if values.dtype == object else []
+    if not isinstance(values, (list, tuple)):
+        return None
+    return next((found for value in values if (found := _time_in(value)) is not None), None)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .._arrays import normal
-from .._validation import Numbers, check_choice, check_integer, check_number, check_shape, is_traced
+from .._validation import Numbers, check_choice, check_holdable, check_integer, check_number, check_shape, is_traced
 from ..linalg import EntryPattern, ManyAxes, axes_of, khatri_rao, sampled_product, sampled_sum_of_outer_products
 from ..linalg import sum_of_outer_products as dense
 from ..linalg._components import gathered_products
@@ -134,6 +134,7 @@ class CPTensor(Parameterization):
         return tuple(deviation * jnp.exp(log_norm / order) * factor for factor in (first, *others))
 
     def __call__(self, params: Factors) -> Float[Array, "..."]:
+        check_holdable("w", self.shape)
         return dense(tuple(params))
 
     def entries(self, params: Factors, indices: Indices) -> Float[Array, "m ..."]:

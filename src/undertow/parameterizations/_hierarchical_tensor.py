@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .._arrays import normal
-from .._validation import Numbers, check_choice, check_integer, check_number, check_shape
+from .._validation import Numbers, check_choice, check_holdable, check_integer, check_number, check_shape
 from ..linalg import axes_of, khatri_rao
 from ._base import Indices, Parameterization, check_scale
 
@@ -147,6 +147,7 @@ class HierarchicalTensor(Parameterization):
         return tuple(normal(k, s, deviation) for k, s in zip(keys, self.matrix_shapes, strict=True))
 
     def __call__(self, params: Matrices) -> Float[Array, "..."]:
+        check_holdable("w", self.shape)
         found: list[Array] = []  # of each node: its tensors as columns, of the axes below it, the last running fastest
         for matrix, below in zip(params, self.children, strict=True):
             found.append(khatri_rao([found[child] for child in below]) @ matrix if below else matrix)

@@ -17,7 +17,7 @@ from jaxtyping import Array, Int, UInt32
 
 from .._repr import called
 from .._validation import check_integer, is_traced
-from ._sources import Source, chunk_of, known, looked_at, on_disk, read_from, take_from
+from ._sources import Source, chunk_of, looked_at, make_known, on_disk, read_from, take_from
 
 
 class ChunkedRows(eqx.Module):
@@ -25,7 +25,10 @@ class ChunkedRows(eqx.Module):
 
     ``Reconstruction``, autoencoders and their probes take it as they take an array. Of a ``numpy.memmap`` of more than
     32 MiB they make it themselves; for other arrays on a disk, as those of zarr and h5py, it is made by hand. The data
-    are read once when it is made, to see that they are finite; they must not change as long as it is used.
+    are read once when it is made, to see that they are finite. They must not change as long as it is used: of a mapped
+    file that is noticed, of other arrays only where rows are missing. Files have to stay open, and rows should lie
+    together on the disk: in Fortran order every chunk is gathered from the whole file.
+    What it costs is among the benchmarks in the documentation.
 
     In training a chunk of consecutive rows is in memory at a time. An epoch takes the chunks in random order and the
     rows of each in random order, every row once: the average over its batches is the whole gradient, but a batch has
@@ -45,6 +48,8 @@ class ChunkedRows(eqx.Module):
     ------
     TypeError, ValueError
         If ``X`` is no such array, empty, has one axis, is not of real numbers, or one of them is not finite.
+    OSError
+        If its file cannot be read; while it is used, if the file is closed, or is found to have changed.
 
     Examples
     --------
@@ -68,7 +73,8 @@ class ChunkedRows(eqx.Module):
         if chunk is not None:
             chunk = check_integer("chunk", chunk, 1)
         source = X if isinstance(X, Source) else looked_at("X", X, chunk)
-        self.source = known(source)
+        make_known(source)
+        self.source = source
         self.shape, self.dtype = source.shape, source.dtype
         self.chunk = min(chunk_of(self.shape, self.dtype) if chunk is None else chunk, len(self))
         self.digest = jnp.asarray(np.frombuffer(source.digest, np.uint32))
@@ -92,7 +98,8 @@ class ChunkedRows(eqx.Module):
     def window(self, start: Int[Array, ""], size: int) -> "Window":
         """So many consecutive rows, in memory; zeros beyond the last."""
         kind = jax.ShapeDtypeStruct((size, *self.shape[1:]), self.dtype)
-        rows = jax.pure_callback(functools.partial(read_from, size), kind, self.digest, start, vmap_method="sequential")
+        read = functools.partial(read_from, size, len(self))
+        rows = jax.pure_callback(read, kind, self.digest, start, vmap_method="sequential")
         return Window(self.shape, rows, start)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._repr import shown
-from .._validation import Numbers, check_array
+from .._validation import Numbers, check_array, check_holdable
 from ._base import Problem, check_normalization, normalized, scaled
 from ._completion import check_truth
 from ._equations import Equations, weight_of
@@ -115,7 +115,10 @@ class Sensing(Problem):
 
     def written_out(self) -> Float[Array, "m ..."]:
         """The measurements, those of rank one too, as arrays of the shape of w."""
-        return self.measurements.written_out() if isinstance(self.measurements, RankOne) else self.measurements
+        if not isinstance(self.measurements, RankOne):
+            return self.measurements
+        check_holdable("measurements", self.measurements.shape)
+        return self.measurements.written_out()
 
 
 def rank_one(**factors: Numbers) -> RankOne:

@@ -67,10 +67,12 @@ class TensorSensing(Sensing):
     ) -> "TensorSensing":
         r"""Measurements :math:`A_i = a_i^1 \circ \dots \circ a_i^N` with a_i^n row i of ``factors[n]``, never formed.
 
+        The tensor W itself is formed, so that it has to fit into memory.
+
         Raises
         ------
         TypeError, ValueError
-            As the class does.
+            As the class does; by a run, if W has more entries than memory can hold.
         """
         if len(factors) < 2:
             raise ValueError(f"factors: expected at least 2, one for each axis, found {len(factors)}")

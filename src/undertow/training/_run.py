@@ -32,6 +32,8 @@ from ._trajectory import Trajectory
 
 CHUNK_SECONDS = 0.4
 """How long a chunk should take: in between, the host listens to Ctrl-C and draws progress."""
+READING_SECONDS = 2.0
+"""The same where each begins by reading from a disk, for some hundredths of a second."""
 FIRST_STEPS = 4
 """Steps of the first chunk: where a step takes long, progress should show soon."""
 CHECKPOINT_SECONDS = 10.0
@@ -72,6 +74,9 @@ class Run:
         state, by = self.batch.state, self.batch.samples_by
         size = sum(x.nbytes for x in jax.tree.leaves(state.params))
         length = int(np.clip(BLOCK_BYTES // max(size, 1), 1, BLOCK))
+        if reads_from_disk(plans):  # of a block all are taken, and each is a look at all rows, before they are thinned
+            asked = [plan.samples for plan in plans if isinstance(plan.samples, int)]
+            length = min([length, *(max(1, samples // 2) for samples in asked)])
         patience = [plan.early_stopping.patience for plan in plans if plan.early_stopping is not None]
         if patience:
             length = min(length, max(1, min(patience) // 4))  # early stopping looks once a block
@@ -309,6 +314,11 @@ def _fingerprint(plans: Sequence[Plan]) -> str:
     return _checkpoint.fingerprint(digests, values, samples, unseen=unseen)
 
 
+def reads_from_disk(plans: Sequence[Plan]) -> bool:
+    """Whether what these runs are trained with is read from a disk, chunk by chunk."""
+    return any(plan.setup.dynamics.reads(plan.setup.objective) for plan in plans)
+
+
 @failures_told()
 def execute(
     plans: Sequence[Plan], report: Report, checkpoint: Path | None = None, *, alone: bool = False
@@ -325,13 +335,13 @@ def execute(
             run.check_start()
         run.begin()
     limit, saved = FIRST_STEPS, time.perf_counter()
-    least = max(plan.setup.dynamics.least_steps(plan.setup.objective) for plan in plans)
+    seconds = READING_SECONDS if reads_from_disk(plans) else CHUNK_SECONDS
     with _listening() as pressed:
         while run.running and not pressed.is_set():
             chunk = time.perf_counter()
             run.advance(limit)
             elapsed = max(time.perf_counter() - chunk, 1e-9)
-            limit = int(np.clip(limit * np.clip(CHUNK_SECONDS / elapsed, 0.25, 4), least, 2**24))
+            limit = int(np.clip(limit * np.clip(seconds / elapsed, 0.25, 4), 1, 2**24))
             report(*run.progress())
             if checkpoint is not None and time.perf_counter() - saved > CHECKPOINT_SECONDS:
                 run.save(checkpoint)
