@@ -25,6 +25,7 @@ from ..problems._sources import failures_told
 from . import _checkpoint
 from ._batch import Batch
 from ._origin import origin_of
+from ._pace import Pace
 from ._plan import Plan
 from ._progress import Report
 from ._samples import Grid, Records
@@ -34,8 +35,6 @@ CHUNK_SECONDS = 0.4
 """How long a chunk should take: in between, the host listens to Ctrl-C and draws progress."""
 READING_SECONDS = 2.0
 """The same where each begins by reading from a disk, for some hundredths of a second."""
-FIRST_STEPS = 4
-"""Steps of the first chunk: where a step takes long, progress should show soon."""
 CHECKPOINT_SECONDS = 10.0
 BLOCK = 32
 """Most samples of one chunk."""
@@ -166,6 +165,11 @@ class Run:
         self.batch.state = eqx.tree_at(
             lambda s: s.status, self.batch.state, placed(status.reshape(old.shape), old.dtype)
         )
+
+    @property
+    def steps(self) -> int:
+        """How many the run that is furthest has taken."""
+        return int(self.batch.numbers(self.batch.state.steps).max())
 
     @property
     def running(self) -> bool:
@@ -334,14 +338,12 @@ def execute(
         if alone:
             run.check_start()
         run.begin()
-    limit, saved = FIRST_STEPS, time.perf_counter()
-    seconds = READING_SECONDS if reads_from_disk(plans) else CHUNK_SECONDS
+    pace, saved = Pace(READING_SECONDS if reads_from_disk(plans) else CHUNK_SECONDS), time.perf_counter()
     with _listening() as pressed:
         while run.running and not pressed.is_set():
-            chunk = time.perf_counter()
-            run.advance(limit)
-            elapsed = max(time.perf_counter() - chunk, 1e-9)
-            limit = int(np.clip(limit * np.clip(seconds / elapsed, 0.25, 4), 1, 2**24))
+            chunk, before = time.perf_counter(), run.steps
+            run.advance(pace.steps)
+            pace.took(time.perf_counter() - chunk, run.steps - before)
             report(*run.progress())
             if checkpoint is not None and time.perf_counter() - saved > CHECKPOINT_SECONDS:
                 run.save(checkpoint)
