@@ -1,11 +1,11 @@
 """Linear networks of depth 1 to 4 on separable data: the architecture decides in which norm the margin is largest."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import clarabel
+import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
 import xarray as xr
@@ -16,11 +16,10 @@ from scipy.optimize import nnls
 from ... import plotting
 from ...dynamics import GradientFlow, Stop
 from ...parameterizations import DeepMatrix, Hadamard, LinearConvolution, Parameterization
-from ...probes import Probe
-from ...problems import Classification, Problem
-from ...sweeps import sweep
+from ...probes import Function
+from ...problems import Classification
 from ...theory import maximum_margin
-from ...training import LogTimes, Trajectory, train
+from ...training import LogTimes, train
 from .._base import AtLeast, AtMost, Budget, Study
 from .._shared import generator
 
@@ -42,30 +41,27 @@ def _run(budget: Budget, key: jax.Array, progress: Callable[[float, str], None])
     draws = DRAWS[budget]
     shape = (draws, len(ARCHITECTURES), len(DEPTHS))
     norm, w, off = np.zeros(shape), np.zeros((*shape, FEATURES)), np.zeros((*shape, len(LOG_TIMES)))
+    least, machine = np.zeros((2, draws, len(IMPLIED)))
     with jax.enable_x64(True):
-        data = [_draw(rng) for _ in range(draws)]
-        problems = [Classification(X, y) for X, y in data]
-        widest = [maximum_margin(problem) for problem in problems]
-        least = [
-            [
-                np.linalg.norm(vector),
+        for n in range(draws):
+            X, y = _draw(rng)
+            problem = Classification(X, y)
+            widest = maximum_margin(problem)
+            least[n] = [
+                np.linalg.norm(widest),
                 np.sum(np.abs(maximum_margin(problem, "l1", ties="any"))),
                 _least_in_frequency(problem),
             ]
-            for problem, vector in zip(problems, widest, strict=True)
-        ]
-        machine = [[_implied(a, depth, vector) for a, depth in IMPLIED.values()] for vector in widest]
-        for i, architecture in enumerate(ARCHITECTURES):
-            for j, depth in enumerate(DEPTHS):
-                number = len(DEPTHS) * i + j
-                progress(number / 12, f"{architecture}, depth {depth}")
-                phi = _network(architecture, depth)
-                fits = problems if len(phi.shape) == 1 else [Classification(X[:, None], y) for X, y in data]
-                keys = [jax.random.fold_in(key, 12 * n + number) for n in range(draws)]
-                for n, run in enumerate(_follow(fits, phi, keys)):
-                    w[n, i, j] = run["w"][-1]
-                    norm[n, i, j] = _implied(architecture, depth, w[n, i, j] / np.min(problems[n].rows() @ w[n, i, j]))
-                    off[n, i, j] = [_off_stationary(run["weights"][k], run["margins"][k], run["slopes"][k]) for k in (1, 2)]
+            machine[n] = [_implied(a, depth, widest) for a, depth in IMPLIED.values()]
+            for i, architecture in enumerate(ARCHITECTURES):
+                for j, depth in enumerate(DEPTHS):
+                    progress((n + (len(DEPTHS) * i + j) / 12) / draws, f"{architecture}, depth {depth}, draw {n + 1}")
+                    phi = _network(architecture, depth)
+                    fit = problem if len(phi.shape) == 1 else Classification(X[:, None], y)
+                    end, weights = _follow(fit, phi, jax.random.fold_in(key, 12 * n + len(DEPTHS) * i + j))
+                    w[n, i, j] = end.ravel()
+                    norm[n, i, j] = _implied(architecture, depth, w[n, i, j] / float(np.min(fit.margins(end))))
+                    off[n, i, j] = [_off_stationary(fit, phi, vector) for vector in weights]
     return xr.Dataset(
         {
             "w": (("draw", "architecture", "depth", "entry"), w),
@@ -105,48 +101,21 @@ def _network(architecture: str, depth: int) -> Parameterization:
     return Hadamard(FEATURES, depth) if architecture == "diagonal" else LinearConvolution(FEATURES, depth)
 
 
-class _Course(Probe):
-    """W, the weights, the margins and their gradients by the weights, one after the other."""
-
-    @property
-    def name(self) -> str:
-        return "course"
-
-    def __call__(self, problem: Problem, parameterization: Parameterization, params: Any) -> Any:
-        vector, unravel = ravel_pytree(params)
-
-        def margins(vector: Any) -> Any:
-            return cast(Classification, problem).margins(parameterization(unravel(vector)))
-
-        found = parameterization(params), vector, margins(vector), jax.jacobian(margins)(vector)
-        return jnp.concatenate([jnp.ravel(x) for x in found])
+def _follow(problem: Classification, phi: Parameterization, key: jax.Array) -> tuple[jax.Array, np.ndarray]:
+    """W at the end of a run, and all weights at the log times."""
+    run = train(
+        problem,
+        phi,
+        GradientFlow("implicit"),
+        key=key,
+        scale=SCALE,
+        stop=Stop(loss=None, log_time=LOG_TIMES[-1]),
+        samples=LogTimes(LOG_TIMES[:-1]),
+        probes=[Function("weights", lambda params: ravel_pytree(params)[0], of="params")],
+    )
+    return run.w, np.asarray(run["weights"])[1:]
 
 
-def _follow(
-    problems: list[Classification], phi: Parameterization, keys: list[jax.Array]
-) -> list[dict[str, np.ndarray]]:
-    """For each draw what ``_Course`` watches, at the start, the log times and the end."""
-
-    def follow(draw: int) -> Trajectory:
-        return train(
-            problems[draw],
-            phi,
-            GradientFlow("implicit"),
-            key=keys[draw],
-            scale=SCALE,
-            stop=Stop(loss=None, log_time=LOG_TIMES[-1]),
-            samples=LogTimes(LOG_TIMES[:-1]),
-            probes=[_Course()],
-        )
-
-    # One after the other: that compiles faster, and it is compiling that takes the most of it.
-    found = sweep(follow, over={"draw": range(len(problems))}, side_by_side=1)["course"].values
-    sizes = FEATURES, sum(x.size for x in jax.tree.leaves(phi.init(keys[0], SCALE))), POINTS
-    w, weights, margins, slopes = np.split(found, np.cumsum(sizes), axis=2)
-    slopes = slopes.reshape(*slopes.shape[:2], POINTS, sizes[1])
-    return [
-        {"w": a, "weights": b, "margins": c, "slopes": d} for a, b, c, d in zip(w, weights, margins, slopes, strict=True)
-    ]
 def _implied(architecture: str, depth: int, w: np.ndarray) -> float:
     """The norm, or quasi-norm, that the architecture makes small: l2, or l_(2/depth), in frequency for convolutions."""
     if architecture == "fully connected":
@@ -155,13 +124,25 @@ def _implied(architecture: str, depth: int, w: np.ndarray) -> float:
     return float(np.sum(size ** (2 / depth)) ** (depth / 2))
 
 
-def _off_stationary(weights: np.ndarray, margins: np.ndarray, slopes: np.ndarray) -> float:
+@eqx.filter_jit
+def _margins_and_slopes(problem: Classification, phi: Parameterization, vector: Any) -> tuple[Any, Any]:
+    unravel = ravel_pytree(phi.init(jax.random.key(0), 1.0))[1]
+
+    def margins(vector: Any) -> Any:
+        return problem.margins(phi(unravel(vector)))
+
+    return margins(vector), jax.jacobian(margins)(vector)
+
+
+def _off_stationary(problem: Classification, phi: Parameterization, vector: np.ndarray) -> float:
     """How far the direction of the parameters is from stationary for least norm at margins of 1, relative.
 
     There the parameters are a nonnegative combination of the gradients of the smallest margins.
     """
+    margins, slopes = map(np.asarray, _margins_and_slopes(problem, phi, vector))
     tight = margins <= NEAR * margins.min()
-    return float(nnls(slopes[tight].T / np.linalg.norm(slopes[tight]), weights / np.linalg.norm(weights))[1])
+    size = float(np.linalg.norm(vector))
+    return float(nnls(slopes[tight].T / np.linalg.norm(slopes[tight]), np.asarray(vector) / size)[1])
 
 
 def _least_in_frequency(problem: Classification) -> float:
