@@ -121,6 +121,21 @@ def test_newton_s_method_comes_back_from_where_an_exponential_is_flat():
     assert solve(plain).result != optimistix.RESULTS.successful
 
 
+def test_tiny_margins_do_not_hold_an_implicit_step_back():
+    """Features that nearly depend on each other: margin 1.3e-3, so stiff that rounding misses any absolute tolerance.
+
+    The direction is that of a quadratic program. An error of order one over log t = 1e7 is left: 1e-6 with room.
+    """
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((7, 2)) @ rng.standard_normal((2, 6)) + 0.002 * rng.standard_normal((7, 6))
+    problem = B.Classification(X, np.where(np.arange(7) % 2, 1, -1), "logistic", intercept=True)
+    widest = ut.theory.maximum_margin(problem)
+    run = follow(problem, 1e7, flow=Flow("implicit"), probes=[ut.probes.DirectionError(widest)], samples=2)
+    assert run.status == "stopped"
+    assert run["direction_error"][-1] < 1e-6
+    assert run.steps[-1] < 300  # 1,000 came to log t = 181 as long as no correction was the last but by what is missing
+
+
 # The same flow -----------------------------------------------------------------------------------
 
 

@@ -131,6 +131,19 @@ def test_other_probes_share_the_program_of_the_path():
     assert compiled[1:] == [1, 1]
 
 
+def test_other_dynamics_share_what_measures():
+    """It hangs on the objective alone: beside the path, its start and its steps, nothing is compiled again."""
+    problem, phi, start = ut.problems.PointTarget([3.0, 5.0, 7.0]), ut.parameterizations.Identity(3), jnp.ones(3)
+    probe, compiled = ut.probes.Function("sum", jnp.sum), []
+    for norm in ("linf", "l2"):
+        with compilations() as count:
+            descent = ut.dynamics.SteepestDescent(norm, 0.1)
+            run = ut.train(problem, phi, descent, params=start, probes=[probe], stop=ut.Stop(loss=None, steps=8))
+        compiled.append(count.programs)
+        assert run["sum"][-1] == pytest.approx(float(run.w.sum()))
+    assert compiled[1] == 2
+
+
 def test_many_arrays_move_as_one_array_does():
     """A 1 x 1 matrix of six factors, seen by the solver as one array, is the entrywise product of six numbers."""
     flow, stop = ut.dynamics.GradientFlow("explicit", rtol=1e-8), ut.Stop(loss=1e-8)

@@ -32,6 +32,7 @@ class Implicit(FlowSolver):
         root_finder = GuardedNewton(
             rtol=max(min(100 * rtol, 0.1), floor),
             atol=jnp.maximum(100 * atol, floor * rms),
+            rounding=floor * rms,
         )
         return diffrax.Kvaerno5(root_finder=root_finder, root_find_max_steps=20, scan_kind="lax")
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._arrays import placed
-from .._programs import Key, compiled_by_size, make_room
+from .._programs import Key, Program, compiled_by_size, make_room
 from ..dynamics._base import Snapshots, State
 from ._plan import Plan, Setup
 
@@ -31,6 +31,11 @@ class Batch:
         self.varied, self.shared = _split([p.program.arrays for p in plans], always)
         watching = [plan.watching.arrays for plan in plans]
         self.probes_varied, self.probes_shared = _split(watching, [False] * len(watching[0]))
+        # What measures hangs on the objective alone, the first part of a setup: runs that differ in their dynamics, or
+        # in how long they go, share it.
+        objective = Program(plans[0].setup.objective)
+        self.objective, measured = objective.key, slice(len(objective.arrays))
+        self.measured = self.varied[measured], self.shared[measured]
         make_room(self.program)
         self.state, first = _start(self.program, self.varied, self.shared)
         self.first_samples = self.numbers(first)
@@ -64,9 +69,9 @@ class Batch:
         # takes depends on the clock.
         size = math.prod(jax.tree.leaves(params)[0].shape[:2])
         run, slot = (placed(np.resize(np.asarray(x), size), np.int32) for x in (runs, slots))
-        setups, probes = (self.varied, self.shared), (self.probes_varied, self.probes_shared)
+        probes = self.probes_varied, self.probes_shared
         count = placed(len(runs), np.int32)
-        measured = _measure(self.program, self.watching, setups, probes, params, run, slot, count)
+        measured = _measure(self.objective, self.watching, self.measured, probes, params, run, slot, count)
         return [np.asarray(v)[: len(runs)] for v in measured] + [
             np.asarray(told[name])[runs, slots] for name in self.dynamics.tells
         ]
@@ -175,9 +180,9 @@ def _advance(
 
 @compiled_by_size
 def _measure(
-    program: Key,
+    objective: Key,
     watching: Key,
-    setups: tuple[Arrays, Arrays],
+    objectives: tuple[Arrays, Arrays],
     probes: tuple[Arrays, Arrays],
     params: Any,
     runs: jax.Array,
@@ -190,9 +195,9 @@ def _measure(
         def of_run(program: Key, varied: Arrays, shared: Arrays) -> Any:
             return _setup(program, [None if x is None else x[run] for x in varied], shared)
 
-        setup, watched = of_run(program, *setups), of_run(watching, *probes)
+        measured, watched = of_run(objective, *objectives), of_run(watching, *probes)
         sample = jax.tree.map(lambda x: x[run, slot], params)
-        return tuple(probe.measure(setup.objective, sample) for probe in watched)
+        return tuple(probe.measure(measured, sample) for probe in watched)
 
     def fill(i: jax.Array, values: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         return tuple(v.at[i].set(x) for v, x in zip(values, one(runs[i], slots[i]), strict=True))
