@@ -100,8 +100,11 @@ def _differences(found: dict[str, str], wanted: dict[str, str]) -> str:
     return ", ".join(f"{name} {found[name]} (here {wanted[name]})" for name in wanted if found[name] != wanted[name])
 
 
-def _check_workers(client: Any, scheduler: str | None, here: dict[str, str]) -> None:
-    """Raise ValueError unless there are workers, and all that there are have the versions of this process."""
+def _check_workers(client: Any, scheduler: str | None, here: dict[str, str]) -> int:
+    """How many workers there are.
+
+    Raises ValueError unless there are some, and all that there are have the versions of this process.
+    """
     where = scheduler or "the cluster on this machine"
     try:
         client.wait_for_workers(1, timeout=ANSWER if scheduler else 60)
@@ -118,14 +121,19 @@ def _check_workers(client: Any, scheduler: str | None, here: dict[str, str]) -> 
             raise ValueError(
                 f"scheduler: expected workers with the versions of this process; {address} has {differences}"
             )
+    return len(found)
 
 
-def check_dask(scheduler: str | None) -> None:
-    """Raise ValueError where dask is not installed, or the scheduler or its workers are not there; before any work."""
+def check_dask(scheduler: str | None) -> int:
+    """How many workers a scheduler has now; 0 where none is named.
+
+    Raises ValueError where dask is not installed, or the scheduler or its workers are not there; before any work.
+    """
     distributed = _distributed()
-    if scheduler is not None:
-        with _client(distributed, 0, scheduler) as client:
-            _check_workers(client, scheduler, versions())
+    if scheduler is None:
+        return 0
+    with _client(distributed, 0, scheduler) as client:
+        return _check_workers(client, scheduler, versions())
 
 
 def _distributed() -> Any:

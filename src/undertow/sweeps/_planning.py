@@ -39,8 +39,10 @@ class Planning:
     waiting: dict[str, Trajectory]
 
 
-def plan_runs(run: Callable[..., Any], points: Sequence[Point], side_by_side: int | None) -> Planning:
-    """Call ``run`` at every point, and run nothing."""
+def plan_runs(
+    run: Callable[..., Any], points: Sequence[Point], side_by_side: int | None, workers: int = 1
+) -> Planning:
+    """Call ``run`` at every point, and run nothing. Batches are so many that each of the workers has its share."""
     alone: list[int] = []
     shapes: dict[Any, dict[str, tuple[int, ...]]] = {}
     waiting = _Waiting()
@@ -64,9 +66,15 @@ def plan_runs(run: Callable[..., Any], points: Sequence[Point], side_by_side: in
 
     groups = group(plans(), side_by_side, len(points))
     in_turn = min(max(len(alone) // SHARES, 1), IN_TURN)
-    sized = [*((some, CHUNK) for some in groups), (alone, in_turn)]
+    sized = [*((some, share(len(some), workers)) for some in groups), (alone, in_turn)]
     batches = [[points[i] for i in some[k : k + most]] for some, most in sized for k in range(0, len(some), most)]
     return Planning(batches, list(shapes.values()), len(shapes) + len(alone), waiting.runs)
+
+
+def share(count: int, workers: int) -> int:
+    """Runs in a batch where so many share a program: equal ones for all workers, and no more than share a chunk."""
+    rounds = -(-count // (CHUNK * workers))
+    return -(-count // (rounds * workers))
 
 
 class _Waiting:
