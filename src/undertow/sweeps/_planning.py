@@ -39,9 +39,7 @@ class Planning:
     waiting: dict[str, Trajectory]
 
 
-def plan_runs(
-    run: Callable[..., Any], points: Sequence[Point], side_by_side: int | None, workers: int = 1
-) -> Planning:
+def plan_runs(run: Callable[..., Any], points: Sequence[Point], side_by_side: int | None, workers: int = 1) -> Planning:
     """Call ``run`` at every point, and run nothing. Batches are so many that each of the workers has its share."""
     alone: list[int] = []
     shapes: dict[Any, dict[str, tuple[int, ...]]] = {}
