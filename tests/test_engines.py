@@ -25,6 +25,7 @@ import xarray as xr
 import undertow as ut
 from undertow.sweeps import _dask, _engines, status
 from undertow.sweeps._planning import CHUNK, plan_runs, share
+from undertow.training._run import execute
 
 OVER = {"scale": [0.5, 1.0], "seed": [0, 1, 2]}
 TESTS, SRC = Path(__file__).parent, Path(ut.__file__).parents[1]
@@ -90,7 +91,9 @@ def test_a_scheduler_that_does_not_answer(store, monkeypatch):
 
 
 def test_a_function_that_is_another_one_in_the_worker():
-    task = _engines.Task("store_runs:line", "0" * 32, [{"scale": 1.0, "seed": 0}], keep_samples=False)
+    task = _engines.Task(
+        "store_runs:line", "0" * 32, [{"scale": 1.0, "seed": 0}], keep_samples=False, side_by_side=None
+    )
     with pytest.raises(ValueError, match="store_runs:line is something else in the process that should run it"):
         _engines.work(task)
 
@@ -126,13 +129,26 @@ def test_values_that_were_set_here_and_not_in_the_process(store, monkeypatch):
     np.testing.assert_array_equal(kept["loss"], ut.sweep(store_runs.line, OVER)["loss"])
 
 
-def test_runs_that_go_alone_are_shared_one_by_one():
+@pytest.mark.parametrize(("run", "side_by_side"), [(store_runs.twice, None), (store_runs.line, 1)])
+def test_runs_that_go_alone_are_shared_one_by_one(run, side_by_side, monkeypatch):
     points = [{"scale": 1.0, "seed": seed} for seed in range(3)]
-    plans = plan_runs(store_runs.twice, points, None)
-    assert plans.batches == [[point] for point in points]
-    with pytest.MonkeyPatch.context() as patch:  # many of them are handed over together
-        patch.setattr("undertow.sweeps._planning.SHARES", 1)
-        assert plan_runs(store_runs.twice, points, None).batches == [points]
+    assert plan_runs(run, points, side_by_side).batches == [[point] for point in points]
+    monkeypatch.setattr("undertow.sweeps._planning.SHARES", 1)  # many of them are handed over together
+    assert plan_runs(run, points, side_by_side).batches == [points]
+
+
+def test_runs_that_are_handed_over_together_go_side_by_side_as_was_asked(store, monkeypatch):
+    monkeypatch.setattr("undertow.sweeps._planning.SHARES", 1)
+    together = []
+
+    def executed(plans, report):
+        together.append(len(plans))
+        return execute(plans, report)
+
+    monkeypatch.setattr(_engines, "execute", executed)
+    kept = ut.sweep(store_runs.line, OVER, store=store, side_by_side=2)
+    assert together == [2, 2, 2]
+    np.testing.assert_array_equal(kept["loss"], ut.sweep(store_runs.line, OVER)["loss"])
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ def on_dask(
     digest: str,
     batches: Sequence[Batch],
     keep_samples: bool,
+    side_by_side: int | None,
     report: Report,
     workers: int,
     scheduler: str | None,
@@ -47,7 +48,7 @@ def on_dask(
         _check_workers(client, scheduler, here)
         futures = {}
         for batch in batches:
-            task = Task(path, digest, batch.points, keep_samples)
+            task = Task(path, digest, batch.points, keep_samples, side_by_side)
             # A key of its own: dask takes tasks of one key for the same, and may have one of an earlier sweep.
             name = f"undertow-{uuid.uuid4().hex}"
             future = client.submit(on_worker, tuple(task), jax_settings(), here, key=name, retries=0)

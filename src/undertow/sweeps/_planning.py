@@ -12,7 +12,7 @@ from ._store import CHUNK
 from ._sweep import group, run_of
 
 IN_TURN, SHARES = 20, 200
-"""Most runs in a batch where each goes alone; fewer, so that there are so many batches for the workers to share."""
+"""Most parts, each of runs side by side, in one batch; fewer, so that so many batches are there for the workers."""
 BYTES, PLAN_BYTES = 2**27, 2**14
 """Memory for planned runs, and what a plan takes beside its arrays; runs beyond are called a second time."""
 
@@ -63,10 +63,25 @@ def plan_runs(run: Callable[..., Any], points: Sequence[Point], side_by_side: in
             yield place, plan
 
     groups = group(plans(), side_by_side, len(points))
-    in_turn = min(max(len(alone) // SHARES, 1), IN_TURN)
-    sized = [*((some, share(len(some), workers)) for some in groups), (alone, in_turn)]
-    batches = [[points[i] for i in some[k : k + most]] for some, most in sized for k in range(0, len(some), most)]
+    parts = [[points[i] for i in part] for some in groups for part in _in_pieces(some, share(len(some), workers))]
+    batches = list(_joined([*parts, *([points[i]] for i in alone)]))
     return Planning(batches, list(shapes.values()), len(shapes) + len(alone), waiting.runs)
+
+
+def _in_pieces(some: list[Any], most: int) -> list[list[Any]]:
+    return [some[k : k + most] for k in range(0, len(some), most)]
+
+
+def _joined(parts: list[list[Point]]) -> Iterator[list[Point]]:
+    """Batches: where there are many parts, some of them together, as long as they share a chunk."""
+    for some in _in_pieces(parts, min(max(len(parts) // SHARES, 1), IN_TURN)):
+        batch: list[Point] = []
+        for part in some:
+            if batch and len(batch) + len(part) > CHUNK:
+                yield batch
+                batch = []
+            batch = [*batch, *part]
+        yield batch
 
 
 def share(count: int, workers: int) -> int:

@@ -75,11 +75,11 @@ def stored_sweep(
         wanted = {key_of(point) for point in points}
         waiting = [batch for batch in kept.ledger.left() if any(key_of(point) in wanted for point in batch.points)]
         results = (
-            _engines.here(run, waiting, keep_samples, report, planned, raising)
+            _engines.here(run, waiting, keep_samples, side_by_side, report, planned, raising)
             if engine == "here"
-            else _engines.processes(run, facts["function"], waiting, keep_samples, report, count)
+            else _engines.processes(run, facts["function"], waiting, keep_samples, side_by_side, report, count)
             if engine == "processes"
-            else on_dask(run, facts["function"], waiting, keep_samples, report, count, scheduler)
+            else on_dask(run, facts["function"], waiting, keep_samples, side_by_side, report, count, scheduler)
         )
         interrupted = _keep(kept, results)
         return _dataset(kept, axes, points).assign_attrs(facts | {"axes": ", ".join(axes), "interrupted": interrupted})
