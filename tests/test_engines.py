@@ -362,7 +362,7 @@ def test_a_scheduler_that_dies(store, faulty, cluster, monkeypatch):
 
 
 class Killer(threading.Thread):
-    """Kills one of the processes that it is shown, at random times, until it is told to stop or has killed enough."""
+    """Kills one of the processes that it is shown, at random times, until it has killed enough."""
 
     def __init__(self, rng: np.random.Generator, victims: Callable[[], list[Any]], most: int):
         super().__init__(daemon=True)
@@ -370,8 +370,9 @@ class Killer(threading.Thread):
         self.kills, self.stopped = 0, threading.Event()
 
     def run(self) -> None:
-        while self.kills < self.most and not self.stopped.wait(self.rng.uniform(0.3, 2.0)):
-            if there := self.victims():
+        while not self.stopped.wait(self.rng.uniform(0.3, 2.0)):
+            there = self.victims()  # which also sees to it that there are some
+            if there and self.kills < self.most:
                 there[self.rng.integers(len(there))].kill()
                 self.kills += 1
 
