@@ -361,6 +361,26 @@ def test_a_scheduler_that_dies(store, faulty, cluster, monkeypatch):
     check_whole(ut.sweep(faulty.faulty, OVER, store=store), store)
 
 
+@pytest.mark.slow
+def test_all_workers_gone_are_told_and_waited_for(store, cluster, monkeypatch):
+    cluster.workers(1)
+    monkeypatch.setattr(_dask, "LOOK", 1.0)
+    monkeypatch.setattr("undertow.sweeps._planning.CHUNK", 1)
+    seen = []
+
+    def kill(fraction, message):
+        seen.append(message)
+        if len(seen) == 1:
+            cluster.processes[-1].kill()
+            successor = threading.Timer(12.0, cluster.worker)
+            successor.daemon = True
+            successor.start()
+
+    with pytest.warns(UserWarning, match="scheduler: its workers are gone; the sweep waits for new ones"):
+        kept = ut.sweep(store_runs.line, OVER, store=store, engine="dask", scheduler=cluster.address, progress=kill)
+    check_whole(kept, store)
+
+
 class Killer(threading.Thread):
     """Kills one of the processes that it is shown, at random times, until it has killed enough."""
 

@@ -6,7 +6,9 @@ import contextlib
 import functools
 import importlib
 import platform
+import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from typing import Any
@@ -20,6 +22,8 @@ version = functools.cache(metadata.version)
 """Which reads files, and is asked by every task."""
 ANSWER = 8.0
 """Seconds in which a scheduler, and the first of its workers, have to answer."""
+POLL, LOOK = 0.02, 30.0
+"""Seconds between two looks at what is done, and at whether there are workers."""
 
 
 class OtherVersionError(ValueError):
@@ -55,7 +59,7 @@ def on_dask(
             futures[future.key] = (future, batch)
         waiting, done = distributed.as_completed([future for future, _ in futures.values()], loop=client.loop), 0
         try:
-            for future in waiting:
+            for future in _as_they_come(client, waiting):
                 _, batch = futures.pop(future.key)
                 rows = _result(future, batch)
                 future.release()
@@ -65,6 +69,19 @@ def on_dask(
         finally:
             with contextlib.suppress(Exception):  # of a scheduler that is gone
                 client.cancel([future for future, _ in futures.values()], force=True)
+
+
+def _as_they_come(client: Any, waiting: Any) -> Iterator[Any]:
+    """Futures that are done, and a word when there is nobody left to do the others: for workers it waits for ever."""
+    looked = time.monotonic()
+    while not waiting.is_empty():
+        yield from waiting.next_batch(block=False)
+        time.sleep(POLL)
+        if time.monotonic() - looked > LOOK:
+            looked = time.monotonic()
+            with contextlib.suppress(OSError):  # of a scheduler that is gone, which the futures tell
+                if not client.nthreads():
+                    warnings.warn("scheduler: its workers are gone; the sweep waits for new ones", stacklevel=2)
 
 
 def _result(future: Any, batch: Batch) -> list[Any]:
