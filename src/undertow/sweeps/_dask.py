@@ -75,12 +75,16 @@ def _as_they_come(client: Any, waiting: Any) -> Iterator[Any]:
     """Futures that are done, and a word when there is nobody left to do the others: for workers it waits for ever."""
     looked = time.monotonic()
     while not waiting.is_empty():
-        yield from waiting.next_batch(block=False)
+        if found := waiting.next_batch(block=False):
+            yield from found
+            looked = time.monotonic()
+            continue
         time.sleep(POLL)
         if time.monotonic() - looked > LOOK:
             looked = time.monotonic()
-            with contextlib.suppress(OSError):  # of a scheduler that is gone, which the futures tell
-                if not client.nthreads():
+            with contextlib.suppress(OSError):
+                gone = not client.nthreads()
+                if gone and client.status == "running":  # if not, its scheduler is gone too, which the futures tell
                     warnings.warn("scheduler: its workers are gone; the sweep waits for new ones", stacklevel=2)
 
 
