@@ -361,26 +361,6 @@ def test_a_scheduler_that_dies(store, faulty, cluster, monkeypatch):
     check_whole(ut.sweep(faulty.faulty, OVER, store=store), store)
 
 
-@pytest.mark.slow
-def test_all_workers_gone_are_told_and_waited_for(store, cluster, monkeypatch):
-    cluster.workers(1)
-    monkeypatch.setattr(_dask, "LOOK", 1.0)
-    monkeypatch.setattr("undertow.sweeps._planning.CHUNK", 1)
-    seen = []
-
-    def kill(fraction, message):
-        seen.append(message)
-        if len(seen) == 1:
-            cluster.processes[-1].kill()
-            successor = threading.Timer(12.0, cluster.worker)
-            successor.daemon = True
-            successor.start()
-
-    with pytest.warns(UserWarning, match="scheduler: its workers are gone; the sweep waits for new ones"):
-        kept = ut.sweep(store_runs.line, OVER, store=store, engine="dask", scheduler=cluster.address, progress=kill)
-    check_whole(kept, store)
-
-
 class Killer(threading.Thread):
     """Kills one of the processes that it is shown, at random times, until it has killed enough."""
 
@@ -400,6 +380,34 @@ class Killer(threading.Thread):
         self.stopped.set()
         self.join()
         return self.kills
+
+
+@pytest.mark.slow
+def test_all_workers_gone_are_told_and_waited_for(store, cluster, monkeypatch):
+    cluster.workers(1)
+    monkeypatch.setattr(_dask, "LOOK", 1.0)
+    monkeypatch.setattr("undertow.sweeps._planning.CHUNK", 1)
+    seen = []
+
+    def one_there() -> list[Any]:
+        if all(worker.poll() is not None for worker in cluster.processes[1:]):
+            cluster.worker()
+        return []
+
+    successors = Killer(np.random.default_rng(0), one_there, 0)
+    later = threading.Timer(12.0, successors.start)
+
+    def kill(fraction, message):
+        seen.append(message)
+        if len(seen) == 1:
+            cluster.processes[-1].kill()
+            later.start()
+
+    with pytest.warns(UserWarning, match="scheduler: its workers are gone; the sweep waits for new ones"):
+        kept = ut.sweep(store_runs.line, OVER, store=store, engine="dask", scheduler=cluster.address, progress=kill)
+    later.join()
+    successors.stop()
+    check_whole(kept, store)
 
 
 def check_every_run_once(over: dict[str, Any], store: Path) -> None:
