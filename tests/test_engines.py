@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import multiprocessing
 import os
 import shlex
 import signal
@@ -10,9 +11,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 import store_runs
@@ -20,7 +24,8 @@ import xarray as xr
 
 import undertow as ut
 from undertow.sweeps import _dask, _engines, status
-from undertow.sweeps._planning import plan_runs
+from undertow.sweeps._planning import CHUNK, plan_runs, share
+from undertow.training._run import execute
 
 OVER = {"scale": [0.5, 1.0], "seed": [0, 1, 2]}
 TESTS, SRC = Path(__file__).parent, Path(ut.__file__).parents[1]
@@ -29,6 +34,7 @@ FAULTY = '''
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import store_runs
@@ -85,7 +91,9 @@ def test_a_scheduler_that_does_not_answer(store, monkeypatch):
 
 
 def test_a_function_that_is_another_one_in_the_worker():
-    task = _engines.Task("store_runs:line", "0" * 32, [{"scale": 1.0, "seed": 0}], keep_samples=False)
+    task = _engines.Task(
+        "store_runs:line", "0" * 32, [{"scale": 1.0, "seed": 0}], keep_samples=False, side_by_side=None
+    )
     with pytest.raises(ValueError, match="store_runs:line is something else in the process that should run it"):
         _engines.work(task)
 
@@ -121,13 +129,43 @@ def test_values_that_were_set_here_and_not_in_the_process(store, monkeypatch):
     np.testing.assert_array_equal(kept["loss"], ut.sweep(store_runs.line, OVER)["loss"])
 
 
-def test_runs_that_go_alone_are_shared_one_by_one():
+@pytest.mark.parametrize(("run", "side_by_side"), [(store_runs.twice, None), (store_runs.line, 1)])
+def test_runs_that_go_alone_are_shared_one_by_one(run, side_by_side, monkeypatch):
     points = [{"scale": 1.0, "seed": seed} for seed in range(3)]
-    plans = plan_runs(store_runs.twice, points, None)
-    assert plans.batches == [[point] for point in points]
-    with pytest.MonkeyPatch.context() as patch:  # many of them are handed over together
-        patch.setattr("undertow.sweeps._planning.SHARES", 1)
-        assert plan_runs(store_runs.twice, points, None).batches == [points]
+    assert plan_runs(run, points, side_by_side).batches == [[point] for point in points]
+    monkeypatch.setattr("undertow.sweeps._planning.SHARES", 1)  # many of them are handed over together
+    assert plan_runs(run, points, side_by_side).batches == [points]
+
+
+def test_runs_that_are_handed_over_together_go_side_by_side_as_was_asked(store, monkeypatch):
+    monkeypatch.setattr("undertow.sweeps._planning.SHARES", 1)
+    together = []
+
+    def executed(plans, report):
+        together.append(len(plans))
+        return execute(plans, report)
+
+    monkeypatch.setattr(_engines, "execute", executed)
+    kept = ut.sweep(store_runs.line, OVER, store=store, side_by_side=2)
+    assert together == [2, 2, 2]
+    np.testing.assert_array_equal(kept["loss"], ut.sweep(store_runs.line, OVER)["loss"])
+
+
+@pytest.mark.parametrize(
+    ("count", "workers", "sizes"), [(48, 1, [48]), (48, 2, [24, 24]), (150, 1, [75, 75]), (3, 2, [2, 1]), (1, 4, [1])]
+)
+def test_runs_of_one_program_are_shared_by_the_workers(count, workers, sizes):
+    points = [{"scale": 1.0, "seed": seed} for seed in range(count)]
+    assert [len(batch) for batch in plan_runs(store_runs.line, points, None, workers).batches] == sizes
+
+
+@hypothesis.given(st.integers(1, 20_000), st.integers(1, 64))
+def test_a_share_fits_a_chunk_and_leaves_no_worker_without(count, workers):
+    size = share(count, workers)
+    batches = -(-count // size)
+    assert size <= CHUNK
+    assert batches >= min(workers, count) / 2
+    assert batches <= workers * -(-count // (CHUNK * workers))
 
 
 # Processes ---------------------------------------------------------------------------------------
@@ -263,14 +301,18 @@ class Cluster:
         self.processes.append(subprocess.Popen(command, env=self.environment, **quiet))
         return self.processes[-1]
 
+    def worker(self) -> subprocess.Popen[bytes]:
+        """Start one."""
+        # What is imported before it registers does not keep it from saying that it lives.
+        options = ("--host", "127.0.0.1", "--nthreads", "1", "--no-nanny", "--preload", "undertow.sweeps")
+        return self._start("worker", self.address, *options)
+
     def workers(self, count: int) -> None:
         """Start so many, and wait until they are there."""
         import distributed  # pyright: ignore[reportMissingImports]
 
-        # What is imported before it registers does not keep it from saying that it lives.
-        options = ("--host", "127.0.0.1", "--nthreads", "1", "--no-nanny", "--preload", "undertow.sweeps")
         for _ in range(count):
-            self._start("worker", self.address, *options)
+            self.worker()
         with distributed.Client(self.address, timeout=60, set_as_default=False) as client:
             client.wait_for_workers(count, timeout=120)
 
@@ -317,6 +359,113 @@ def test_a_scheduler_that_dies(store, faulty, cluster, monkeypatch):
         ut.sweep(faulty.faulty, OVER, store=store, engine="dask", scheduler=cluster.address, progress=kill)
     assert status(store).done > 0
     check_whole(ut.sweep(faulty.faulty, OVER, store=store), store)
+
+
+class Killer(threading.Thread):
+    """Kills one of the processes that it is shown, at random times, until it has killed enough."""
+
+    def __init__(self, rng: np.random.Generator, victims: Callable[[], list[Any]], most: int):
+        super().__init__(daemon=True)
+        self.rng, self.victims, self.most = rng, victims, most
+        self.kills, self.stopped = 0, threading.Event()
+
+    def run(self) -> None:
+        while not self.stopped.wait(self.rng.uniform(0.3, 2.0)):
+            there = self.victims()  # which also sees to it that there are some
+            if there and self.kills < self.most:
+                there[self.rng.integers(len(there))].kill()
+                self.kills += 1
+
+    def stop(self) -> int:
+        self.stopped.set()
+        self.join()
+        return self.kills
+
+
+@pytest.mark.slow
+def test_all_workers_gone_are_told_and_waited_for(store, cluster, monkeypatch):
+    cluster.workers(1)
+    monkeypatch.setattr(_dask, "LOOK", 1.0)
+    monkeypatch.setattr("undertow.sweeps._planning.CHUNK", 1)
+    seen = []
+
+    def one_there() -> list[Any]:
+        if all(worker.poll() is not None for worker in cluster.processes[1:]):
+            cluster.worker()
+        return []
+
+    successors = Killer(np.random.default_rng(0), one_there, 0)
+    later = threading.Timer(12.0, successors.start)
+
+    def kill(fraction, message):
+        seen.append(message)
+        if len(seen) == 1:
+            cluster.processes[-1].kill()
+            later.start()
+
+    with pytest.warns(UserWarning, match="scheduler: its workers are gone; the sweep waits for new ones"):
+        kept = ut.sweep(store_runs.line, OVER, store=store, engine="dask", scheduler=cluster.address, progress=kill)
+    later.join()
+    successors.stop()
+    check_whole(kept, store)
+
+
+def check_every_run_once(over: dict[str, Any], store: Path) -> None:
+    expected = ut.sweep(store_runs.twice, over)
+    found = ut.sweep(store_runs.twice, over, store=store)  # all are there
+    for name in ("loss", "step", "status"):
+        np.testing.assert_array_equal(found[name], expected[name])
+    count = expected["status"].size
+    assert status(store) == ut.sweeps.Status("store_runs:twice", count, 0, 0)
+    with xr.open_zarr(store) as rows:
+        assert len(set(zip(rows["scale"].values, rows["seed"].values, strict=True))) == len(rows["run"]) == count
+
+
+@pytest.mark.slow
+def test_processes_killed_twenty_times(store):
+    rng, kills, over = np.random.default_rng(0), 0, {"scale": [0.5, 1.0], "seed": range(0)}
+    while kills < 20:
+        over["seed"] = range(len(over["seed"]) + 200)
+        killer = Killer(rng, multiprocessing.active_children, 20 - kills)
+        killer.start()
+        ut.sweep(store_runs.twice, over, store=store, engine="processes", workers=2)
+        kills += killer.stop()
+    check_every_run_once(over, store)
+
+
+@pytest.mark.slow
+def test_workers_and_schedulers_killed_twenty_times(store, tmp_path):
+    """A worker that is killed has a successor; without its scheduler the sweep ends, and goes on with another one."""
+    pytest.importorskip("distributed", reason="dask.distributed is not installed")
+    rng, kills, lost, complete = np.random.default_rng(1), 0, 0, True
+    over = {"scale": [0.5, 1.0], "seed": range(0)}
+    while kills < 20 or not complete:
+        if complete:
+            over["seed"] = range(len(over["seed"]) + 200)
+        found = Cluster(tmp_path)
+        found.workers(2)
+
+        def victims(cluster: Cluster = found) -> list[Any]:
+            living = [process for process in cluster.processes if process.poll() is None]
+            while len(living) < 3 and cluster.scheduler in living:
+                living.append(cluster.worker())
+            return living
+
+        killer = Killer(rng, victims, 20 - kills)
+        killer.start()
+        try:
+            ut.sweep(store_runs.twice, over, store=store, engine="dask", scheduler=found.address)
+            complete = True
+        except (RuntimeError, ValueError) as error:  # on the way, or before it began
+            if not any(words in str(error) for words in ("it was lost", "does not answer", "has no workers")):
+                raise
+            complete = False
+            lost += 1
+        finally:
+            kills += killer.stop()
+            found.end()
+    assert lost > 0
+    check_every_run_once(over, store)
 
 
 @pytest.mark.slow

@@ -6,7 +6,9 @@ import contextlib
 import functools
 import importlib
 import platform
+import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from typing import Any
@@ -20,6 +22,8 @@ version = functools.cache(metadata.version)
 """Which reads files, and is asked by every task."""
 ANSWER = 8.0
 """Seconds in which a scheduler, and the first of its workers, have to answer."""
+POLL, LOOK = 0.02, 30.0
+"""Seconds between two looks at what is done, and at whether there are workers."""
 
 
 class OtherVersionError(ValueError):
@@ -31,6 +35,7 @@ def on_dask(
     digest: str,
     batches: Sequence[Batch],
     keep_samples: bool,
+    side_by_side: int | None,
     report: Report,
     workers: int,
     scheduler: str | None,
@@ -47,14 +52,14 @@ def on_dask(
         _check_workers(client, scheduler, here)
         futures = {}
         for batch in batches:
-            task = Task(path, digest, batch.points, keep_samples)
+            task = Task(path, digest, batch.points, keep_samples, side_by_side)
             # A key of its own: dask takes tasks of one key for the same, and may have one of an earlier sweep.
             name = f"undertow-{uuid.uuid4().hex}"
             future = client.submit(on_worker, tuple(task), jax_settings(), here, key=name, retries=0)
             futures[future.key] = (future, batch)
         waiting, done = distributed.as_completed([future for future, _ in futures.values()], loop=client.loop), 0
         try:
-            for future in waiting:
+            for future in _as_they_come(client, waiting):
                 _, batch = futures.pop(future.key)
                 rows = _result(future, batch)
                 future.release()
@@ -64,6 +69,23 @@ def on_dask(
         finally:
             with contextlib.suppress(Exception):  # of a scheduler that is gone
                 client.cancel([future for future, _ in futures.values()], force=True)
+
+
+def _as_they_come(client: Any, waiting: Any) -> Iterator[Any]:
+    """Futures that are done, and a word when there is nobody left to do the others: for workers it waits for ever."""
+    looked = time.monotonic()
+    while not waiting.is_empty():
+        if found := waiting.next_batch(block=False):
+            yield from found
+            looked = time.monotonic()
+            continue
+        time.sleep(POLL)
+        if time.monotonic() - looked > LOOK:
+            looked = time.monotonic()
+            with contextlib.suppress(OSError):
+                gone = not client.nthreads()
+                if gone and client.status == "running":  # if not, its scheduler is gone too, which the futures tell
+                    warnings.warn("scheduler: its workers are gone; the sweep waits for new ones", stacklevel=2)
 
 
 def _result(future: Any, batch: Batch) -> list[Any]:
@@ -100,8 +122,11 @@ def _differences(found: dict[str, str], wanted: dict[str, str]) -> str:
     return ", ".join(f"{name} {found[name]} (here {wanted[name]})" for name in wanted if found[name] != wanted[name])
 
 
-def _check_workers(client: Any, scheduler: str | None, here: dict[str, str]) -> None:
-    """Raise ValueError unless there are workers, and all that there are have the versions of this process."""
+def _check_workers(client: Any, scheduler: str | None, here: dict[str, str]) -> int:
+    """How many workers there are.
+
+    Raises ValueError unless there are some, and all that there are have the versions of this process.
+    """
     where = scheduler or "the cluster on this machine"
     try:
         client.wait_for_workers(1, timeout=ANSWER if scheduler else 60)
@@ -118,14 +143,19 @@ def _check_workers(client: Any, scheduler: str | None, here: dict[str, str]) -> 
             raise ValueError(
                 f"scheduler: expected workers with the versions of this process; {address} has {differences}"
             )
+    return len(found)
 
 
-def check_dask(scheduler: str | None) -> None:
-    """Raise ValueError where dask is not installed, or the scheduler or its workers are not there; before any work."""
+def check_dask(scheduler: str | None) -> int:
+    """How many workers a scheduler has now; 0 where none is named.
+
+    Raises ValueError where dask is not installed, or the scheduler or its workers are not there; before any work.
+    """
     distributed = _distributed()
-    if scheduler is not None:
-        with _client(distributed, 0, scheduler) as client:
-            _check_workers(client, scheduler, versions())
+    if scheduler is None:
+        return 0
+    with _client(distributed, 0, scheduler) as client:
+        return _check_workers(client, scheduler, versions())
 
 
 def _distributed() -> Any:

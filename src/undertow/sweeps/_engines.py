@@ -42,6 +42,7 @@ def computed(
     run: Callable[..., Any],
     points: Sequence[Point],
     keep_samples: bool,
+    side_by_side: int | None,
     report: Report,
     planned: Planned | None = None,
     raising: bool = False,
@@ -62,7 +63,7 @@ def computed(
             if raising:
                 raise
             rows[place] = failed(error)
-    found, groups = groups_of(trajectories, None)
+    found, groups = groups_of(trajectories, side_by_side)
     for group in groups:
         found |= _together(group, {place: trajectories[place].plan for place in group}, rows, report, raising)
     if any(trajectory.interrupted for trajectory in found.values()):
@@ -98,6 +99,7 @@ def here(
     run: Callable[..., Any],
     batches: Sequence[Batch],
     keep_samples: bool,
+    side_by_side: int | None,
     report: Report,
     planned: Planned,
     raising: bool = False,
@@ -108,7 +110,7 @@ def here(
         def part(fraction: float, message: str, number: int = number) -> None:
             report((number + fraction) / len(batches), message)
 
-        yield batch, computed(run, batch.points, keep_samples, part, planned, raising)
+        yield batch, computed(run, batch.points, keep_samples, side_by_side, part, planned, raising)
 
 
 def processes(
@@ -116,6 +118,7 @@ def processes(
     digest: str,
     batches: Sequence[Batch],
     keep_samples: bool,
+    side_by_side: int | None,
     report: Report,
     workers: int,
 ) -> Results:
@@ -127,7 +130,9 @@ def processes(
     trials, done = dict.fromkeys(left, 0), 0
     while left:
         with _pool(min(workers, len(left))) as pool:
-            tasks = {batch.number: Task(path, digest, batch.points, keep_samples) for batch in left.values()}
+            tasks = {
+                batch.number: Task(path, digest, batch.points, keep_samples, side_by_side) for batch in left.values()
+            }
             with ctrl_c_held_back():
                 futures = {pool.submit(work, task): left[number] for number, task in tasks.items()}
             try:
@@ -202,6 +207,7 @@ class Task(NamedTuple):
     digest: str
     points: list[Point]
     keep_samples: bool
+    side_by_side: int | None
 
 
 def work(task: Task) -> list[Row]:
@@ -209,7 +215,8 @@ def work(task: Task) -> list[Row]:
 
     Raises ValueError if the function is another one here than where it was sent from.
     """
-    return computed(_same(task.path, task.digest), task.points, task.keep_samples, lambda fraction, message: None)
+    run = _same(task.path, task.digest)
+    return computed(run, task.points, task.keep_samples, task.side_by_side, lambda fraction, message: None)
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from ._store import CHUNK
 from ._sweep import group, run_of
 
 IN_TURN, SHARES = 20, 200
-"""Most runs in a batch where each goes alone; fewer, so that there are so many batches for the workers to share."""
+"""Most parts, each of runs side by side, in one batch; fewer, so that so many batches are there for the workers."""
 BYTES, PLAN_BYTES = 2**27, 2**14
 """Memory for planned runs, and what a plan takes beside its arrays; runs beyond are called a second time."""
 
@@ -39,8 +39,8 @@ class Planning:
     waiting: dict[str, Trajectory]
 
 
-def plan_runs(run: Callable[..., Any], points: Sequence[Point], side_by_side: int | None) -> Planning:
-    """Call ``run`` at every point, and run nothing."""
+def plan_runs(run: Callable[..., Any], points: Sequence[Point], side_by_side: int | None, workers: int = 1) -> Planning:
+    """Call ``run`` at every point, and run nothing. Batches are so many that each of the workers has its share."""
     alone: list[int] = []
     shapes: dict[Any, dict[str, tuple[int, ...]]] = {}
     waiting = _Waiting()
@@ -63,10 +63,31 @@ def plan_runs(run: Callable[..., Any], points: Sequence[Point], side_by_side: in
             yield place, plan
 
     groups = group(plans(), side_by_side, len(points))
-    in_turn = min(max(len(alone) // SHARES, 1), IN_TURN)
-    sized = [*((some, CHUNK) for some in groups), (alone, in_turn)]
-    batches = [[points[i] for i in some[k : k + most]] for some, most in sized for k in range(0, len(some), most)]
+    parts = [[points[i] for i in part] for some in groups for part in _in_pieces(some, share(len(some), workers))]
+    batches = list(_joined([*parts, *([points[i]] for i in alone)]))
     return Planning(batches, list(shapes.values()), len(shapes) + len(alone), waiting.runs)
+
+
+def _in_pieces(some: list[Any], most: int) -> list[list[Any]]:
+    return [some[k : k + most] for k in range(0, len(some), most)]
+
+
+def _joined(parts: list[list[Point]]) -> Iterator[list[Point]]:
+    """Batches: where there are many parts, some of them together, as long as they share a chunk."""
+    for some in _in_pieces(parts, min(max(len(parts) // SHARES, 1), IN_TURN)):
+        batch: list[Point] = []
+        for part in some:
+            if batch and len(batch) + len(part) > CHUNK:
+                yield batch
+                batch = []
+            batch = [*batch, *part]
+        yield batch
+
+
+def share(count: int, workers: int) -> int:
+    """Runs in a batch where so many share a program: equal ones for all workers, and no more than share a chunk."""
+    rounds = -(-count // (CHUNK * workers))
+    return -(-count // (rounds * workers))
 
 
 class _Waiting:

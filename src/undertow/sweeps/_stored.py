@@ -55,8 +55,9 @@ def stored_sweep(
         import_path(run)
     if scheduler is not None and (engine != "dask" or not isinstance(scheduler, str)):
         raise ValueError(f"scheduler: expected an address with engine='dask', found {scheduler!r} with {engine!r}")
+    count = 1 if engine == "here" else workers or os.cpu_count() or 1
     if engine == "dask":
-        check_dask(scheduler)
+        count = check_dask(scheduler) or count
     facts = facts_of(run, axes, keep_samples)
     points = points_of(axes)
     with opened(Path(store), facts) as kept:
@@ -67,19 +68,18 @@ def stored_sweep(
         new = [point for point in points if key_of(point) not in known]
         planned: _engines.Planned = {}
         if new:
-            plans = plan_runs(run, new, side_by_side)
+            plans = plan_runs(run, new, side_by_side, count)
             kept.check_probes(axes, plans.shapes)
             kept.ledger.plan(plans.batches)
             planned = plans.waiting
         wanted = {key_of(point) for point in points}
         waiting = [batch for batch in kept.ledger.left() if any(key_of(point) in wanted for point in batch.points)]
-        count = workers or os.cpu_count() or 1
         results = (
-            _engines.here(run, waiting, keep_samples, report, planned, raising)
+            _engines.here(run, waiting, keep_samples, side_by_side, report, planned, raising)
             if engine == "here"
-            else _engines.processes(run, facts["function"], waiting, keep_samples, report, count)
+            else _engines.processes(run, facts["function"], waiting, keep_samples, side_by_side, report, count)
             if engine == "processes"
-            else on_dask(run, facts["function"], waiting, keep_samples, report, count, scheduler)
+            else on_dask(run, facts["function"], waiting, keep_samples, side_by_side, report, count, scheduler)
         )
         interrupted = _keep(kept, results)
         return _dataset(kept, axes, points).assign_attrs(facts | {"axes": ", ".join(axes), "interrupted": interrupted})

@@ -45,7 +45,7 @@ def _once(run: Callable[..., Any], points: list[Point], plans: Planning) -> tupl
             raise _Enough
 
     try:
-        computed(run, points, False, report, dict(plans.waiting), raising=True)
+        computed(run, points, False, None, report, dict(plans.waiting), raising=True)
     except _Enough:
         return (time.perf_counter() - began) / reached, False
     except Exception:  # noqa: BLE001 - what a run raises, its row will say
