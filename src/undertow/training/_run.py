@@ -167,9 +167,9 @@ class Run:
         )
 
     @property
-    def steps(self) -> int:
-        """How many the run that is furthest has taken."""
-        return int(self.batch.numbers(self.batch.state.steps).max())
+    def steps(self) -> np.ndarray:
+        """How many each run has taken."""
+        return np.array(self.batch.numbers(self.batch.state.steps))
 
     @property
     def running(self) -> bool:
@@ -343,7 +343,7 @@ def execute(
         while run.running and not pressed.is_set():
             chunk, before = time.perf_counter(), run.steps
             run.advance(pace.steps)
-            pace.took(time.perf_counter() - chunk, run.steps - before)
+            pace.took(time.perf_counter() - chunk, int((run.steps - before).max()))
             report(*run.progress())
             if checkpoint is not None and time.perf_counter() - saved > CHECKPOINT_SECONDS:
                 run.save(checkpoint)
