@@ -18,12 +18,12 @@ NEWEST ?= $(shell for python in $$(ls -d $(HOME)/.pyenv/versions/3.*/bin/python3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test gallery smoke seeds slow benchmarks docs dist newest lock clean check-python
+.PHONY: help test gallery smoke seeds long slow benchmarks docs dist newest lock clean check-python
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
-test: $(INSTALLED) ## lint, format, types, floors, then the tests (the slow ones left out)
+test: $(INSTALLED) ## lint, format, types, floors, then the tests of at most a second or two each
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
@@ -46,7 +46,10 @@ seeds: $(INSTALLED) ## every study under five other seeds (hours); the table goe
 	done
 	$(BIN)/python docs/write_seeds.py build/seeds docs/seeds.md
 
-slow: $(INSTALLED) ## the tests that `make test` leaves out
+long: $(INSTALLED) ## whole trainings and the examples of the studies: tests of seconds, which `make test` leaves out
+	$(BIN)/python -m pytest -n 2 -m "long and not slow and not reproduction"
+
+slow: $(INSTALLED) ## the tests that take minutes: published claims at their source's scale, processes that are killed
 	$(BIN)/python -m pytest -n 2 -m "slow or reproduction"
 
 benchmarks: $(INSTALLED_BENCHMARKS) ## speed against what one would have used instead (installs PyTorch)

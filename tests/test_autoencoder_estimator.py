@@ -45,6 +45,7 @@ def fitted() -> RankMinimizingAutoencoder:
 # What it finds -----------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(3))
 def test_as_many_dimensions_as_a_linear_table_has(seed):
     X = np.random.default_rng(seed).normal(size=(50, 3)) @ np.tile(np.eye(3), 2) * UNITS
@@ -58,6 +59,7 @@ def test_as_many_dimensions_as_a_linear_table_has(seed):
     np.testing.assert_allclose(model.inverse_transform(model.transform(X)) / UNITS, X / UNITS, atol=1e-5)
 
 
+@pytest.mark.long
 def test_the_start_is_principal_component_analysis():
     """The closed form that the second part starts from, against scikit-learn's."""
     z = (TABLE - TABLE.mean(0)) / TABLE.std(0)
@@ -162,6 +164,7 @@ def test_constant_columns_are_restored_as_they_are():
     np.testing.assert_array_equal(model.transform(changed), model.transform(X))
 
 
+@pytest.mark.long
 def test_the_least_that_can_be_fitted():
     X = TABLE[:2]
     model = quick(max_epochs=2).fit(X)
@@ -249,6 +252,7 @@ def test_too_many_layers_say_so():
     assert model.rank_ == 1
 
 
+@pytest.mark.long
 def test_no_layers_is_a_plain_autoencoder():
     model = quick(layers=0, n_components=2).fit(TABLE)
     assert model.transform(TABLE).shape == (50, 2)
@@ -257,6 +261,7 @@ def test_no_layers_is_a_plain_autoencoder():
 # Manners -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_seeds(fitted):
     np.testing.assert_array_equal(quick().fit(TABLE).embedding_, fitted.embedding_)
     given = quick(random_state=np.random.RandomState(5)).fit(TABLE)
@@ -273,6 +278,7 @@ def test_a_second_fit_compiles_nothing(fitted):
     assert count.programs == 0
 
 
+@pytest.mark.long
 def test_a_second_type_of_numbers():
     """float32 rows, too: they are what is trained with in any case."""
     with jax.enable_x64(False):
@@ -393,6 +399,7 @@ BYTES = (255 * np.clip(RNG.normal(size=(24, 2)) @ RNG.normal(size=(2, 64)) / 4 +
 BYTES = BYTES.reshape(24, 8, 8)
 
 
+@pytest.mark.long
 def test_images_in_every_form():
     quick = lambda **options: RankMinimizingAutoencoder(**(QUICK | {"max_epochs": 50} | options))
     model = quick().fit(BYTES)
@@ -475,6 +482,7 @@ def test_rows_on_a_disk_are_in_the_units_of_those_in_memory(images):
         np.testing.assert_allclose(axes, pca.components_, atol=1e-5)
 
 
+@pytest.mark.long
 def test_a_fit_block_by_block_is_that_of_the_array():
     """Rows to train with are one chunk here: only what is computed around the same runs is in two blocks.
 

@@ -281,6 +281,7 @@ def test_optspace_scales_its_start_to_the_whole_matrix():
     assert np.linalg.norm(start) == pytest.approx(size, rel=0.1)
 
 
+@pytest.mark.long
 def test_optspace_says_so_where_it_does_not_end():
     """30 entries for the 28 numbers of an 8 x 8 matrix of rank 2: the loss falls, and the matrix grows."""
     problem = completion(1, (8, 8), 2, 30)
@@ -383,6 +384,7 @@ def test_options_out_of_range_are_refused():
         S.soft_impute_path(problem, [])
 
 
+@pytest.mark.long
 def test_it_says_so_where_the_gap_is_not_reached():
     with pytest.raises(theory.Unsolved, match="max_steps = 1: relative duality gap"):
         S.soft_impute(CASES[1][0], 1.0, max_steps=1)

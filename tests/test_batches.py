@@ -42,6 +42,7 @@ def map_for(problem: B.Problem) -> P.Parameterization:
 # Parts of a sum ------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 def test_the_average_over_an_epoch_is_the_whole_gradient(normalization):
     for problem in sums(normalization):
@@ -60,6 +61,7 @@ def test_the_average_over_an_epoch_is_the_whole_gradient(normalization):
                 np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12 * np.abs(b).max())
 
 
+@pytest.mark.long
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(0, 2**31 - 1), st.integers(0, 100))
 def test_an_epoch_takes_every_term_once(terms, size, seed, epoch):
     batches, key = Batches(min(size, terms), terms, replacement=False), jax.random.key(seed)
@@ -82,6 +84,7 @@ def test_draws_with_replacement_average_to_the_whole():
     assert len(np.unique(np.asarray(positions), axis=0)) > 300  # of 343: draws differ from step to step
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("piece", [1, 2, 3, 7])
 def test_the_whole_in_pieces_is_the_whole(piece, monkeypatch):
     monkeypatch.setattr(_batches, "PIECE", piece)
@@ -99,6 +102,7 @@ def test_the_whole_in_pieces_is_the_whole(piece, monkeypatch):
 # The exact end of descent ------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("batch_size", "rate"), [(None, 0.5), (1, 0.1)], ids=["gd", "sgd"])
 def test_descent_on_a_diagonal_network_ends_where_its_steps_say(batch_size, rate):
     r"""(S)GD on w = u^2 - v^2: u, v change by the factors 1 -+ 2 eta g, so that every end is a Bregman projection.
@@ -163,6 +167,7 @@ def test_stopping_looks_at_the_whole_once_an_epoch(replacement):
     assert float(jnp.linalg.norm(jax.grad(PROBLEM.loss)(by_gradient.w))) <= 1e-3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("replacement", [False, True])
 def test_samples_and_chunks_change_no_bit(replacement, tmp_path, monkeypatch):
     found = run(replacement)

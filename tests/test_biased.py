@@ -24,6 +24,7 @@ def test_w_is_the_matrix_and_its_effects(params):
     np.testing.assert_allclose(P.Biased(P.DeepMatrix(SHAPE, 2, width=4))(params), expected, rtol=1e-12)
 
 
+@pytest.mark.long
 def test_entries_whole_rows_and_their_gradients_without_the_matrix(params):
     phi = P.Biased(P.DeepMatrix(SHAPE, 2, width=4))
     i, j = jnp.array([0, 299, 7, 7]), jnp.array([199, 0, 3, 3])

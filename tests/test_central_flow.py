@@ -44,6 +44,7 @@ def by_clarabel(A, B):
     return np.asarray(found.x)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("k", [1, 2, 4])
 def test_complementarity_is_solved_as_by_a_cone_solver(k):
     A, B = random_problems(k, 30, k)
@@ -67,6 +68,7 @@ def test_complementarity_is_solved_as_by_a_cone_solver(k):
     assert not np.any(free.X)
 
 
+@pytest.mark.long
 def test_an_edge_that_nothing_can_hold_has_no_finite_solution():
     X = complementarity.solve(-jnp.eye(2), jnp.zeros((3, 3)), jnp.zeros((2, 2))).X
     assert not np.all(np.abs(X) < 1e6)
@@ -126,6 +128,7 @@ def run(dynamics, steps, **options):
     return ut.train(PROBLEM, PHI, dynamics, params=START, stop=ut.Stop(loss=None, steps=steps), **options)
 
 
+@pytest.mark.long
 def test_one_direction_is_the_closed_form():
     """(uv - 1)^2 / 2 + (u - 4)^2 / 100 at step 0.2; the numbers were computed independently."""
     valley = lambda u: jnp.stack([u[0] * u[1] - 1, (u[0] - 4) / 50**0.5])
@@ -141,6 +144,7 @@ def test_one_direction_is_the_closed_form():
     assert found["mean_loss"][-1] == pytest.approx(0.0347, abs=5e-5)
 
 
+@pytest.mark.long
 def test_two_directions_at_the_edge_are_each_the_closed_form():
     """Of valleys that do not meet, whose frame the flow is not told."""
     rate = 0.22
@@ -156,6 +160,7 @@ def test_two_directions_at_the_edge_are_each_the_closed_form():
     assert found["mean_loss"][-1] == pytest.approx(float(loss(found.params)) + sum(expected) / rate, rel=1e-5)
 
 
+@pytest.mark.long
 def test_below_the_edge_it_is_gradient_flow():
     errors = []
     for substeps in (4, 8):
@@ -169,6 +174,7 @@ def test_below_the_edge_it_is_gradient_flow():
     assert errors[0] < 2e-3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -186,6 +192,7 @@ def test_adaptive_descent_is_held_at_its_edge(optimizer):
     assert found["variances"][-1, 0] > 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "optimizer",
     [make("rmsprop", 0.02, decay=0.95, bias_correction=True), make("adam", 0.2, b1=0.8, b2=0.95)],
@@ -209,6 +216,7 @@ def test_two_valleys_alike_are_each_the_one_alone(optimizer):
     np.testing.assert_allclose(twice[:2], variances[0], rtol=1e-4)
 
 
+@pytest.mark.long
 def test_a_schedule_moves_the_edge():
     found = run(CentralFlow(make("gd", optax.linear_schedule(0.1, 0.3, 500))), 1000, samples=[0, 250, 1000])
     sharpness = ut.probes.Sharpness()(PROBLEM, PHI, found.params)
@@ -216,6 +224,7 @@ def test_a_schedule_moves_the_edge():
     assert found.times.tolist() == [0, 250, 1000]
 
 
+@pytest.mark.long
 def test_runs_side_by_side_are_those_one_by_one():
     rates = [0.1, 0.2]
     data = ut.sweep(lambda rate: run(CentralFlow(make("gd", rate)), 300, samples=[0, 300]), over={"rate": rates})
@@ -224,6 +233,7 @@ def test_runs_side_by_side_are_those_one_by_one():
         np.testing.assert_allclose(data[name], np.stack([x[name] for x in alone]), rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.long
 def test_a_rate_that_touches_zero_holds_still_there():
     """Warm-up from nothing, and a ramp that ends at nothing: below the edge it is the flow, by the area of the rate."""
     for schedule in (lambda s: jnp.minimum(s / 10, 1.0) * 0.1, lambda s: jnp.maximum(1 - s / 20, 0.0) * 0.1):
@@ -236,6 +246,7 @@ def test_a_rate_that_touches_zero_holds_still_there():
         np.testing.assert_allclose(found.params, flow.params, atol=0.02)
 
 
+@pytest.mark.long
 def test_a_quadratic_beyond_the_edge_diverges():
     problem, phi = ut.problems.PointTarget([1.0, 2.0]), ut.parameterizations.Identity(2)
     found = ut.train(problem, phi, CentralFlow(make("gd", 3.0)), params=jnp.zeros(2), stop=ut.Stop(steps=50))

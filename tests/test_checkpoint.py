@@ -76,6 +76,7 @@ def test_a_run_taken_further_is_the_longer_run(dynamics, tmp_path):
     assert run(dynamics, path, steps=20).steps[-1] == 30
 
 
+@pytest.mark.long
 def test_early_stopping_does_not_depend_on_where_chunks_end(tmp_path, monkeypatch):
     """The distance to a point beside the path falls and rises; patience ends the run at one sample, not at a chunk."""
     options = {

@@ -32,6 +32,7 @@ def epoch_of(terms, size, chunk):
     return batches, jax.jit(lambda key, epoch: jax.lax.map(lambda s: of(key, epoch * batches.per_epoch + s), steps))
 
 
+@pytest.mark.long
 @given(
     st.sampled_from([(23, 3, 8), (24, 3, 6), (11, 4, 2), (9, 2, 9)]),
     st.integers(0, 2**31 - 1),
@@ -60,6 +61,7 @@ def test_chunks_come_in_another_order_each_epoch_and_so_do_their_rows():
     assert len({tuple(epoch[(epoch // 6 == 0).all(axis=1)].ravel()) for epoch in positions}) > 5
 
 
+@pytest.mark.long
 def test_the_average_over_an_epoch_is_the_whole_gradient():
     objective = Objective(B.Reconstruction(CHUNKS), N.AE(DENSE, CHUNKS))
     params = objective.parameterization.init(jax.random.key(0), 1.0)
@@ -89,6 +91,7 @@ def stepping(objective, key):
     return step
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("replacement", [False, True])
 def test_a_run_takes_the_steps_that_its_batches_say(replacement, monkeypatch):
     """By hand, on the array in memory, with the noise that each step draws for the rows by their numbers."""

@@ -145,6 +145,7 @@ def test_separation_is_proved(seed, n, d, exponent):
 # Runs ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("loss", ["exponential", "logistic"])
 def test_flow_in_log_time_against_the_generic_oracle(loss):
     # facts: w - what log t -> (0.3038693, 0.3038693), and t L -> |what|^2 = 25/18.
@@ -162,6 +163,7 @@ def test_flow_in_log_time_against_the_generic_oracle(loss):
         assert float(np.exp(40 + run["log_loss"][-1])) == pytest.approx(25 / 18, rel=1e-6)
 
 
+@pytest.mark.long
 def test_overlapping_points_have_a_minimizer_that_runs_converge_to():
     problem = C(np.r_[X, X], np.r_[SIGNS, -SIGNS], "logistic")
     run = ut.train(
@@ -175,6 +177,7 @@ def test_overlapping_points_have_a_minimizer_that_runs_converge_to():
     np.testing.assert_allclose(run.w, 0, atol=1e-7)
 
 
+@pytest.mark.long
 def test_where_some_points_overlap_only_the_others_go_to_infinity():
     # On the line x_2 = 0 the labels +1 at 1 and 2 and -1 at 1: exp(-w) + exp(-2 w) + exp(w) is least where
     # r = exp(w) solves r^3 = r + 2. Beside the line, the nearest point is off by 0.5: w_2 grows by 2 log t.

@@ -84,6 +84,7 @@ def is_clean(rows: list[tuple[str, str, float]]) -> bool:
     ) == (True,) * 7
 
 
+@pytest.mark.long
 @given(NAMED_ROWS)
 @example([("a", "x", 3.0), ("b", "x", 3.0), ("b", "y", 3.0)])
 @example([("a", "x", 1e-300), ("b", "x", 2e-300), ("b", "y", 0.0)])

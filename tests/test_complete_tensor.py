@@ -58,6 +58,7 @@ def test_long_form_end_to_end(folder: Path, capsys: Output) -> None:
     check(rows_of(folder / "t-completed.csv"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["t.tsv", "t.parquet"])
 def test_formats(folder: Path, name: str) -> None:
     if name == "t.tsv":
@@ -68,6 +69,7 @@ def test_formats(folder: Path, name: str) -> None:
     check(rows_of(folder / "o.csv"), NAMES if name == "t.parquet" else ("axis 1", "axis 2", "axis 3", "value"))
 
 
+@pytest.mark.long
 def test_an_array_of_three_axes_is_a_tensor(folder: Path, capsys: Output) -> None:
     array = TRUTH.copy()
     for k in HIDDEN:

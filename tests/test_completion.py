@@ -68,6 +68,7 @@ def test_unknown_rows_and_columns_count_as_average() -> None:
 # Completion -------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_low_rank_matrices_are_recovered() -> None:
     completion, effects = errors_in_holes(low_rank(), low_rank())
     assert completion < 0.25 * effects  # measured: a seventh; far below it only with many more steps
@@ -152,6 +153,7 @@ def test_the_same_seed_gives_the_same_bits() -> None:
     assert not np.array_equal(first, other)
 
 
+@pytest.mark.long
 def test_pairs_and_blocks_agree_and_are_clipped() -> None:
     i, j, _ = seen()
     values = low_rank()[i, j]

@@ -72,6 +72,7 @@ def test_a_dynamics_from_outside_resumes_and_sweeps(tmp_path):
     np.testing.assert_allclose(swept["final_loss"], [run(h)["loss"][-1] for h in (1e-3, 2e-3)], rtol=1e-12)
 
 
+@pytest.mark.long
 def test_study_runs_and_its_check_holds(getkey):
     namespace = execute("How to add a study")
     study = namespace["study"]

@@ -38,6 +38,7 @@ def both(problem, phi, params, count):
 # Known landscapes --------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [4, 20], ids=["dense", "lanczos"])
 def test_zero_weights_of_depth_two_are_a_strict_saddle(size):
     """The least eigenvalue is -sigma_1(Y), and every singular value comes as often as the width says."""
@@ -62,6 +63,7 @@ def test_zero_weights_of_depth_three_have_no_curvature(size, which):
     assert M.Sharpness()(problem, phi, zeros) == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("rows", "size"), [(5, 8), (30, 400), (500, 400)])
 def test_least_squares_has_the_gram_matrix(rows, size):
     A = np.random.default_rng(rows).normal(size=(rows, size))
@@ -110,6 +112,7 @@ def test_extreme_eigenvalues_are_found_as_often_as_they_are_there(spectrum):
     np.testing.assert_allclose(found["least"], ordered[:3], rtol=0, atol=within)
 
 
+@pytest.mark.long
 def test_more_products_are_closer_never_beyond_and_at_last_exact():
     spectrum = np.linspace(0, 1, 400) ** 2
     sharpness = lambda k: float(M.Sharpness(k)(Quadratic(spectrum), P.Identity(400), jnp.ones(400)))
@@ -121,6 +124,7 @@ def test_more_products_are_closer_never_beyond_and_at_last_exact():
     assert sharpness(400) == pytest.approx(1, rel=1e-13)
 
 
+@pytest.mark.long
 @pytest.mark.two_types
 def test_a_trained_network_against_the_dense_hessian(getkey):
     phi = P.DeepMatrix((12, 10), 3)
@@ -138,6 +142,7 @@ def test_a_trained_network_against_the_dense_hessian(getkey):
     np.testing.assert_allclose(narrow, dense[:3], rtol=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_it_promotes_nothing_and_compiles_once_for_a_batch(dtype):
     phi, probe = P.DeepMatrix((20, 20), 2), M.HessianEigenvalues(2, products=40)
@@ -157,6 +162,7 @@ def test_parameters_that_are_no_numbers_have_no_eigenvalues():
         assert np.isnan(M.Sharpness()(B.PointTarget(np.ones(size)), P.Power(size, 3), params))
 
 
+@pytest.mark.long
 def test_a_sparse_problem_is_asked_for_entries_alone(getkey):
     problem = sparse_completion()
     phi = P.DeepMatrix(problem.shape, 2, width=1)
@@ -218,6 +224,7 @@ def test_the_density_where_products_end_early(scale):
     np.testing.assert_allclose(found, [1, 0], atol=2e-2)
 
 
+@pytest.mark.long
 def test_the_density_without_forming_the_hessian():
     """Clusters of 100 of 400, in ten vectors: a mass of a quarter each, to sqrt(100 / 10) / 400 times a few."""
     grid, width = jnp.linspace(-5, 7, 241), 0.2
@@ -233,6 +240,7 @@ def test_the_density_without_forming_the_hessian():
     np.testing.assert_allclose(exact, peaks.mean(axis=1), atol=1e-9)
 
 
+@pytest.mark.long
 @pytest.mark.two_types
 def test_low_rank_in_single_precision():
     """Five terms of 400 parameters: what comes after the sixth product is rounding, and may grow."""

@@ -14,6 +14,7 @@ PROBLEM, PHI = B.LeastSquares(X, X[:, 1] - 0.5 * X[:, 4]), P.SignedPower(8, 2)
 ONES = (jnp.ones(8), jnp.ones(8))
 
 
+@pytest.mark.long
 def test_a_flow_whose_decay_fades_ends_where_its_integral_says():
     """Rate 2 e^(-t) has the integral 2: as from e^-2 times the start."""
     flow = D.GradientFlow("explicit", rtol=1e-10, decay=lambda t: 2 * jnp.exp(-t))
@@ -23,6 +24,7 @@ def test_a_flow_whose_decay_fades_ends_where_its_integral_says():
     assert np.abs(run.w - ut.theory.limit(PROBLEM, PHI, ONES)).max() > 0.01
 
 
+@pytest.mark.long
 def test_a_rate_that_stays_is_a_penalty():
     stop = ut.Stop(loss=None, time=1.0)
     decay, penalty = D.GradientFlow("explicit", rtol=1e-10, decay=0.5), ut.penalties.OnParameters(ut.penalties.L2(0.5))
@@ -47,6 +49,7 @@ def descend(optimizer, steps=20, **options):
     )
 
 
+@pytest.mark.long
 def test_descent_decays_as_adamw_and_as_a_schedule_says():
     """optax's AdamW scales its decay by the rate as well."""
     make = ut.optimizers.make

@@ -50,6 +50,7 @@ def test_a_fold_is_hidden_and_scored_in_units_of_the_columns():
     )
 
 
+@pytest.mark.long
 def test_a_search_over_imputers_and_what_belongs_to_them():
     places, values, shape = entries()
     grid = [{"imputer": [SimpleImputer(), KNNImputer()]}, {"imputer": [LowRankImputer()], "imputer__rank": [1, 3]}]

@@ -34,6 +34,7 @@ def paths_of(ax) -> list[np.ndarray]:
     return [line.get_xydata() for line in ax.get_lines() if line.get_path_effects() and len(line.get_xdata()) > 1]
 
 
+@pytest.mark.long
 def test_a_field_with_paths_that_end_on_the_line():
     starts = [(0.4, 0.4), (4.6, 0.6)]
     (ax,) = plotting.field(LINE, DEEP, starts=starts, limits=BOX, cells=12, density=0.5).axes
@@ -77,6 +78,7 @@ def test_streamlines_run_along_the_velocity():
     assert any(isinstance(c, PolyCollection) for c in ax.collections)
 
 
+@pytest.mark.long
 def test_a_map_and_a_loss_of_ones_own():
     made = plotting.field(own_loss, own_map, starts=[(0.5, 0.1)], params=[0.1, 0.1], limits=((-2, 2), (-2, 2)), cells=8)
     (path,) = paths_of(made.axes[0])

@@ -90,6 +90,7 @@ def test_times_beyond_all_numbers_are_drawn_by_their_logarithms():
     np.testing.assert_array_equal(ax.get_lines()[0].get_ydata(), run["log_loss"])
 
 
+@pytest.mark.long
 def test_a_run_in_log_time_is_drawn():
     class Exponential(ut.problems.Problem):
         shape: tuple[int, ...] = (1,)
@@ -114,6 +115,7 @@ def test_a_run_in_log_time_is_drawn():
     assert y == pytest.approx(-2000, rel=1e-2)  # d w / dt = exp(-w), so w = log(1 + t)
 
 
+@pytest.mark.long
 def test_a_point_of_a_sweep_is_a_run():
     data = ut.sweep(
         lambda scale: ut.train(LINE, DEEP, FLOW, key=0, scale=scale, stop=ut.Stop(time=0.1)), {"scale": [0.01, 3.0]}

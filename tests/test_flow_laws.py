@@ -308,6 +308,7 @@ def test_bad_limits_are_named(limits, message):
         ut.Stop(**limits)
 
 
+@pytest.mark.long
 def test_a_plateau_near_a_saddle_is_no_end():
     """From a start of 1e-20 the third jump of this network comes after a thousand steps on which only dust grows."""
     rng = np.random.default_rng(3)

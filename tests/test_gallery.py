@@ -127,6 +127,7 @@ def test_a_study_leaves_its_folder(tmp_path):
     assert content["settings"] == {"rtol": 1e-6, "solver": "exact", "seed": 7}
 
 
+@pytest.mark.long
 def test_keys_depend_on_the_id_and_the_seed_only(tmp_path):
     alone = reproduce([study()], tmp_path / "one")
     among = reproduce([study(id="other"), study()], tmp_path / "two")
@@ -284,6 +285,7 @@ def test_nothing_else_is_reused(tmp_path, monkeypatch, change):
     assert runs() == 2
 
 
+@pytest.mark.long
 def test_what_a_study_compiled_is_let_go_where_it_is_much(tmp_path, monkeypatch):
     monkeypatch.setattr(_memory, "_MANY", 10)
     # Else a page of many studies ends in "Cannot allocate memory": programs hold memory maps, which are limited.

@@ -62,6 +62,7 @@ def test_chunks_of_any_length_give_the_same_bits(case):
     assert once.steps > 5
 
 
+@pytest.mark.long
 @rows([case for case in DYNAMICS if case.id in ("GradientFlow", "GradientDescent")])
 def test_runs_side_by_side_are_those_one_by_one(case):
     """Under vmap, where every run has its own number of steps."""
@@ -111,6 +112,7 @@ def test_optimizers_are_those_of_optax(ours, theirs, rounding):
         np.testing.assert_allclose(found, expected, rtol=rounding, atol=rounding / 100)
 
 
+@pytest.mark.long
 def test_lbfgs_with_a_penalty_searches_along_the_whole_objective():
     problem = B.LeastSquares([[1.0, 0.0], [0.0, 2.0]], [1.0, 2.0])
     run = ut.train(
@@ -180,6 +182,7 @@ def test_samples_are_even_in_steps():
     assert 50 <= len(run.steps) <= 100
 
 
+@pytest.mark.long
 @pytest.mark.two_types
 def test_single_precision_stays_single():
     start = jax.tree.map(lambda x: x.astype(jnp.float32), START)

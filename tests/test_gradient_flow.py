@@ -28,6 +28,7 @@ def scalar(depth, start, target, times, phi=None):
     )["entry_0"]
 
 
+@pytest.mark.long
 def test_scalar_closed_forms():
     times, s0, target = np.linspace(0.0, 4.0, 9), 1e-3, 3.0
     np.testing.assert_allclose(scalar(1, s0, target, times), target + (s0 - target) * np.exp(-times), rtol=1e-7)
@@ -100,6 +101,7 @@ def stiff():
     return problem, phi, (root, root, root)
 
 
+@pytest.mark.long
 def test_a_stiff_flow_agrees_with_scipy_and_keeps_its_invariants():
     problem, phi, params = stiff()
     flat, unravel = jax.flatten_util.ravel_pytree(params)
@@ -125,6 +127,7 @@ def test_a_stiff_flow_agrees_with_scipy_and_keeps_its_invariants():
     assert (entry > 1 / np.sqrt(2 * loss) - 2 + np.sqrt(2 * loss))[below].all()
 
 
+@pytest.mark.long
 def test_auto_uses_the_implicit_solver_where_it_pays_and_only_there():
     problem, phi, params = stiff()
     runs = {
@@ -162,6 +165,7 @@ def test_stops():
     assert (by_steps.status, by_steps.steps[-1]) == ("stopped", 7)
 
 
+@pytest.mark.long
 def test_automatic_samples_are_even_in_the_logarithm_of_time(getkey):
     problem, phi, params = stiff()
     found = ut.train(problem, phi, TIGHT, params=params, samples=40, stop=ut.Stop(loss=None, time=1e4))
@@ -198,6 +202,7 @@ def test_a_flow_that_blows_up_in_finite_time_diverges():
     assert np.isfinite(found.params).all()
 
 
+@pytest.mark.long
 def test_an_infeasible_problem_does_not_run_for_ever():
     problem = ut.problems.LeastSquares(jnp.array([[1.0], [1.0]]), jnp.array([0.0, 1.0]))
     found = ut.train(problem, ut.parameterizations.Identity(1), ut.dynamics.GradientFlow(), params=jnp.array([5.0]))

@@ -74,6 +74,7 @@ def test_the_balanced_velocity(depth):
     np.testing.assert_allclose(ut.velocity(PROBLEM, phi, phi.lift(w)), expected, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.long
 def test_balanced_flow_is_that_of_the_power_with_another_clock():
     depth, start, time = 3, np.full(7, 0.05), 2.0
     run = lambda phi, time: ut.train(
@@ -127,6 +128,7 @@ def test_signed_power_of_any_depth_above_two_follows_its_closed_form(depth):
     assert np.abs(residual).max() < 1e-7
 
 
+@pytest.mark.long
 def test_signed_power_of_depth_one_is_the_identity_at_twice_the_speed():
     time, start = 0.3, np.full(7, 0.2)
     run = lambda phi, params, time: ut.train(

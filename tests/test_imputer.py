@@ -77,6 +77,7 @@ def test_every_iteration_raises_the_posterior():
     assert values[-1] > values[0] + 10
 
 
+@pytest.mark.long
 def test_without_holes_it_is_factor_analysis():
     X = table(rows=3000, columns=6, noise=0.5)
     X = (X - X.mean(0)) / X.std(0)
@@ -277,6 +278,7 @@ def test_what_may_be_chance_is_not_kept():
 # Manners -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Skipping check check_array_api_input")
 def test_scikit_learn_checks():
     failed = [r["check_name"] for r in check_estimator(LowRankImputer(), on_fail=None) if r["status"] == "failed"]

@@ -48,6 +48,7 @@ def sparse_instance():
     return B.LeastSquares(X, X @ np.array([1, -1, 0.5, 0, 0, 0]) + rng.normal(size=4), "half_mean")
 
 
+@pytest.mark.long
 def test_it_ends_at_the_weighted_l1_norm_from_any_start():
     problem, phi = sparse_instance(), P.SignedPower(6, 2)
     expected = ut.theory.label_noise_limit(problem)
@@ -98,6 +99,7 @@ def test_where_there_is_no_manifold(problem, phi, penalty, message):
         ut.train(problem, phi, D.LabelNoiseFlow(), params=jnp.ones(2), penalty=penalty)
 
 
+@pytest.mark.long
 def test_noisy_descent_follows_it_by_the_clock_that_is_said():
     """eta^2 sigma^2 / (4 B) a step: the mean of 256 runs of 6,400 steps at eta = 0.01, to a fifth of how far it went.
 

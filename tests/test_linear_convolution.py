@@ -94,6 +94,7 @@ def test_the_identity_is_flat_in_frequency():
     np.testing.assert_allclose(transform(phi(phi.init(jax.random.key(0), 0.2))), 0.2, rtol=1e-14)
 
 
+@pytest.mark.long
 def test_it_goes_through_jit_vmap_and_grad_in_both_precisions(getkey):
     phi = P.LinearConvolution(6, 3)
     params = phi.init(getkey(), 1.0)
@@ -175,6 +176,7 @@ def excess(w, X, y, best):
     return size(np.asarray(w)) / size(best) - 1
 
 
+@pytest.mark.long
 def test_the_flow_of_two_layers_ends_at_the_least_l1_norm_in_frequency():
     X, y = separable()
     best = least_l1_in_frequency(X * y[:, None])

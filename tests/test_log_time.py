@@ -76,6 +76,7 @@ def test_a_generic_problem_follows_the_hard_margin_vector_to_a_constant():
     np.testing.assert_allclose(run["log_loss"][1:] + at, np.log(25 / 18), atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.two_types
 def test_float32_goes_as_far():
     run = follow(Separable(GENERIC), 1000.0, flow=Flow("implicit", rtol=1e-5), dtype=jnp.float32, samples=2)
@@ -91,6 +92,7 @@ def test_the_steps_grow_with_the_time():
     assert runs[1].steps[-1] < 2 * runs[0].steps[-1]
 
 
+@pytest.mark.long
 def test_weights_that_grow_along_a_curve_do_not_hold_an_implicit_step_back():
     """w = u v of one point with margin w, u = v: w' = 2 w exp(-w), so that Ei(w) grows by 2 a unit of time.
 
@@ -139,6 +141,7 @@ def test_tiny_margins_do_not_hold_an_implicit_step_back():
 # The same flow -----------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("solver", "phi"),
     [("explicit", P.SignedPower(2, 2)), ("stabilized", P.Identity(2)), ("implicit", P.Identity(2))],
@@ -159,6 +162,7 @@ def test_it_is_the_flow_in_time(solver, phi):
     np.testing.assert_allclose(runs[1]["log_loss"], np.log(runs[0]["loss"]), atol=2e-5)
 
 
+@pytest.mark.long
 def test_mirror_flow_too():
     euclidean = ut.dynamics.MirrorFlow(ut.potentials.Euclidean(), "explicit", rtol=1e-9)
     a, b = (follow(Separable(GENERIC), 300.0, flow=flow, samples=2) for flow in (euclidean, Flow("explicit", 1e-9)))
@@ -267,6 +271,7 @@ def test_a_checkpoint_is_taken_further(tmp_path):
     assert taken_on.log_times[-1] == 900.0
 
 
+@pytest.mark.long
 def test_a_sweep_shares_a_program_and_keeps_log_time():
     problem = Separable(GENERIC)
 
@@ -308,6 +313,7 @@ def test_both_clocks_say_the_same(reading, level, share):
 # Units -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("solver", ["auto", "implicit"])
 @pytest.mark.parametrize(("unit", "dtype"), [(1e-150, "f8"), (1e20, "f8"), (1e150, "f8"), (1e-15, "f4"), (1e15, "f4")])
 def test_units_of_the_points_change_units_alone(solver, unit, dtype):

@@ -84,6 +84,7 @@ def test_a_stack_of_few_axes(shape, getkey):
     np.testing.assert_allclose(phi.entries(params, at), w[at], atol=1e-12)
 
 
+@pytest.mark.long
 def test_completion_of_784_axes():
     """Labels that the first pixel decides, which rank 1 writes: one array of positions, and mini-batches of it."""
     rng = np.random.default_rng(3)

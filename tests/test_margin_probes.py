@@ -40,6 +40,7 @@ def test_a_point_on_the_wrong_side_has_a_negative_margin():
     assert M.Margin()(PROBLEM, PLANE, jnp.array([1.0, -1.0])) == pytest.approx(-0.8 / np.sqrt(2), rel=1e-14)
 
 
+@pytest.mark.long
 def test_a_run_in_log_time_under_all_of_them():
     """The hard margin is at w = (5/6, 5/6): a margin of 0.8485 there, of 0.6 in l1 and of 1.2 in linf."""
     probes = [M.Margin(), M.Margin("l1"), M.Margin("linf"), M.DirectionError([1.0, 1.0])]

@@ -28,6 +28,7 @@ def test_entries_without_the_matrix(width):
     np.testing.assert_allclose(phi.entries(Y, (rows, columns)), (Y @ Y.T)[rows, columns], rtol=1e-12)
 
 
+@pytest.mark.long
 def test_commuting_measurements_end_at_the_smallest_trace():
     """Diagonal measurements make each eigenvalue a square of its own: the limit is the nonnegative least l1 norm."""
     rng = np.random.default_rng(2)

@@ -67,6 +67,7 @@ CURVES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("phi", "potential", "clock", "problem", "start"), CURVES.values(), ids=list(CURVES))
 def test_mirror_flow_is_the_gradient_flow_of_a_parameterization(phi, potential, clock, problem, start):
     start, time = jax.tree.map(jnp.asarray, start), 2.0
@@ -103,6 +104,7 @@ def test_mirror_descent_is_the_update_of_its_definition():
     assert run.steps.tolist() == list(range(6))
 
 
+@pytest.mark.long
 def test_mirror_descent_approaches_the_flow_with_order_one():
     start, time = jnp.full(7, 0.01), 2.0
     exact = flow(Entropy(), start, stop=until(time)).w
@@ -138,6 +140,7 @@ def test_the_end_does_not_depend_on_the_steps():
 # What is conserved ---------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("potential", "start"),
     [
@@ -155,6 +158,7 @@ def test_the_dual_moves_in_the_row_space(potential, start):
     np.testing.assert_allclose(A @ run.w, POSITIVE.b, atol=1e-9)
 
 
+@pytest.mark.long
 def test_of_equal_fits_entropy_ends_at_the_largest():
     """Every feasible point has l1 norm 1; the limit is the distribution of largest entropy.
 
@@ -172,6 +176,7 @@ def test_of_equal_fits_entropy_ends_at_the_largest():
     assert run.steps[-1] < 300
 
 
+@pytest.mark.long
 def test_a_matrix_stays_positive_definite_and_its_dual_in_the_measurements():
     rng = np.random.default_rng(1)
     measurements = [(m + m.T) / 2 for m in rng.normal(size=(3, 4, 4))]
@@ -284,6 +289,7 @@ def test_chunks_of_any_length_give_the_same_bits(dynamics):
         assert_same_bits(once, run(start, limit))
 
 
+@pytest.mark.long
 def test_a_sweep_over_potential_step_and_start_is_one_program():
     """Array-valued axes share a program, and agree with runs one by one."""
 
@@ -340,6 +346,7 @@ def test_early_stopping_keeps_the_best():
     assert float(jnp.linalg.norm(run.w - 0.1)) == pytest.approx(run["distance"].min(), rel=1e-12)
 
 
+@pytest.mark.long
 @pytest.mark.two_types
 def test_float32_stays_float32():
     for dynamics in (MirrorFlow(Entropy(), "explicit"), MirrorDescent(PNorm(3), 0.01)):

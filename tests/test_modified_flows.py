@@ -33,6 +33,7 @@ def slopes(name, options, flow, of_flow, params, time, steps):
     return np.log2(np.divide(*apart))
 
 
+@pytest.mark.long
 def test_descent_follows_the_modified_flow_to_second_order():
     """From (2.8, 0.3) for a time of 1 in steps of 0.01 and 0.005."""
     found = slopes(
@@ -47,6 +48,7 @@ def test_descent_follows_the_modified_flow_to_second_order():
     np.testing.assert_allclose(found, [1, 2], atol=0.05)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_so_does_momentum_once_it_is_up_to_speed(nesterov):
     beta = 0.5
@@ -76,6 +78,7 @@ def test_so_does_adam(b1, b2, eps):
     np.testing.assert_allclose(found, [1, 2], atol=0.1)
 
 
+@pytest.mark.long
 def test_the_modified_flow_of_a_quadratic_in_closed_form():
     """x' = -(1 + eta / 2) x / (1 - beta), with the share of momentum (1 + beta) / (1 - beta)^2 on eta."""
     identity, problem = ut.parameterizations.Identity(1), ut.problems.PointTarget([0.0])
@@ -85,6 +88,7 @@ def test_the_modified_flow_of_a_quadratic_in_closed_form():
         np.testing.assert_allclose(run.w, np.exp(-1.5 * rate), rtol=1e-8)
 
 
+@pytest.mark.long
 def test_gradients_are_counted_threefold():
     plain, modified = (
         ut.train(PROBLEM, PHI, flow, params=start(2.8, 0.3), stop=ut.Stop(loss=None, steps=10), samples=2)
@@ -106,6 +110,7 @@ def test_step_sizes_share_one_program():
     assert count.programs == 0
 
 
+@pytest.mark.long
 def test_step_sizes_are_an_axis_of_a_sweep():
     def run(size):
         flow = D.GradientFlow("explicit", step_size=size)
@@ -133,6 +138,7 @@ def test_wrong_numbers(make, message):
         make()
 
 
+@pytest.mark.long
 def test_adams_flow_is_refused_where_its_expansion_is_over_at_the_start():
     """With averages over 1000 steps of 0.01, the exponential loss of two points once sent w to the wrong side."""
     problem, phi = ut.problems.Classification([[1.0, 2.0], [-2.0, -1.0]], [1, -1]), ut.parameterizations.Identity(2)

@@ -49,6 +49,7 @@ def test_errors_of_a_run_are_those_of_its_predictions(table, base):
     assert found["error"] == found["untrained"]
 
 
+@pytest.mark.long
 def test_the_choice_is_by_validation_ratings(table):
     """A weight so large that it ruins the fit is not chosen, and other test ratings choose the same."""
     splits = [methods.split_of(table, 0.8, seed) for seed in (1, 2)]

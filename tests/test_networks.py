@@ -83,6 +83,7 @@ def test_encoders_and_decoders_have_the_shapes_that_they_say(architecture):
     assert eqx.filter_eval_shape(lambda z: architecture.decoder(KEY)(z), code).shape == architecture.shape
 
 
+@pytest.mark.long
 def test_an_image_through_the_papers_network():
     """That the patches are put together rightly in a whole network, too: by hand with native convolutions."""
     image = jnp.asarray(RNG.uniform(size=(32, 32, 1)))
@@ -102,6 +103,7 @@ def test_an_image_through_the_papers_network():
 # Laws ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @kinds
 def test_rows_are_those_of_the_whole_whatever_is_asked_for(phi, monkeypatch):
     params, positions, columns = init(phi, KEY), np.array([4, 0, 4, 10]), np.array([1, 2, 5, 0])
@@ -160,6 +162,7 @@ def test_encoder_and_decoder_of_a_key_are_the_same_whatever_is_between():
         assert_same_bits(params._replace(linear=()), plain)
 
 
+@pytest.mark.long
 def test_any_network_of_equinox_will_do():
     class Pair(N.Architecture):
         """A pair of the user's own."""
@@ -238,6 +241,7 @@ def test_how_a_start_scales_lengths(initialization, factor):
         close(product @ product.T, np.eye(100), rtol=0, atol=1e-12)
 
 
+@pytest.mark.long
 def test_fixed_matrices_stay_and_are_no_parameters():
     phi = KINDS["fixed"]
     assert phi.init(KEY, 1.0).linear == ()
@@ -248,6 +252,7 @@ def test_fixed_matrices_stay_and_are_no_parameters():
     assert_same_bits(run.parameterization.fixed, phi.fixed)
 
 
+@pytest.mark.long
 def test_a_linear_autoencoder_finds_the_principal_components():
     """At its least loss, the sum of the least eigenvalues of the covariance, it projects on the others."""
     data = RNG.normal(size=(40, 5)) * np.array([3.0, 2.0, 1.0, 0.3, 0.1]) + RNG.normal(size=5)
@@ -281,6 +286,7 @@ def elbo_by_hand(phi, params, key, positions):
     return total
 
 
+@pytest.mark.long
 def test_what_a_vae_minimizes_is_the_formula():
     phi, key = KINDS["VAE"], jax.random.key(5)
     params = phi.init(KEY, 1.0)
@@ -300,6 +306,7 @@ def test_what_a_vae_minimizes_is_the_formula():
     np.testing.assert_allclose(evaluated - plain, divergence, rtol=1e-10)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("normalization", ["mean", "half_sum"])
 @pytest.mark.parametrize("size", [4, 11])
 def test_the_average_over_an_epoch_is_the_whole_gradient_with_the_same_noise(size, normalization):
@@ -338,6 +345,7 @@ def descend(phi, size=4, steps=40, replacement=False, **options):
     return ut.train(B.Reconstruction(X), phi, dynamics, scale=1.0, **options)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("size", "replacement"), [(4, False), (4, True), (None, False)])
 @pytest.mark.parametrize("name", ["IRMAE", "VAE"])
 def test_samples_chunks_and_interruptions_change_no_bit(name, size, replacement, tmp_path, monkeypatch):
@@ -352,6 +360,7 @@ def test_samples_chunks_and_interruptions_change_no_bit(name, size, replacement,
     assert_same_bits((found.params, found.records), (further.params, further.records))
 
 
+@pytest.mark.long
 def test_each_step_draws_its_own_noise_and_a_key_its_own():
     """By hand: the same Adam steps with the noise that the run's key gives."""
     phi, rate = KINDS["VAE"], 1e-2
@@ -370,6 +379,7 @@ def test_each_step_draws_its_own_noise_and_a_key_its_own():
     close(a, params, rtol=1e-9)
 
 
+@pytest.mark.long
 def test_a_sweep_over_keys_and_betas_is_run_by_run_and_another_call_compiles_nothing():
     def one(key, beta):
         return descend(N.VAE(DENSE, X, beta), key=key, probes=[N.CodeVariances()])
@@ -382,6 +392,7 @@ def test_a_sweep_over_keys_and_betas_is_run_by_run_and_another_call_compiles_not
     assert count.programs == 0
 
 
+@pytest.mark.long
 def test_early_stopping_by_other_rows():
     probe = N.HeldOutReconstruction(RNG.uniform(size=(5, 6)))
     early = ut.EarlyStopping("held_out_reconstruction", patience=5)
@@ -394,6 +405,7 @@ def test_early_stopping_by_other_rows():
 # Probes ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["IRMAE", "VAE"])
 def test_probes_are_functions_of_the_covariance_of_codes(name, monkeypatch):
     monkeypatch.setattr(_reconstruction, "PIECE", 24)

@@ -26,6 +26,7 @@ def run(key=0, steps=400, start=0.0, **options):
 # Its size ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_noise_in_the_gradient_is_that_of_langevin_dynamics():
     """At rest u <- (1 - eta) u + eta s xi has the variance eta s^2 / (2 - eta): of 20,000 chains, to five sigmas."""
     n, eta, sigma = 20_000, 0.2, 1.5
@@ -73,6 +74,7 @@ def test_every_term_of_every_step_has_noise_of_its_own():
     assert abs(np.corrcoef(drawn[1:], drawn[:-1])[0, 1]) < 5 / np.sqrt(4_000)
 
 
+@pytest.mark.long
 def test_no_noise_is_descent_without():
     plain, zero = (
         run(noise={"label_noise": None, "gradient_noise": None}),
@@ -100,6 +102,7 @@ def test_samples_chunks_and_checkpoints_change_no_bit(tmp_path, monkeypatch):
     assert_same_bits((found.params, found.records), (further.params, further.records))
 
 
+@pytest.mark.long
 def test_a_sweep_over_keys_and_noise_is_the_runs_one_by_one():
     axes = {"key": [0, 1], "sigma": [0.1, 0.3]}
     made = lambda key, sigma: run(key, noise={"label_noise": sigma})

@@ -225,6 +225,7 @@ def searched(rate, steps, **options):
     return points
 
 
+@pytest.mark.long
 def test_lbfgs_without_a_search_takes_steps_of_its_learning_rate():
     points = searched(0.1, 6, linesearch=None)
     for number in range(6):
@@ -232,6 +233,7 @@ def test_lbfgs_without_a_search_takes_steps_of_its_learning_rate():
         np.testing.assert_allclose(points[number + 1] - points[number], step, rtol=1e-8)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rate", [1.0, 1e-2, 50.0])
 def test_lbfgs_searches_along_its_direction_to_the_wolfe_conditions(rate):
     """Whatever the learning rate: it is where the search begins, and from a small one it ends at short steps."""
@@ -285,6 +287,7 @@ def test_every_optimizer_trains(name):
         assert run["loss"][-1] < 0.1 * run["loss"][0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", RATES)
 def test_a_sweep_over_learning_rates_is_one_program(name):
     problem = completion()

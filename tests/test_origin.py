@@ -33,6 +33,7 @@ def test_a_trajectory_knows_its_origin():
     assert dt.timedelta(0) <= age < dt.timedelta(minutes=5)
 
 
+@pytest.mark.long
 def test_a_sweep_lists_what_its_runs_differ_in():
     data = ut.sweep(run, over={"rtol": [1e-4, 1e-3], "scale": [0.1, 0.2]})
     assert data.attrs["rtol"] == "0.0001; 0.001"

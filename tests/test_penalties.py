@@ -49,6 +49,7 @@ def test_on_w_and_on_the_parameters_are_different_things():
     assert float(both.of(phi, params)) == pytest.approx(float(decay.of(phi, params) + N.L2(1.0).of(phi, params)))
 
 
+@pytest.mark.long
 def test_ridge_regression_in_closed_form():
     rng = np.random.default_rng(1)
     A, b, weight = rng.normal(size=(5, 8)), rng.normal(size=5), 0.3
@@ -67,6 +68,7 @@ def test_ridge_regression_in_closed_form():
     assert run["gradient_norm"][-1] <= 1e-9  # of the whole objective, as Stop counts it
 
 
+@pytest.mark.long
 def test_weight_decay_of_a_product_is_the_nuclear_norm_of_w():
     """min |W_1|^2/2 + |W_2|^2/2 over W_2 W_1 = W is |W|_*: the end soft-thresholds the singular values by 2 lambda."""
     target = np.diag([3.0, 1.0, 0.1])
@@ -82,6 +84,7 @@ def test_weight_decay_of_a_product_is_the_nuclear_norm_of_w():
     np.testing.assert_allclose(np.linalg.svd(run.w, compute_uv=False), [2.6, 0.6, 0.0], atol=1e-5)
 
 
+@pytest.mark.long
 def test_under_mirror_flow_the_parameters_are_not_their_dual():
     """With an identity they are w itself, whatever potential moves it."""
     problem, phi, start = ut.problems.PointTarget([3.0, 1.0]), ut.parameterizations.Identity(2), jnp.ones(2)

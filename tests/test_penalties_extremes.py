@@ -165,6 +165,7 @@ def second_order(kind):
     return jax.jit(both_modes)
 
 
+@pytest.mark.long
 @KINDS
 @pytest.mark.parametrize("dynamics", ["descent", "flow"])
 def test_training_of_the_matrix_itself_lowers_the_total(kind, dynamics):

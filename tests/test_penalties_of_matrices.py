@@ -48,11 +48,13 @@ def test_values_are_those_of_the_singular_values(kind, shape):
     assert float(penalty(w.T)) == pytest.approx(float(penalty(w)), rel=1e-12)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("kind", "shape"), [("half", (3, 4)), ("ratio", (4, 2))])
 def test_derivatives_of_first_and_second_order(kind, shape):
     check_grads(lambda w: value_of(PENALTIES[kind][0], w), (draw(shape),), order=2, eps=1e-5, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["nuclear", "third over half"])
 def test_derivatives_where_singular_values_are_repeated(kind):
     w = jnp.asarray(np.linalg.qr(np.asarray(draw((4, 4))))[0])
@@ -98,6 +100,7 @@ def test_ratios_are_the_same_for_all_multiples(seed, rank, unit):
     assert 1 - 1e-12 <= value <= np.sqrt(rank) + 1e-12
 
 
+@pytest.mark.long
 def test_the_ratio_pulls_singular_values_apart_at_its_pivot():
     s = jnp.array([3.0, 2.0, 0.5])
     found = jnp.diag(jax.grad(N.NuclearFrobeniusRatio(1.0))(jnp.diag(s)))

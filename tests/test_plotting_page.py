@@ -4,11 +4,13 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
 from matplotlib.figure import Figure
 
 PAGE = Path(__file__).parents[1] / "docs" / "plotting.md"
 
 
+@pytest.mark.long
 def test_the_code_of_the_page_runs():
     names, made = {}, []
     cells = re.findall(r"```\{code-cell\}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)

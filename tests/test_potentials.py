@@ -285,6 +285,7 @@ def test_spectral_entropy_is_that_of_scipy_and_of_the_eigenvalues():
     )
 
 
+@pytest.mark.long
 def test_spectral_entropy_of_a_stack_is_that_of_the_block_diagonal():
     phi = SpectralEntropy()
     x, z = np.stack([_spd(0), _spd(2)]), np.stack([_spd(1), np.eye(3)])
@@ -295,6 +296,7 @@ def test_spectral_entropy_of_a_stack_is_that_of_the_block_diagonal():
     np.testing.assert_allclose(phi.gradient(jnp.asarray(x))[1], phi.gradient(jnp.asarray(x[1])), rtol=1e-10)
 
 
+@pytest.mark.long
 def test_spectral_entropy_where_eigenvalues_coincide():
     """Derivatives of functions of a multiple of the identity, along a direction that does not commute."""
     phi, x = SpectralEntropy(), 2 * jnp.eye(3)

@@ -134,6 +134,7 @@ def test_gradient_norm_of_the_primer():
     assert M.GradientNorm()(POINT, phi, phi.lift([1.0, 8.0])) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.long
 def test_probes_of_a_sparse_problem_ask_for_entries_alone():
     """Nothing of the size of the whole matrix is made."""
     problem = sparse_completion()

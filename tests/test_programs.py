@@ -144,6 +144,7 @@ def test_other_dynamics_share_what_measures():
     assert compiled[1] == 2
 
 
+@pytest.mark.long
 def test_many_arrays_move_as_one_array_does():
     """A 1 x 1 matrix of six factors, seen by the solver as one array, is the entrywise product of six numbers."""
     flow, stop = ut.dynamics.GradientFlow("explicit", rtol=1e-8), ut.Stop(loss=1e-8)

@@ -84,6 +84,7 @@ def data_of(out: Path) -> xr.Dataset:
         return data.load()
 
 
+@pytest.mark.long
 def test_it_goes_on_inside_of_a_sweep(tmp_path, batches):
     out, runs = tmp_path / "out", tmp_path / "out" / "resumed" / "runs"
     assert gallery.reproduce([study()], out, "full").interrupted
@@ -102,6 +103,7 @@ def test_it_goes_on_inside_of_a_sweep(tmp_path, batches):
     xr.testing.assert_identical(data_of(out), data_of(tmp_path / "plain"))
 
 
+@pytest.mark.long
 def test_fresh_and_other_seeds_take_nothing_over(tmp_path, batches):
     assert gallery.reproduce([study()], tmp_path, "full").interrupted
     gallery.reproduce([study()], tmp_path, "full", seed=1)
@@ -117,6 +119,7 @@ def test_smaller_budgets_keep_no_runs(tmp_path, batches):
     assert not batches
 
 
+@pytest.mark.long
 def test_a_run_that_raises_breaks_the_study_and_is_not_kept(tmp_path):
     def raising(scale, seed):
         if seed == 2:

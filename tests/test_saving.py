@@ -79,6 +79,7 @@ def equal(one, other):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", FITTED)
 def test_read_back_to_the_bit(name, tmp_path):
     make, ask = FITTED[name]

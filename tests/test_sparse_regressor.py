@@ -130,6 +130,7 @@ def test_it_ends_at_the_smallest_l1_norm() -> None:
     assert abs(excess[2]) < 1e-3
 
 
+@pytest.mark.long
 def test_without_noise_the_sparse_truth_is_found() -> None:
     rng = np.random.default_rng(4)
     X = rng.standard_normal((60, 150)) * np.exp(rng.standard_normal(150))
@@ -148,6 +149,7 @@ def test_without_noise_the_sparse_truth_is_found() -> None:
 # The estimator ----------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("rho", "ratio"), [(0.5, 3.0), (0.5, 10.0)])
 def test_closer_to_the_truth_than_cross_validated_lasso(rho: float, ratio: float) -> None:
     errors, scores = [], []
@@ -239,6 +241,7 @@ def test_sparse_equals_dense(kind) -> None:
     np.testing.assert_allclose(model.predict(kind(X)), dense.predict(X), atol=1e-6)
 
 
+@pytest.mark.long
 def test_a_wide_sparse_table_is_never_dense() -> None:
     # Dense it would take 8 GB.
     rng = np.random.default_rng(9)
@@ -269,6 +272,7 @@ def test_one_program_for_tables_of_about_the_same_shape() -> None:
     assert not compiled
 
 
+@pytest.mark.long
 def test_random_state() -> None:
     X, y, _ = draw(12, 60, 80, 4, 0.5, 1.0)
     first, again, other = (SparseRegressor(cv=3, repeats=1, random_state=s).fit(X, y) for s in (0, 0, 1))
@@ -276,6 +280,7 @@ def test_random_state() -> None:
     assert not np.array_equal(first.path_validation_errors_[:5], other.path_validation_errors_[:5])
 
 
+@pytest.mark.long
 def test_real_data() -> None:
     # Diabetes with squares and products, 442 x 65: on a par with Lasso, from fewer coefficients.
     X, y = load_diabetes(return_X_y=True)
@@ -331,6 +336,7 @@ def test_degenerate_tables() -> None:
     assert np.isfinite(two.predict([[0.5]])).all()
 
 
+@pytest.mark.long
 def test_single_precision() -> None:
     X, y, truth = draw(17, 100, 120, 4, 0.5, 5.0)
     double = SparseRegressor().fit(X, y)
@@ -504,6 +510,7 @@ TYPED = {"check_do_not_raise_errors_in_init_or_set_params"}
 FOLDED = {f"check_sample_weight_equivalence_on_{kind}_data" for kind in ("dense", "sparse")}
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Skipping check check_array_api_input")
 @pytest.mark.filterwarnings("ignore:max_iter")
 def test_scikit_learn_checks() -> None:
@@ -564,6 +571,7 @@ def test_only_ratios_of_weights_matter(kind) -> None:
     np.testing.assert_allclose(alike[1:], [alike[0]] * 2, atol=1e-8)
 
 
+@pytest.mark.long
 def test_a_weighted_flow_ends_at_weighted_least_squares() -> None:
     # Fewer columns than rows: the one end of the flow, whatever its start.
     rng = np.random.default_rng(32)
@@ -638,6 +646,7 @@ def test_several_targets_are_fitted_by_themselves() -> None:
     assert small().fit(X, y[:, None]).predict(X).shape == (60, 1)
 
 
+@pytest.mark.long
 def test_random_states_of_every_kind() -> None:
     X, y, _ = draw(37, 40, 10, 2, 0.0, 2.0)
     coefs = [small(random_state=s).fit(X, y).coef_ for s in (np.random.RandomState(3), np.random.RandomState(3), 3)]
@@ -648,6 +657,7 @@ def test_random_states_of_every_kind() -> None:
     assert not np.array_equal(*(small(random_state=state).fit(X, y).coef_ for _ in range(2)))
 
 
+@pytest.mark.long
 def test_dense_coefficients_are_not_thrown_away() -> None:
     """Many coefficients in much noise: not behind Lasso, which a threshold by itself was by a fifth."""
     excess = []

@@ -80,6 +80,7 @@ def test_the_error_falls_with_the_square_of_the_step():
         np.testing.assert_allclose(slopes[1:], 2, atol=0.15)
 
 
+@pytest.mark.long
 def test_a_stiff_linear_flow_is_the_exponential():
     rates = np.geomspace(1e-2, 1e4, 12)
     start, times = np.linspace(1.0, 2.0, 12), np.array([1e-3, 1.0, 30.0])
@@ -133,6 +134,7 @@ def run(dynamics, **options):
     return ut.train(problem, phi, dynamics, params=params, **({"stop": ut.Stop(loss=1e-6), "samples": 8} | options))
 
 
+@pytest.mark.long
 def test_auto_needs_half_the_gradients_of_explicit_at_most_and_ends_where_it_does():
     explicit, auto = (run(ut.dynamics.GradientFlow(solver, rtol=1e-4)) for solver in ("explicit", "auto"))
     assert (explicit.status, auto.status) == ("converged", "converged")
@@ -141,6 +143,7 @@ def test_auto_needs_half_the_gradients_of_explicit_at_most_and_ends_where_it_doe
     assert 2 * auto.gradient_evaluations <= explicit.gradient_evaluations
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("solver", ["stabilized", "auto"])
 def test_samples_lie_on_the_path(solver):
     # Sampling shortens no step: what is between steps is interpolated.
@@ -152,6 +155,7 @@ def test_samples_lie_on_the_path(solver):
     np.testing.assert_allclose(found["entry_3_4"], exact["entry_3_4"], atol=2e-4 * np.abs(exact["entry_3_4"]).max())
 
 
+@pytest.mark.long
 def test_gradients_are_counted_exactly():
     problem, phi, params = stiff_completion(size=8)
     calls = []
@@ -183,6 +187,7 @@ def test_gradients_are_counted_exactly():
     assert many - few == many_calls - few_calls
 
 
+@pytest.mark.long
 def test_chunks_of_any_length_give_the_same_bits(tmp_path):
     for solver in ("stabilized", "auto"):
         dynamics = ut.dynamics.GradientFlow(solver, rtol=1e-4)
@@ -195,6 +200,7 @@ def test_chunks_of_any_length_give_the_same_bits(tmp_path):
         assert part.gradient_evaluations == whole.gradient_evaluations
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("solver", ["stabilized", "auto"])
 def test_a_sweep_gives_what_its_runs_give(solver):
     problem, phi, _ = stiff_completion()
@@ -211,6 +217,7 @@ def test_a_sweep_gives_what_its_runs_give(solver):
         np.testing.assert_allclose(part["gradient_evaluations"], alone.gradient_evaluations, rtol=0.02)
 
 
+@pytest.mark.long
 @pytest.mark.two_types
 def test_single_precision():
     problem, phi, params = stiff_completion()
@@ -226,6 +233,7 @@ def test_single_precision():
         assert found.gradient_evaluations <= 1.5 * expected.gradient_evaluations
 
 
+@pytest.mark.long
 def test_entries_that_have_no_forward_derivative_will_do():
     # A sparse problem: its derivative can be had in reverse only.
     truth = low_rank_matrix(jax.random.key(0), (600, 600), 1)
@@ -237,6 +245,7 @@ def test_entries_that_have_no_forward_derivative_will_do():
     assert 0.999e-3 <= found["loss"][-1] <= 1e-3
 
 
+@pytest.mark.long
 def test_a_start_at_the_origin_and_an_end_beyond_the_domain():
     problem = ut.problems.LineTarget(-1.0, -2.0, 15.0)
     found = ut.train(problem, ut.parameterizations.Identity(2), STABILIZED, params=jnp.zeros(2))

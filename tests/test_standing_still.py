@@ -52,6 +52,7 @@ def test_rest_lasts_until_the_time_that_was_asked_for():
     np.testing.assert_array_equal(run.w, 0)
 
 
+@pytest.mark.long
 @pytest.mark.two_types
 @pytest.mark.parametrize("scale", [1e-8, 1e-12])
 def test_single_precision_passes_a_saddle_whose_way_out_lies_across_large_entries(scale):
@@ -141,6 +142,7 @@ def test_what_moves_is_told_from_what_rests(path, loss, rests):
 # Uphill ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("solver", ["explicit", "stabilized", "implicit"])
 def test_no_step_raises_the_objective(solver):
     """With tolerances that hold nothing back, only the objective does."""
@@ -189,6 +191,7 @@ def test_nothing_converges_to_infinity(dynamics, tmp_path):
     assert runs[1]["loss"][-1] <= 1e-2 < runs[0]["loss"][-1]
 
 
+@pytest.mark.long
 @pytest.mark.two_types
 def test_a_single_point_goes_to_infinity_as_the_logarithm():
     """w' = exp(-w) from 0: w = log(1 + t)."""

@@ -196,6 +196,7 @@ def largest_margin(problem, norm):
     return -linprog(np.r_[np.zeros(2 * n), -1], A_ub=A, b_ub=np.r_[np.zeros(m), 1]).fun
 
 
+@pytest.mark.long
 @norms
 @pytest.mark.parametrize("loss", ["exponential", "logistic"])
 def test_each_norm_reaches_its_own_maximum_margin(norm, loss):
@@ -210,6 +211,7 @@ def test_each_norm_reaches_its_own_maximum_margin(norm, loss):
     assert min(others) < 0.9  # and not that of every norm
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("options", "share"),
     [({"momentum": 0.9}, 0.97), ({"orthogonalization": "newton_schulz"}, 0.95)],
@@ -231,6 +233,7 @@ class CrossEntropy(B.Problem):
         return -jax.nn.log_softmax(scores)[jnp.arange(25), jnp.asarray(LABELS)].sum()
 
 
+@pytest.mark.long
 def test_sign_descent_does_not_stall():
     """Where the gradient of the true class is computed as p - 1, it is lost once p is 1 but for rounding."""
     most = largest_margin(FIVE, "linf")
@@ -256,6 +259,7 @@ def test_losses_below_all_numbers_are_followed(norm):
     np.testing.assert_allclose(run["log_loss"][-1], FIVE.log_loss(run.w), rtol=1e-13)
 
 
+@pytest.mark.long
 @pytest.mark.two_types
 def test_float32_goes_as_far():
     problem = jax.tree.map(lambda x: x.astype(jnp.float32) if x.dtype == jnp.float64 else x, FIVE)
@@ -317,6 +321,7 @@ def test_a_run_goes_on_to_the_bit(options, tmp_path):
     assert whole["log_loss"][-1] == parts["log_loss"][-1]
 
 
+@pytest.mark.long
 def test_a_sweep_over_numbers_and_keys_is_one_program():
     def run(step_size, momentum, key):
         dynamics = Steepest("linf", step_size, momentum, batch_size=5)
@@ -333,6 +338,7 @@ def test_a_sweep_over_numbers_and_keys_is_one_program():
     assert np.unique(data.final_log_loss.values).size == 8
 
 
+@pytest.mark.long
 def test_mini_batches_reach_the_margin_too():
     stop = ut.Stop(loss=None, steps=40_000)
     run = ut.train(FIVE, IDENTITY, Steepest("linf", decreasing, 0.9, batch_size=5), params=ZERO, key=0, stop=stop)

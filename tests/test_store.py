@@ -327,6 +327,7 @@ def test_two_writers(store):
     ut.sweep(store_runs.line, OVER, store=store)
 
 
+@pytest.mark.long
 def test_other_sweeps_are_refused(store, monkeypatch):
     step = 0.1
 
@@ -348,6 +349,7 @@ def test_other_sweeps_are_refused(store, monkeypatch):
         ut.sweep(run, {"scale": [1.0]}, store=store)
 
 
+@pytest.mark.long
 def test_folders_that_are_no_store(tmp_path):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").touch()

@@ -18,6 +18,7 @@ def cases() -> list:
     return [pytest.param(s, id=s.id, marks=marks["load_movielens" in s.example]) for s in all_studies()]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("study", cases())
 def test_an_example_prints_what_stands_beside_it(study: Study):
     expected = printed_beside(study.example)

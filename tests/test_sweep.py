@@ -27,6 +27,7 @@ def line_run(key=0, scale=0.1, loss_limit=1e-6, probes=(), **options):
 # The same runs -----------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_limits_and_scales_and_keys_side_by_side_are_the_runs_one_by_one():
     axes = {"key": range(2), "scale": [0.1, 1.0], "loss_limit": [1e-2, 1e-8]}
     run = lambda **point: line_run(probes=[M.Function("w", lambda w: w)], **point)
@@ -50,6 +51,7 @@ def test_limits_and_scales_and_keys_side_by_side_are_the_runs_one_by_one():
     assert len(np.unique(data.samples)) > 1
 
 
+@pytest.mark.long
 def test_masks_targets_and_learning_rates_are_axes_too():
     truth = np.outer([1.0, 2.0, 3.0], [1.0, -1.0, 0.5])
     masks = [np.array([[0, 0], [1, 1], [2, 2], [0, 1]]), np.array([[0, 1], [1, 2], [2, 0], [2, 2]])]
@@ -76,6 +78,7 @@ def test_masks_targets_and_learning_rates_are_axes_too():
             np.testing.assert_allclose(point.time[: int(point.samples)], alone.times, rtol=1e-12)
 
 
+@pytest.mark.long
 def test_structure_and_arrays_mixed():
     """Two solvers are two programs, two scales are one; at the same loss the solvers are at the same time."""
 
@@ -104,6 +107,7 @@ def test_statuses_of_each_kind():
     assert np.isfinite(data.final_loss).all()
 
 
+@pytest.mark.long
 def test_early_stopping_in_a_sweep_keeps_each_best_sample():
     def run(scale):
         dynamics = ut.dynamics.GradientDescent(ut.optimizers.make("sgd", 1e-3))
@@ -273,6 +277,7 @@ def test_bad_side_by_sides_are_named(size, error):
 # Runs that go on from one another, end early or cannot start -------------------------------------------
 
 
+@pytest.mark.long
 def test_a_run_of_two_trainings_is_what_it_is_alone():
     target = ut.problems.PointTarget([1.0, 2.0])
 
@@ -328,6 +333,7 @@ def test_an_interrupted_sweep_keeps_what_it_had():
     assert swept["step"][2].max() == -1
 
 
+@pytest.mark.long
 def test_a_part_that_holds_a_random_key():
     class Noisy(ut.problems.Problem):
         shape: tuple[int, ...] = eqx.field(static=True)

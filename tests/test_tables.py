@@ -187,6 +187,7 @@ def test_matrices(tmp_path: Path, content: str, options, values, rows, columns) 
     assert found == (None if columns is None else list(columns))
 
 
+@pytest.mark.long
 def test_wide_matrix(tmp_path: Path) -> None:
     # Lines longer than Arrow's block of one MiB, and longer than a cell may be for Python's reader.
     values = np.round(np.random.default_rng(0).normal(size=(3, 20_000)), 3)

@@ -145,6 +145,7 @@ def test_exact_sums_of_products_are_recovered(shape, rank, share):
         assert rms((made - filled)[hidden]) < 0.2 * truth.std()
 
 
+@pytest.mark.long
 def test_axes_are_taken_as_one_where_that_is_what_is_of_low_rank():
     draws = np.random.default_rng(0)
     truth = (draws.standard_normal((120, 2)) @ draws.standard_normal((2, 30))).reshape(12, 10, 30)
@@ -159,6 +160,7 @@ def test_axes_are_taken_as_one_where_that_is_what_is_of_low_rank():
     assert rms(apart.predict(np.argwhere(hidden)) - truth[hidden]) > 10 * error
 
 
+@pytest.mark.long
 def test_never_worse_than_effects_beyond_noise():
     for seed in range(3):
         draws = np.random.default_rng(seed)
@@ -172,6 +174,7 @@ def test_never_worse_than_effects_beyond_noise():
             assert rms(found - truth[hidden]) < 1.03 * rms(effects - truth[hidden])
 
 
+@pytest.mark.long
 def test_intervals_hold_what_they_say():
     within = []
     for seed in range(3):
@@ -191,6 +194,7 @@ def noisy(shape=(10, 9, 8), seed=0):
     return with_holes(truth, 0.4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("factor", [-3.0, 1e-90, 1e90, 2.0**40])
 def test_a_factor_of_all_entries_is_one_of_all_predictions(factor):
     given, _ = noisy()
@@ -200,12 +204,14 @@ def test_a_factor_of_all_entries_is_one_of_all_predictions(factor):
     np.testing.assert_allclose(scaled_std / abs(factor), std, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.long
 def test_a_constant_that_is_added_is_added():
     given, _ = noisy()
     model = TensorCompleter(center=True)
     np.testing.assert_allclose(model.fit_transform(given + 50.0) - 50, model.fit_transform(given), atol=1e-5)
 
 
+@pytest.mark.long
 def test_variables_in_units_of_their_own():
     given, _ = noisy()
     units, zeros = 10.0 ** np.arange(-4, 5), np.linspace(-5, 5, 9) * 10.0 ** np.arange(-4, 5)
@@ -218,6 +224,7 @@ def test_variables_in_units_of_their_own():
         TensorCompleter().fit(given * units[:, None])
 
 
+@pytest.mark.long
 def test_an_array_a_mask_and_indices_are_one():
     given, hidden = noisy()
     expected = TensorCompleter().fit_transform(given)
@@ -229,6 +236,7 @@ def test_an_array_a_mask_and_indices_are_one():
     np.testing.assert_array_equal(TensorCompleter().fit_transform(given.tolist()), expected)
 
 
+@pytest.mark.long
 def test_as_scikit_learn_has_it():
     given, hidden = noisy()
     model = TensorCompleter(members=2, random_state=3)
@@ -254,6 +262,7 @@ def test_as_scikit_learn_has_it():
 # Reals: constant, empty and single ----------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_constant_tensors_and_slices():
     given = np.full((4, 5, 6), 7.0)
     given[0, 0, 0] = np.nan
@@ -385,6 +394,7 @@ def test_sparse_matrices_are_refused():
         TensorCompleter().fit(csr_array(np.eye(4)))
 
 
+@pytest.mark.long
 def test_work_follows_the_entries():
     draws = np.random.default_rng(0)
     shape = (10**4, 10**4, 10**4)  # 8 terabytes, were it made

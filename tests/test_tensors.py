@@ -61,6 +61,7 @@ def test_few_entries_and_their_gradient(shape, pieces, getkey, monkeypatch):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12), its_gradient, gradient)
 
 
+@pytest.mark.long
 def test_pieces_go_through_vmap_and_second_derivatives(getkey, monkeypatch):
     phi, at = P.CPTensor((12, 11, 10), 3), some_entries((12, 11, 10), 50)
     params = phi.init(getkey(), 1.0)
@@ -270,6 +271,7 @@ def test_a_large_tensor_is_never_made(phi, getkey):
     assert found["loss"][-1] < found["loss"][0]
 
 
+@pytest.mark.long
 def test_a_tensor_that_no_array_can_hold_has_entries(getkey):
     """2^66 of them."""
     phi, at = P.CPTensor((2,) * 66, 2), [[0, 1, 1]] * 65 + [[0, 0, 1]]
@@ -299,6 +301,7 @@ def rank_one(count=60, seed=0):
     return B.TensorCompletion(SHAPE, at, truth[at], truth)
 
 
+@pytest.mark.long
 def test_the_flow_from_near_zero_finds_the_tensor_of_rank_one():
     phi = P.CPTensor(SHAPE, 20)
     watched = [M.ReconstructionError(relative=True), M.ComponentNorms(3), M.MatricizationRanks(0.05), M.TestError()]
@@ -317,6 +320,7 @@ def test_the_flow_from_near_zero_finds_the_tensor_of_rank_one():
     assert run["matricization_ranks"][-1].tolist() == [1, 1, 1]
 
 
+@pytest.mark.long
 def test_from_an_unbalanced_start_many_components_grow():
     """The same w(0), near zero; what is not near zero are the vectors."""
     ends = {}
@@ -338,6 +342,7 @@ def test_from_an_unbalanced_start_many_components_grow():
     assert ends["unbalanced"][1] > 5 * ends["balanced"][1]
 
 
+@pytest.mark.long
 def test_gradient_flow_conserves_differences_of_squared_norms():
     """Of every component; to the tolerance of the solver, by descent to the order of the rate."""
     phi, problem = P.CPTensor(SHAPE, 4), rank_one()
@@ -366,6 +371,7 @@ def test_gradient_flow_conserves_differences_of_squared_norms():
     np.testing.assert_allclose(np.array(drifts[:-1]) / drifts[1:], 2, rtol=0.2)
 
 
+@pytest.mark.long
 def test_balancedness_is_measured_and_kept():
     phi = P.CPTensor(SHAPE, 4, "balanced")
     run = ut.train(
@@ -397,6 +403,7 @@ def test_a_sweep_is_one_program():
     np.testing.assert_array_equal(found["loss"], again["loss"])
 
 
+@pytest.mark.long
 def test_all_entries_as_one_batch_are_no_batch():
     phi, problem = P.CPTensor(SHAPE, 4), rank_one()
     whole, batch = (
@@ -576,6 +583,7 @@ def test_probes_say_what_they_cannot_measure(probe, phi, message):
         probe.check(tensor_completion(), phi)
 
 
+@pytest.mark.long
 def test_one_observed_entry_and_more_components_than_entries_are_welcome():
     problem = B.TensorCompletion((2, 2, 2), ([1], [0], [1]), [0.5])
     run = ut.train(problem, P.CPTensor((2, 2, 2), 11), ut.dynamics.GradientFlow(), key=0, scale=0.1)

@@ -34,6 +34,7 @@ def trained(problem, phi, params, *phases):
 # Predictions ------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_decay_by_log_10_takes_alpha_from_1_to_a_tenth():
     """Facts, diagonal-and-sparse, section 4, the row of 0.1; trained at two rates of decay."""
     phi, ones = P.SignedPower(8, 2), jnp.ones(8)
@@ -62,6 +63,7 @@ HOMOGENEOUS = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", HOMOGENEOUS)
 def test_the_flow_that_had_decay_ends_where_predicted(name):
     """From starts with parts of different size; whatever the degree, and before, while or after the loss falls."""
@@ -73,6 +75,7 @@ def test_the_flow_that_had_decay_ends_where_predicted(name):
     np.testing.assert_allclose(trained(problem, phi, start, (0.0, 0.1), (5.0, 0.1)), w, rtol=0, atol=1e-8)
 
 
+@pytest.mark.long
 def test_the_potential_has_the_shifted_reference():
     w = jnp.linspace(0.1, 3.0, 8)
     u, v, decay = DRAW[0], DRAW[1], 0.7
@@ -97,6 +100,7 @@ def test_without_decay_nothing_changes():
 # Where no statement is known --------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_for_the_exponential_the_integral_of_the_rate_does_not_decide():
     """So there is nothing to predict: the same integral, and another end."""
     phi, start = P.Exponential(8), jnp.asarray(np.log(DRAW[0]))
@@ -134,6 +138,7 @@ def test_a_homogeneous_map_may_imply_no_potential():
         T.implied_potential(phi, phi.init(jax.random.key(0), 1.0), decay=0.5)
 
 
+@pytest.mark.long
 def test_decay_to_the_end_of_the_range_of_numbers():
     phi, ones = P.SignedPower(8, 2), jnp.ones(8)
     w = T.limit(SPARSE, phi, (ones, ones), decay=150)

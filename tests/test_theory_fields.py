@@ -13,6 +13,7 @@ B, P, Q, T = ut.problems, ut.parameterizations, potentials, theory
 # Maps that mix entries -------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_linear_map_implies_a_quadratic():
     M = np.random.default_rng(0).normal(size=(3, 5))
     phi = P.Function(lambda u: jnp.asarray(M) @ u, shape=3)
@@ -43,6 +44,7 @@ def test_a_square_mixture_of_exponentials_is_that_of_burg():
     assert float(R(w)) == pytest.approx(float(Q.Burg().divergence(jnp.asarray(v), jnp.asarray(v0))), rel=1e-8)
 
 
+@pytest.mark.long
 def test_a_wide_mixture_of_squares():
     """For w = M u^2 with more parameters than entries: the dual of w is what the exponents say."""
     M = np.random.default_rng(2).uniform(0.1, 1, size=(2, 4))

@@ -111,6 +111,7 @@ def test_the_square_map_implies_a_quarter_of_entropy():
         R.gradient(jnp.ones(3))
 
 
+@pytest.mark.long
 def test_it_goes_through_jit_vmap_and_grad():
     """Derivatives against what is known: R'' = 1 / f'(u)^2 of u + u^3."""
     phi = P.Function(lambda u: u + u**3, shape=3)

@@ -77,6 +77,7 @@ def test_the_square_map_ends_at_the_largest_entropy():
     np.testing.assert_allclose(w, [0.34743961, 0.27220765, 0.21326586, 0.16708688], atol=5e-9)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("depth", "alpha", "tolerance"), [(2, 1e-8, 1e-4), (2, 1e-20, 1e-12), (4, 1e-4, 1e-6)])
 def test_a_vanishing_initialization_ends_at_basis_pursuit(depth, alpha, tolerance):
     """Twenty equations, and a solution of three entries."""
@@ -87,6 +88,7 @@ def test_a_vanishing_initialization_ends_at_basis_pursuit(depth, alpha, toleranc
     np.testing.assert_allclose(w, truth, atol=tolerance)
 
 
+@pytest.mark.long
 def test_observed_entries_end_at_their_values_and_the_others_stay():
     problem = completion()
     phi = P.SignedPower(problem.shape, 2)
@@ -116,6 +118,7 @@ UNKNOWN = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_the_trained_flow_ends_where_predicted(name):
     """Random problems and random starts from 1e-3 to 10; the issue asks for 1e-4."""
@@ -138,6 +141,7 @@ def test_the_trained_flow_ends_where_predicted(name):
 # Where there is none ---------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("depth", [2, 3, 2.5])
 def test_a_solution_out_of_reach_is_said(depth):
     """The flow of u^3 from u > 0 does not pass u = 0 either."""

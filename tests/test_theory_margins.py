@@ -245,6 +245,7 @@ def test_many_points_are_taken_a_few_at_a_time():
 # The flow -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_flow_in_log_time_goes_there():
     problem = folded(GENERIC, loss="logistic")
     rate = hard_margin_rate(problem)
@@ -283,6 +284,7 @@ def test_ties_are_told_and_both_are_minimizers():
 # Laws ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 1000), st.integers(2, 12), st.integers(1, 6), st.integers(-140, 140))
 def test_the_units_and_the_order_of_the_points_do_not_matter(seed, n, d, exponent):

@@ -93,6 +93,7 @@ def test_modes_that_start_at_zero_or_at_the_target_rest():
         np.testing.assert_array_equal(u, [[0, 2]] * 3)
 
 
+@pytest.mark.long
 def test_the_modes_are_the_singular_values_of_a_trained_product():
     """With the clock of the loss 1/2 |W - M|^2, depth 2 and 3."""
     rng = np.random.default_rng(0)
@@ -218,6 +219,7 @@ def symmetric_completion(seed, size, rank, share):
     return B.MatrixCompletion((size, size), i, j, truth[i, j], truth, "half_sum")
 
 
+@pytest.mark.long
 def test_a_matrix_is_learned_by_its_best_approximations():
     """Eckart and Young: the point of rank r is the truncated decomposition; rates are the next singular values."""
     target = np.random.default_rng(0).normal(size=(5, 4))
@@ -251,6 +253,7 @@ def test_the_counterexample_goes_to_rank_one(R):
     assert path.rates[0] == pytest.approx((1 + np.sqrt(1 + 4 * R**2)) / 3, rel=1e-12)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("psd", [False, True])
 def test_every_point_is_a_minimum_of_its_rank_until_the_truth(psd):
     problem = symmetric_completion(0, 12, 2, 0.7)
@@ -273,6 +276,7 @@ def test_every_point_is_a_minimum_of_its_rank_until_the_truth(psd):
     np.testing.assert_allclose(path.rates, np.maximum(top, 0), atol=1e-8)
 
 
+@pytest.mark.long
 def test_the_flow_passes_by_the_points_of_the_path():
     """Gram matrices from small random starts: the nearest approach to each point falls with the start."""
     problem = symmetric_completion(3, 6, 2, 0.9)

@@ -173,6 +173,7 @@ def test_a_planted_psd_matrix_is_found_from_fewer_measurements():
     assert np.linalg.norm(free, "nuc") < np.trace(truth) * (1 - 1e-3)
 
 
+@pytest.mark.long
 def test_the_gram_matrix_gives_the_same_as_the_decomposition():
     """Larger than 128 the singular values come from the Gram matrix."""
     problem = completion(7, (130, 135), 1, 6000)
@@ -196,6 +197,7 @@ def test_another_solver_finds_the_same():
 # Laws ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @given(seed=st.integers(0, 10_000), scale=st.sampled_from([1e-6, 1.0, 1e6]))
 def test_turned_and_scaled_problems_have_turned_and_scaled_solutions(seed, scale):
     rng = np.random.default_rng(seed)
@@ -212,6 +214,7 @@ def test_turned_and_scaled_problems_have_turned_and_scaled_solutions(seed, scale
     np.testing.assert_allclose(doubled, found, atol=1e-6 * size)
 
 
+@pytest.mark.long
 @given(seed=st.integers(0, 10_000))
 def test_no_other_solution_is_smaller(seed):
     rng = np.random.default_rng(seed)

@@ -76,6 +76,7 @@ def test_completion_learns_the_largest_entries_first():
     np.testing.assert_array_equal(np.count_nonzero(points, axis=(1, 2)), np.arange(6))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("depth", [2, 3, 2.5])
 def test_asymmetric_and_deep_paths_end_at_a_weighted_l1_norm_and_the_flow_rests_where_they_do(depth):
     """The end by a linear program of its own; the flow at an alpha at which jumps are sharp."""

@@ -137,6 +137,7 @@ def test_a_power_near_one_is_basis_pursuit():
     np.testing.assert_allclose(w, T.basis_pursuit(problem), atol=1e-9)
 
 
+@pytest.mark.long
 def test_what_has_a_solution_is_not_called_infeasible():
     with pytest.raises(T.Unsolved, match=r"of its gradient, .* is explained by no equation"):
         T.bregman_projection(B.LeastSquares(A, A @ POSITIVE), Q.PNorm(1 + 1e-9), np.zeros(7))

@@ -36,6 +36,7 @@ def _velocity_of_norms(problem, phi, params):
 # Velocities of components ------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shape", [(5, 4), (4, 3, 2), (3, 2, 4, 2), (2, 3, 2, 2, 2)])
 def test_the_velocity_of_balanced_components(shape):
     problem, phi = completion(shape, 12), P.CPTensor(shape, 6, "balanced")
@@ -81,6 +82,7 @@ def test_a_component_of_zero_stands_still():
     assert [found.norms[1], found.alignment[1], found.balanced[1], found.lower[1]] == [0, 0, 0, 0]
 
 
+@pytest.mark.long
 def test_along_a_flow_both_sides_are_one():
     """Differences of norms between times, against the integral of what the theorem says."""
     problem, phi = completion((5, 4, 3), 30, seed=3), P.CPTensor((5, 4, 3), 3, "balanced")

@@ -51,6 +51,7 @@ def test_entries_that_noise_does_not_move_and_ties():
         np.testing.assert_allclose([point[0] + point[1], point[2]], [0.5, 1.0], atol=1e-9)
 
 
+@pytest.mark.long
 def test_beyond_two_layers_it_is_optimal_and_where_the_limiting_flow_goes():
     """At the least sum_j |X_j|^2 |w_j|^p, p = 2 - 2 / N, the gradient of that sum is a combination of the equations."""
     X, y = instance()
@@ -103,6 +104,7 @@ def descent(batch_size, rate=0.15, key=3):
     return problem, phi, start, run.w, np.asarray(jax.vmap(gradient)(w, positions, counts))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("batch_size", "rate"), [(None, 0.15), (1, 0.03)], ids=["descent", "stochastic"])
 def test_descent_ends_where_its_steps_say(batch_size, rate):
     problem, phi, start, end, gradients = descent(batch_size, rate)

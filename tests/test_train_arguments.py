@@ -50,6 +50,7 @@ def test_nothing_is_compiled_for_other_values(kind):
     assert count.programs == 0
 
 
+@pytest.mark.long
 def test_closures_over_other_values_are_other_programs():
     """Functions count as the same by what they bind too: a stale program would give a stale answer."""
 

@@ -35,6 +35,7 @@ def by_hand(optimizer, steps):
     return params
 
 
+@pytest.mark.long
 @pytest.mark.two_types
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 def test_descent_is_the_loop_that_one_would_write(name):
@@ -127,6 +128,7 @@ def _same(one, other):
 COMPLETION = ut.problems.MatrixCompletion((4, 4), [0, 1, 2, 3, 0], [0, 1, 2, 3, 1], [1.0, 2.0, -1.0, 0.5, 0.3])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "dynamics",
     [ut.dynamics.GradientDescent(ut.optimizers.make("adam", 1e-2)), ut.dynamics.GradientFlow()],
@@ -224,6 +226,7 @@ def test_a_second_call_compiles_nothing():
     assert compiled == []
 
 
+@pytest.mark.long
 def test_sweep_is_the_runs_one_by_one():
     def run(depth, scale, rate):
         return ut.train(
@@ -255,6 +258,7 @@ def test_sweep_is_the_runs_one_by_one():
         np.testing.assert_allclose(part["final_singular_values"], single["singular_values"][-1], rtol=1e-7)
 
 
+@pytest.mark.long
 def test_sweep_over_masks_and_its_errors():
     def run(key):
         rows, columns = np.divmod(np.sort(np.random.default_rng(key).choice(16, 6, replace=False)), 4)
