@@ -77,6 +77,15 @@ def test_decay_that_makes_no_sense():
         descend(optax.sgd(0.1), decay=lambda step: jnp.array([0.1, 0.2]))
 
 
+def test_functions_that_cannot_be_traced_are_refused_at_once():
+    for rate in (lambda t: 0.1 if t < 5 else 0.0, lambda t: 0.1 * np.exp(-t), lambda t: [0.1, 0.2][t]):
+        for start in (lambda f: D.GradientDescent(optax.sgd(0.1), decay=f), lambda f: ut.optimizers.make("sgd", f)):
+            with pytest.raises(TypeError, match=r"expected a function that JAX can trace.*jnp\.where"):
+                start(rate)
+    with pytest.raises(ValueError, match=r"learning_rate: expected a function that returns one number, found shape"):
+        ut.optimizers.make("sgd", lambda t: jnp.ones(2))
+
+
 def test_decay_that_begins_after_a_long_rest_is_waited_for():
     """From an exact fit: then 0.1 w = 1 - w."""
     problem, phi = ut.problems.PointTarget([1.0, 2.0]), ut.parameterizations.Identity(2)
@@ -87,6 +96,18 @@ def test_decay_that_begins_after_a_long_rest_is_waited_for():
     assert still.status == "stalled"
     # A step is -0.1 (w - w*) with optax's rate, and -0.1 w whole: the optimizer carries no rate that could be seen.
     np.testing.assert_allclose(run.w, np.array([1.0, 2.0]) / 2, rtol=1e-9)
+
+
+@pytest.mark.parametrize("when", [(100, 101), (4000, 6000)], ids=["short", "late"])
+def test_a_flow_sees_decay_that_begins_and_ends_while_it_rests(when):
+    """At rest its steps are longer than the decay. From the fit, d: w' = 1 - w - w; then back over 2."""
+    problem, phi = ut.problems.PointTarget([1.0, 2.0]), ut.parameterizations.Identity(2)
+    dynamics = D.GradientFlow("explicit", decay=lambda t: jnp.where((t >= when[0]) & (t < when[1]), 1.0, 0.0))
+    stop = ut.Stop(loss=None, time=when[1] + 2.0)
+    run = ut.train(problem, phi, dynamics, params=jnp.zeros(2), stop=stop, samples=2)
+    assert run.status == "stopped"
+    below = (1 - np.exp(-2.0 * (when[1] - when[0]))) / 2 * np.exp(-2.0)
+    np.testing.assert_allclose(run.w, np.array([1.0, 2.0]) * (1 - below), rtol=1e-4)
 
 
 def test_a_rate_that_begins_after_a_long_rest_is_waited_for():

@@ -7,7 +7,7 @@ shapes and kinds never do.
 import difflib
 import math
 import numbers
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -229,3 +229,19 @@ def is_hashable(value: Any) -> bool:
     except TypeError:
         return False
     return True
+
+
+def traced_result(name: str, function: Callable[[Any], Any], at: Any) -> Any:
+    """The shape and type of what a function of a number or step gives; TypeError where JAX cannot trace it."""
+    try:
+        return jax.eval_shape(function, at)
+    except (
+        jax.errors.ConcretizationTypeError,
+        jax.errors.TracerArrayConversionError,
+        jax.errors.TracerIntegerConversionError,
+    ) as error:
+        raise TypeError(
+            f"{name}: expected a function that JAX can trace, found one that takes its argument for a Python or NumPy "
+            "number; write jnp.where(t < 1, a, b) for `a if t < 1 else b`, jnp for np, and jnp.array(rates)[t] for "
+            "rates[t]"
+        ) from error

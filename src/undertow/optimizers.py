@@ -15,7 +15,7 @@ from optax import contrib
 
 from ._public import public_names as _public_names
 from ._repr import called
-from ._validation import check_number, is_hashable, nearest
+from ._validation import check_number, is_hashable, nearest, traced_result
 from .linalg._unit import of_unit_length
 
 __all__ = ["Optimizer", "group_rmsprop", "make", "names"]
@@ -240,6 +240,8 @@ def make(name: str, learning_rate: Any, **options: Any) -> Optimizer:
     if not callable(learning_rate):
         check_number("learning_rate", learning_rate, 0, exclusive=True)
         learning_rate = jnp.asarray(learning_rate, dtype=jnp.result_type(float))
+    else:
+        _check_schedule(learning_rate)
     factory = _factory(name)
     accepted = [p for p in inspect.signature(factory).parameters if p != "learning_rate"]
     for option, value in options.items():
@@ -253,3 +255,15 @@ def make(name: str, learning_rate: Any, **options: Any) -> Optimizer:
     except TypeError as error:
         raise TypeError(f"options: {name} needs more of them ({error})") from None
     return Optimizer(name, learning_rate, tuple(sorted(options.items())))
+
+
+def _check_schedule(rate: Any) -> None:
+    with jax.numpy_dtype_promotion("standard"):  # optax counts in integers and mixes them with numbers
+        try:
+            found = traced_result(
+                "learning_rate", lambda step: jnp.asarray(rate(step), float), jnp.zeros((), jnp.int32)
+            )
+        except ValueError as error:
+            raise ValueError(f"learning_rate: expected a function that returns one number; {error}") from None
+    if found.shape:
+        raise ValueError(f"learning_rate: expected a function that returns one number, found shape {found.shape}")

@@ -30,6 +30,7 @@ from ._choice import LADDER, PATIENCE, SOLVERS, able, choose
 from ._clock import Clock, LogClock
 from ._flow_solver import size_of
 from ._flow_state import FlowState
+from ._numbers import missed
 from ._one_array import in_one_array
 from ._stall import first_window, smallest_step, watch
 
@@ -62,6 +63,11 @@ class Flow(Dynamics):
         """The rate of weight decay beside the field; None: there is none."""
         del time
         return None
+
+    @property
+    def may_begin_late(self) -> bool:
+        """Whether a run at rest may move again, so that before a time that is asked for it is never stalled."""
+        return False
 
     def gradients(self, objective: Objective) -> int:
         """How many gradients the field is worth."""
@@ -245,6 +251,9 @@ class Flow(Dynamics):
         speed = tree_norm(jax.tree.map(lambda k: k[-1], dense["k"])) / jnp.where(h > 0, h, 1)
         slope = speed / clock.pace(state.reading + h, total)
         sound = once(finite(total, level, slope) & (result == diffrax.RESULTS.successful))
+        if self.may_begin_late:
+            unseen = missed(self.decay_at, state.reading, h)
+            error = jax.tree.map(lambda e, p: jnp.maximum(jnp.abs(e), unseen * jnp.abs(p)), error, state.params)
         error = jax.tree.map(lambda e: jnp.where(sound & jnp.isfinite(e), e, jnp.inf), error)
         order = method.error_order(term)
         assert order is not None  # all three have one
@@ -291,12 +300,14 @@ class Flow(Dynamics):
             ),
         )
         status = jnp.where(total < state.floor, DIVERGED, new.ended(stop, attained)).astype(jnp.int32)
-        new = watch(eqx.tree_at(lambda s: s.status, new, status), self.rtol, limits)
+        # Waited for, in a run that ends by itself.
+        patient = self.may_begin_late & jnp.isfinite(limits.time)
+        new = watch(eqx.tree_at(lambda s: s.status, new, status), self.rtol, limits, patient)
         if len(self.modes) > 1:
             term = self._term(objective, unpack, clock, new.reading)
             new = choose(number, SOLVERS[self.solver], term, new, dense, h, next_h, self.rtol)
         new = tree_where(jnp.asarray(keep), new, state)
-        lost = ~keep & (next_h <= smallest_step(state))
+        lost = ~keep & (next_h <= smallest_step(state, speed if self.may_begin_late else None))
         new = eqx.tree_at(
             lambda s: (s.step_size, s.landings, s.gradient_evaluations, s.status),
             new,

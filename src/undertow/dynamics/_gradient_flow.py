@@ -175,6 +175,10 @@ class GradientFlow(Flow):
         return rate_at(self.decay, time)
 
     @property
+    def may_begin_late(self) -> bool:
+        return callable(self.decay)
+
+    @property
     def descends(self) -> bool:
         return self.step_size is None and self.decay is None
 

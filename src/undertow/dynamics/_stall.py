@@ -36,8 +36,8 @@ def first_window(params: Params, level: Float[Array, ""]) -> Window:
     return Window(params, level, zero, jnp.zeros((), jnp.int32), zero)
 
 
-def watch(state: Any, rtol: float, limits: Stop) -> Any:
-    """The state of a flow after a step, marked if it has stalled; its limits by the clock.
+def watch(state: Any, rtol: float, limits: Stop, patient: Bool[Array, ""]) -> Any:
+    """The state of a flow after a step, marked if it has stalled and is not patient; its limits by the clock.
 
     It has where the gradient is exactly zero, or parameters and loss are what they were one window ago, up to the
     tolerances of the solver. The time of a window is at least that of the run before it, so that slow does not count as
@@ -50,7 +50,7 @@ def watch(state: Any, rtol: float, limits: Stop) -> Any:
     over |= (growth >= math.log(LEAP)) & (window.reading > 0)
     rests = over & _stands_still(state, moved, rtol)
     # Zero for good; where a time was asked for, a few long steps reach it.
-    rests |= (state.slope == 0) & jnp.isinf(limits.time)
+    rests = (rests | ((state.slope == 0) & jnp.isinf(limits.time))) & ~patient
     status = jnp.where(rests, STALLED, jnp.where(reading >= jnp.finfo(reading.dtype).max, STOPPED, RUNNING))
     fresh = Window(state.params, state.level, reading, state.steps, moved)
     return eqx.tree_at(
@@ -82,9 +82,14 @@ def _stands_still(state: Any, moved: Float[Array, ""], rtol: float) -> Bool[Arra
     return near & ~grows & (state.level >= state.clock.share(window.level, 1 - 1e-4))
 
 
-def smallest_step(state: Any) -> Float[Array, ""]:
-    """The step size from which on a rejected step is the last: what it moves is lost in rounding many times over."""
+def smallest_step(state: Any, later: Float[Array, ""] | None = None) -> Float[Array, ""]:
+    """The step size from which on a rejected step is the last: what it moves is lost in rounding many times over.
+
+    ``later`` is the speed at its end, where that may be what counts: of a run at rest that decay sets in motion.
+    """
     dtype, speed = state.reading.dtype, state.speed
+    if later is not None:
+        speed = jnp.where(jnp.isfinite(later), jnp.maximum(speed, later), speed)
     length = tree_norm(state.params) + state.atol * math.sqrt(size_of(state.params))
     reach = 1e-3 * jnp.finfo(dtype).eps * length / jnp.where(speed > 0, speed, 1)
     # By a clock of log time the speed grows, and a step that is too long is not yet lost because it moves nothing here:
