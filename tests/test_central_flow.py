@@ -253,6 +253,14 @@ def test_a_quadratic_beyond_the_edge_diverges():
     assert found.status == "diverged"
 
 
+def test_a_rate_that_is_no_number_ends_the_run_where_it_does():
+    """It once counted as zero: nothing moved any more, and the run was "stopped"."""
+    found = run(CentralFlow(make("gd", lambda s: jnp.where(s < 3, 0.1, jnp.nan))), 10, samples=2)
+    assert (found.status, int(found.steps[-1])) == ("diverged", 3)
+    with pytest.raises(ValueError, match="learning_rate: expected a function that is at least 0 at step 0, found nan"):
+        make("gd", lambda s: s * jnp.nan)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [

@@ -252,3 +252,13 @@ def test_low_rank_in_single_precision():
     grid = jnp.linspace(1, 8, 36, dtype=jnp.float32)
     found = np.asarray(M.SpectralDensity(grid, 0.2)(*given))
     assert np.trapezoid(found, grid) == pytest.approx(5 / 400, abs=4 * np.sqrt(5 / 10) / 400)
+
+
+@pytest.mark.two_types
+@pytest.mark.parametrize("size", [1.0, 1e25])
+def test_multiples_of_the_identity_in_single_precision(size):
+    """After one product there is nothing more, and rounding leaves some of the start; squares of 1e25 overflow."""
+    given = Quadratic(np.full(400, size, np.float32)), P.Identity(400), jnp.ones(400, jnp.float32)
+    assert float(M.HessianTrace()(*given)) == pytest.approx(400 * size, rel=1e-4)
+    found = M.SpectralDensity(np.array([0.8, 1.0], np.float32) * size, 0.05 * size)(*given)
+    np.testing.assert_allclose(found * 0.05 * size * np.sqrt(2 * np.pi), [np.exp(-8), 1], rtol=1e-3)

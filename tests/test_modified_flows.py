@@ -7,6 +7,7 @@ import pytest
 from contract import compilations
 
 import undertow as ut
+from undertow.objective import Objective
 
 D = ut.dynamics
 PROBLEM, PHI = ut.problems.PointTarget([1.0]), ut.parameterizations.Hadamard(1, 2)
@@ -136,6 +137,18 @@ def test_step_sizes_are_an_axis_of_a_sweep():
 def test_wrong_numbers(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("options", "edge"), [({}, 2), ({"momentum": 0.5}, 3), ({"momentum": 0.5, "nesterov": True}, 1.5)]
+)
+def test_a_step_at_which_descent_is_unstable_is_refused(options, edge):
+    """Of curvature 4; at the edge of heavy balls, and of Nesterov's, the iteration has the eigenvalue -1."""
+    objective = Objective(ut.problems.LeastSquares(2 * np.eye(2), np.ones(2)), ut.parameterizations.Identity(2))
+    run = lambda size: D.GradientFlow(step_size=size, **options).check(objective, jnp.zeros(2))
+    with pytest.raises(ValueError, match=rf"step_size: expected at most {edge / 4:.3g}, "):
+        run(1.001 * edge / 4)
+    run(0.999 * edge / 4)
 
 
 @pytest.mark.long

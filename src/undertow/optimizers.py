@@ -15,7 +15,7 @@ from optax import contrib
 
 from ._public import public_names as _public_names
 from ._repr import called
-from ._validation import check_number, is_hashable, nearest, traced_result
+from ._validation import check_number, is_hashable, is_traced, nearest, traced_result
 from .linalg._unit import of_unit_length
 
 __all__ = ["Optimizer", "group_rmsprop", "make", "names"]
@@ -258,12 +258,16 @@ def make(name: str, learning_rate: Any, **options: Any) -> Optimizer:
 
 
 def _check_schedule(rate: Any) -> None:
+    first = jnp.zeros((), jnp.int32)
     with jax.numpy_dtype_promotion("standard"):  # optax counts in integers and mixes them with numbers
         try:
-            found = traced_result(
-                "learning_rate", lambda step: jnp.asarray(rate(step), float), jnp.zeros((), jnp.int32)
-            )
+            found = traced_result("learning_rate", lambda step: jnp.asarray(rate(step), float), first)
         except ValueError as error:
             raise ValueError(f"learning_rate: expected a function that returns one number; {error}") from None
-    if found.shape:
-        raise ValueError(f"learning_rate: expected a function that returns one number, found shape {found.shape}")
+        if found.shape:
+            raise ValueError(f"learning_rate: expected a function that returns one number, found shape {found.shape}")
+        start = rate(first)
+    if not is_traced(start) and not float(start) >= 0:  # also what is not a number
+        raise ValueError(
+            f"learning_rate: expected a function that is at least 0 at step 0, found {float(start):g} there"
+        )

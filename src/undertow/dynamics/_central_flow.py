@@ -307,8 +307,11 @@ class CentralFlow(Dynamics):
 
 
 def _where_finite(p: Array) -> tuple[Array, Array]:
-    """Whether the preconditioner is finite, and 1 instead of it if not: at a learning rate of 0 nothing moves."""
-    finite_ = jnp.all(jnp.isfinite(p))
+    """Whether the preconditioner is finite, and 1 instead of it if not: at a learning rate of 0 nothing moves.
+
+    What is not a number is no such rate, and ends the run.
+    """
+    finite_ = ~jnp.any(jnp.isinf(p))
     return finite_, jnp.where(finite_, p, 1)
 
 

@@ -208,11 +208,12 @@ def lanczos(products: int) -> Callable[..., tuple[Float[Array, "k n"], Float[Arr
 
     A start that has no more than so many eigenvectors in it spans no further: what comes then is rounding, or 0 / 0.
     """
-    whole = decomp.tridiag_sym(products, reortho="full", custom_vjp=False, materialize=False)
+    # Its ``tridiag_sym`` averages what is beside the diagonal, and so hides that a length has fallen to rounding.
+    whole = decomp.hessenberg(products, reortho="full", custom_vjp=False)
 
     def until_it_ends(product: Product, start: Float[Array, " n"]) -> tuple[Float[Array, "k n"], Float[Array, "k k"]]:
         found: Any = whole(product, start)
-        basis, (diagonal, beside), *_ = found
+        basis, diagonal, beside = found[0], jnp.diag(found[1]), jnp.diag(found[1], -1)
         # Beside what came before: rounding that is blown up may exceed all that means anything.
         before = jnp.maximum(jnp.abs(diagonal[:-1]), jnp.pad(jnp.abs(beside), (1, 0))[:-1])
         rounding = 10 * float(start.size) ** 0.5 * float(jnp.finfo(start.dtype).eps) * jax.lax.cummax(before)

@@ -69,8 +69,9 @@ class HessianTrace(Probe):
             return jnp.trace(formed(hessian, flat))
         sampler = stochtrace.sampler_normal(flat, num=self.products // 2)
         estimate: Any = stochtrace.estimator_leave_one_out(stochtrace.leave_one_out_xtrace(), sampler)
+        size = size_of_products(hessian, flat)
         with jax.numpy_rank_promotion("allow"):  # as the library is written
-            return estimate(hessian, jax.random.key(0))
+            return size * estimate(lambda v: hessian(v) / size, jax.random.key(0))
 
 
 class SpectralDensity(Probe):
