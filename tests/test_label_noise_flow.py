@@ -92,6 +92,7 @@ def test_the_velocity_is_along_fits_and_down_the_trace():
             "problem: expected at most as many residuals",
         ),
         (B.PointTarget(np.ones(2)), P.Identity(2), ut.penalties.L2(0.1), "penalty: expected None"),
+        (B.LeastSquares(np.ones((2, 2)), np.ones(2)), P.Identity(2), None, "found that 1 of them say how the rest do"),
     ],
 )
 def test_where_there_is_no_manifold(problem, phi, penalty, message):

@@ -166,7 +166,11 @@ BAD = [
     (lambda: B.LineTarget(1.0, 1.0, INF), ValueError, "c: expected a finite number, found inf"),
     (lambda: B.LineTarget(np.ones(2), 1.0, 1.0), TypeError, "a: expected a finite number"),
     (lambda: B.LeastSquares(np.ones(3), np.ones(3)), ValueError, "A: expected 2 dimension(s), found shape (3,)"),
-    (lambda: B.LeastSquares(np.ones((2, 3)), np.ones((2, 1))), ValueError, "b: expected 1 dimension(s)"),
+    (
+        lambda: B.LeastSquares(np.ones((2, 3)), np.ones((2, 1))),
+        ValueError,
+        "b: expected 1 dimension(s), found shape (2, 1); a single column is b.ravel()",
+    ),
     (lambda: B.LeastSquares(np.ones((2, 3)), np.ones(3)), ValueError, "b: expected one entry for each of the 2 rows"),
     (lambda: B.LeastSquares(np.ones((0, 3)), np.ones(0)), ValueError, "A: expected at least one row"),
     (lambda: B.LeastSquares([[NAN]], [1.0]), ValueError, "A: expected finite numbers, found nan at index [0, 0]"),

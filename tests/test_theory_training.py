@@ -133,6 +133,7 @@ def test_without_steps_it_is_the_limit_of_the_flow():
         ({"gradients": np.full((4, 3), np.nan)}, "gradients: expected finite numbers"),
         ({"params": (np.array([1, np.nan, 1]), np.ones(3))}, "params: expected finite numbers"),
         ({"step_size": np.inf}, "step_size: expected finite numbers"),
+        ({"step_size": -0.1}, "step_size: expected numbers of at least 0, found -0.1"),
         ({"step_size": np.ones(3)}, "step_size: expected a number, or one for each of 4 steps"),
         ({"gradients": np.full((4, 3), 5.0)}, "params: expected u and v that are nowhere zero, and that no step takes"),
     ],

@@ -246,6 +246,12 @@ def check_shapes(parameterization: Parameterization, params: Params) -> None:
             f"params: {type(parameterization).__name__} of shape {parameterization.shape} cannot take arrays of "
             f"shapes {shapes} ({error})"
         ) from error
+    if not hasattr(out, "shape"):
+        raise ValueError(
+            f"params: expected parameters of which {type(parameterization).__name__} makes an array of shape "
+            f"{parameterization.shape}, found that it makes a {type(out).__name__} of them; a list of numbers is one "
+            "array, jnp.array(params)"
+        )
     if out.shape != parameterization.shape:
         raise ValueError(f"params: expected parameters that give shape {parameterization.shape}, found {out.shape}")
 

@@ -5,9 +5,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from .._programs import filter_jit
 from ..objective import Objective
 from ..parameterizations._base import Params
 from ._flow import Flow
@@ -38,7 +40,8 @@ class LabelNoiseFlow(Flow):
     ------
     TypeError, ValueError
         As ``GradientFlow`` raises; at the start of a run, if the problem does not say what its residuals are
-        (``Problem.residuals``), there are more of them than parameters, or there is a penalty.
+        (``Problem.residuals``), there are more of them than parameters or some follow from others (rows that repeat,
+        or parameters that are zero), or there is a penalty.
 
     Notes
     -----
@@ -96,6 +99,14 @@ class LabelNoiseFlow(Flow):
             )
         if objective.penalty is not None:
             raise ValueError("penalty: expected None, since a penalized loss is not zero on any manifold; found one")
+        slopes = np.asarray(_jacobian(objective, params))
+        rank = int(np.linalg.matrix_rank(slopes)) if np.isfinite(slopes).all() else len(slopes)
+        if rank < len(slopes):
+            raise ValueError(
+                f"params: expected a start at which the {len(slopes)} residuals of {name} can all change, found that "
+                f"{rank} of them say how the rest do; leave out equations that repeat others, and start away from "
+                "parameters that are zero"
+            )
 
     def field(self, objective: Objective, params: Params) -> Params:
         flat, unravel = ravel_pytree(params)
@@ -111,7 +122,8 @@ class LabelNoiseFlow(Flow):
         Q, R = jnp.linalg.qr(jacobian(flat).T)
         along = uphill - Q @ (Q.T @ uphill)
         back = Q @ jax.scipy.linalg.solve_triangular(R.T, residuals(flat), lower=True)
-        pace = ATTRACTION * jnp.linalg.norm(uphill) / jnp.linalg.norm(flat)
+        size = jnp.linalg.norm(flat)
+        pace = ATTRACTION * jnp.linalg.norm(uphill) / jnp.where(size > 0, size, 1)
         return unravel(-along - pace * back)
 
     @property
@@ -126,3 +138,9 @@ class LabelNoiseFlow(Flow):
 
 def _residuals(objective: Objective, params: Params) -> Any:
     return objective.problem.residuals(objective.parameterization(params))
+
+
+@filter_jit
+def _jacobian(objective: Objective, params: Params) -> Float[Array, "m n"]:
+    flat, unravel = ravel_pytree(params)
+    return jax.jacrev(lambda x: _residuals(objective, unravel(x)))(flat)

@@ -43,7 +43,12 @@ class LeastSquares(Problem):
 
     def __init__(self, A: Numbers, b: Numbers, normalization: str = "half_sum"):
         self.A = check_array("A", A, dimensions=2)
-        self.b = check_array("b", b, dimensions=1)
+        self.b = check_array("b", b)
+        if self.b.ndim != 1:
+            raise ValueError(
+                f"b: expected 1 dimension(s), found shape {self.b.shape}; a single column is b.ravel(), and several "
+                "are a problem for each"
+            )
         if self.A.size == 0:
             raise ValueError(f"A: expected at least one row and one column, found shape {self.A.shape}")
         if self.A.shape[0] != self.b.shape[0]:

@@ -87,6 +87,8 @@ def discrete_limit(
         )
     if sizes.shape not in ((), steps.shape[:1]):
         raise ValueError(f"step_size: expected a number, or one for each of {len(steps)} steps, found {sizes.shape}")
+    if np.any(sizes < 0):
+        raise ValueError(f"step_size: expected numbers of at least 0, found {sizes.min():g}")
     x = 2 * steps * (sizes if sizes.ndim == 0 else sizes.reshape(-1, *[1] * (steps.ndim - 1)))
     if np.any(u == 0) or np.any(v == 0) or np.any(np.abs(x) == 1):
         raise ValueError("params: expected u and v that are nowhere zero, and that no step takes there; found a zero")
