@@ -318,7 +318,7 @@ BAD_MATRICES = [
     ([1.0, 2.0], ValueError, "X: .*Expected 2D array"),
     (np.zeros((2, 2, 2)), ValueError, "X: "),
     (np.empty((0, 3)), ValueError, "X: .*0 sample"),
-    ([["a", "b"], ["c", "d"]], ValueError, "X: .*could not convert string to float"),
+    ([["a", "b"], ["c", "d"]], ValueError, "^X: expected numbers, found 'a' in column 0 "),
     ([[1, 2], [3, {}]], TypeError, "X: "),
     (np.array([[1j, 2], [3, 4]]), ValueError, "X: .*[Cc]omplex"),
     (None, ValueError, "X: "),

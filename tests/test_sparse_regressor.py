@@ -382,13 +382,16 @@ def test_scales_that_floats_cannot_follow_are_refused() -> None:
 
 
 BAD_DATA = [
-    (np.full((4, 2), np.nan), np.ones(4), "Input X contains NaN"),
-    (np.ones((4, 2)), [1, 2, np.inf, 3], "Input y contains infinity"),
-    (np.ones((4, 2)), np.ones(3), "inconsistent numbers of samples"),
-    (np.ones((1, 2)), np.ones(1), "minimum of 2 is required"),
-    (np.ones(4), np.ones(4), "Expected 2D array"),
-    (np.ones((4, 2)), np.ones((4, 2, 2)), "Found array with dim 3"),
-    (np.ones((4, 2)), None, "requires y to be passed"),
+    (np.full((4, 2), np.nan), np.ones(4), "^X: .*Input X contains NaN"),
+    (np.ones((4, 2)), [1, 2, np.inf, 3], "^y: .*Input y contains infinity"),
+    (np.ones((4, 2)), np.ones(3), "^y: expected a number for each of the 4 rows of X, found 3"),
+    (np.ones((1, 2)), np.ones(1), "^X: .*minimum of 2 is required"),
+    (np.ones(4), np.ones(4), "^X: .*Expected 2D array"),
+    ([[1, 2], [3]], np.ones(2), "^X: .*inhomogeneous"),
+    ([["1", "a"], ["2", "3"]], np.ones(2), "^X: expected numbers, found 'a' in column 1 .*; encode"),
+    (np.ones((4, 2)), ["1", "2", "b", "4"], "^y: expected numbers, found 'b' "),
+    (np.ones((4, 2)), np.ones((4, 2, 2)), "^y: .*Found array with dim 3"),
+    (np.ones((4, 2)), None, "^y: .*requires y to be passed"),
     (np.eye(4), [1e200, 0, 0, 0], "^y: expected numbers that can be squared"),
 ]
 
@@ -399,13 +402,33 @@ def test_bad_data_are_refused(X, y, message: str) -> None:
         SparseRegressor().fit(X, y)
 
 
+FRAMES = [
+    (lambda pandas: pandas.period_range("2000-01", periods=4, freq="M"), TypeError, r"found Period\('2000-01', 'M'\)"),
+    (lambda pandas: ["1", "2", None, "text"], ValueError, "found 'text'"),
+    (lambda pandas: pandas.Categorical(["u", "v", "u", "v"]), ValueError, "found 'u'"),
+]
+
+
+@pytest.mark.parametrize(("column", "error", "found"), FRAMES)
+def test_columns_that_are_no_numbers_are_named(column, error, found: str) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": np.arange(4.0), "b": column(pandas)})
+    with pytest.raises(error, match=f"^X: expected numbers, {found} in column 'b' .*; encode"):
+        SparseRegressor().fit(frame, np.arange(4.0))
+    with pytest.raises(error, match=f"^y: expected numbers, {found} "):
+        SparseRegressor().fit(np.eye(4), frame["b"])
+    twice = pandas.DataFrame(np.eye(4), columns=list("abbc"))
+    with pytest.raises(ValueError, match=r"^X: expected columns with names of their own, found 'b' more than once"):
+        SparseRegressor().fit(twice, np.arange(4.0))
+
+
 def test_before_fit_and_with_other_columns() -> None:
     model = SparseRegressor(cv=3, repeats=1)
     with pytest.raises(NotFittedError):
         model.predict(np.eye(3))
     assert clone(model).get_params() == model.get_params()
     X, y, _ = draw(20, 40, 10, 2, 0.0, 5.0)
-    with pytest.raises(ValueError, match="X has 9 features"):
+    with pytest.raises(ValueError, match=r"^X: .*X has 9 features"):
         model.fit(X, y).predict(X[:, 1:])
 
 

@@ -7,7 +7,7 @@ from scipy.stats import norm, t
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.impute import MissingIndicator
 from sklearn.utils import Tags
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from .._numpy_errors import usual_errors
 from .._validation import check_integer, check_number
@@ -15,7 +15,7 @@ from ..training._progress import Report, reporter
 from ._columns import Columns
 from ._factor_analysis import FactorModel, search, start
 from ._pays import share_that_pays
-from ._validation import check_flag, check_no_times, check_unmasked, seed_of
+from ._validation import check_flag, check_no_times, checked_table, seed_of
 
 TOGETHER = 3
 """Rows in which two columns have to be observed both, before one is filled in by the other."""
@@ -268,15 +268,11 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
         self._model = model
 
     def _matrix(self, X: Any, *, reset: bool) -> np.ndarray:
-        check_no_times("X", X)
+        check_no_times("X", X)  # below a mask too
         if isinstance(X, np.ma.MaskedArray):
             X = np.ma.filled(X.astype(np.float64), np.nan)
-        check_unmasked("X", X)
-        try:
-            return np.asarray(validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan"))
-        except (TypeError, ValueError) as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"X: expected a numeric matrix with NaN in its holes: {error}") from error
+        options: Any = {"reset": reset, "dtype": np.float64, "ensure_all_finite": "allow-nan"}
+        return np.asarray(checked_table(self, X, expected="numbers with NaN in its holes", **options))
 
 
 def _wider(count: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.mixture import GaussianMixture
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted
 
 from .._numpy_errors import usual_errors
 from .._validation import check_choice, check_integer
@@ -17,7 +17,7 @@ from ._rank_minimizing_fit import Model, Training, fit
 from ._rank_minimizing_settings import check_parameters, networks_of, sizes_of
 from ._rows import as_table, check_image_shape, pixels, restored, scaling_of, standardized
 from ._rows_on_disk import Blocks, StandardizedRows, blocks_of, is_on_disk, rows_where, scaling_of_blocks
-from ._validation import seed_of
+from ._validation import checked_table, seed_of
 
 STEPS, EPOCHS = 6000, 10
 """Of a run, at least, where ``max_epochs`` is "auto"."""
@@ -326,7 +326,7 @@ class RankMinimizingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixi
         kinds = [np.float64, np.float32, np.uint8]
         # In one order in memory: sums in another one differ in the last bits, which a long run makes large.
         rows = np.ascontiguousarray(
-            validate_data(self, table, reset=reset, dtype=kinds, ensure_min_samples=2 if reset else 1)
+            checked_table(self, table, reset=reset, dtype=kinds, ensure_min_samples=2 if reset else 1)
         )
         if self.image_shape_ is None:
             return rows.astype(np.float64, copy=False), rows.shape[1:]

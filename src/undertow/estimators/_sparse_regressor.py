@@ -8,15 +8,23 @@ import numpy as np
 from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.model_selection import RepeatedKFold, check_cv
-from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils import Tags, check_array
+from sklearn.utils.validation import check_is_fitted
 
 from .._numpy_errors import usual_errors
 from .._validation import check_integer, check_number
 from ._diagonal_fit import fit_diagonal
 from ._diagonal_flow import Network
 from ._standardized import Standardized
-from ._validation import check_flag, check_no_times, check_unmasked, check_vector, seed_of
+from ._validation import (
+    check_columns,
+    check_flag,
+    check_no_times,
+    check_unmasked,
+    check_vector,
+    checked_table,
+    seed_of,
+)
 
 SCALES = [1.0, 1e-1, 1e-2, 1e-3, 1e-6, 1e-24]
 """Initializations from plain least squares, stopped early, to the sharpest selection."""
@@ -178,20 +186,8 @@ class SparseRegressor(RegressorMixin, BaseEstimator):
             of positive weight, or masked, or in units so far apart that no float holds the coefficients.
         """
         networks, max_iter = self._check_parameters()
-        for name, values in (("X", X), ("y", y)):
-            check_unmasked(name, values)
-            check_no_times(name, values)
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-            multi_output=True,
-            y_numeric=True,
-            ensure_min_samples=2,
-        )
-        y = np.asarray(y, np.float64)
+        X = checked_table(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_min_samples=2)
+        y = _targets(y, X.shape[0])
         X = X if isinstance(X, np.ndarray) else csr_array(X)
         weight = _weight(sample_weight, len(y))
         splits = self._splits(X, y, weight)
@@ -228,9 +224,7 @@ class SparseRegressor(RegressorMixin, BaseEstimator):
             If ``X`` has not the columns that were fitted.
         """
         check_is_fitted(self, "coef_")
-        check_unmasked("X", X)
-        check_no_times("X", X)
-        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
+        X = checked_table(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
         return np.asarray(X @ self.coef_.T) + self.intercept_
 
     def _check_parameters(self) -> tuple[list[Network], int]:
@@ -275,6 +269,26 @@ class SparseRegressor(RegressorMixin, BaseEstimator):
         tags.input_tags.sparse = True
         tags.target_tags.multi_output = True
         return tags
+
+
+def _targets(y: Any, rows: int) -> np.ndarray:
+    """Finite numbers, (rows,) or (rows x targets)."""
+    if y is None:
+        raise ValueError("y: SparseRegressor requires y to be passed, but the target y is None")
+    check_unmasked("y", y)
+    check_no_times("y", y)
+    check_columns("y", y)
+    try:
+        array = check_array(y, dtype=np.float64, ensure_2d=False, ensure_min_samples=0, input_name="y")
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"y: expected numbers, for several targets a column each: {error}") from error
+    found = len(array) if array.ndim else 1
+    if array.ndim == 0 or found != rows:
+        raise ValueError(
+            f"y: expected a number for each of the {rows} rows of X, found {found} (inconsistent numbers of samples)"
+        )
+    return array
 
 
 def _weight(weight: Any, rows: int) -> np.ndarray:

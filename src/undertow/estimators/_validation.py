@@ -1,9 +1,12 @@
 """Checks that the estimators share; like scikit-learn's own, they run in ``fit`` and not before."""
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import validate_data
 
 from .._validation import as_numpy, has_masked
 
@@ -42,6 +45,74 @@ def check_vector(name: str, values: Any, length: int) -> np.ndarray:
     if not np.isfinite(vector).all():
         raise ValueError(f"{name}: expected finite numbers, found {vector[~np.isfinite(vector)][0]}")
     return vector
+
+
+def checked_table(estimator: Any, X: Any, *, expected: str = "numbers", **options: Any) -> Any:
+    """``X`` as scikit-learn's ``validate_data`` returns it; whatever it objects to, the message names X.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If X is no table of real numbers or has not the columns that were fitted, two columns of a data frame have one
+        name, or a column holds what is no number; the column and what it holds are named.
+    """
+    check_unmasked("X", X)
+    check_no_times("X", X)
+    check_columns("X", X)
+    try:
+        return validate_data(estimator, X, **options)
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"X: expected a table of {expected}: {error}") from error
+
+
+def check_columns(name: str, values: Any) -> None:
+    """Raise if columns of a table share a name, or hold what is no number, as text, categories or periods."""
+    if hasattr(values, "iloc") and hasattr(values, "columns"):
+        twice = [label for label, count in Counter(values.columns).items() if count > 1]
+        if twice:
+            raise ValueError(
+                f"{name}: expected columns with names of their own, found {twice[0]!r} more than once; rename them, or "
+                f"give {name}.to_numpy()"
+            )
+    for label, column in _columns_of_objects(values):
+        try:
+            column.astype(float)
+        except (TypeError, ValueError) as error:
+            found = next((value for value in column.tolist() if not _is_number(value)), column[0])
+            where = "" if label is None else f" in column {label!r}"
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(
+                f"{name}: expected numbers, found {found!r}{where} ({error}); encode what is no number, as by "
+                "OneHotEncoder, or leave it out"
+            ) from None
+
+
+def _columns_of_objects(values: Any) -> Iterator[tuple[Any, np.ndarray]]:
+    """Labels and entries of the columns that NumPy has no numbers for."""
+    if hasattr(values, "iloc"):
+        frame = hasattr(values, "columns")
+        for place in range(values.shape[1] if frame else 1):
+            column = values.iloc[:, place] if frame else values
+            if getattr(column.dtype, "kind", "O") in "OUS":
+                yield (values.columns[place] if frame else None), column.to_numpy(dtype=object)
+        return
+    if isinstance(values, (list, tuple)):
+        try:
+            values = np.asarray(values)
+        except (TypeError, ValueError):
+            return  # ragged: scikit-learn says so
+    if isinstance(values, np.ndarray) and values.dtype.kind in "OUS" and values.ndim in (1, 2):
+        for place, column in enumerate(values.T if values.ndim == 2 else values[None]):
+            yield (place if values.ndim == 2 else None), column
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def check_unmasked(name: str, values: Any) -> None:
