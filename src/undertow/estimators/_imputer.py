@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm, t
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.impute import MissingIndicator
 from sklearn.utils import Tags
@@ -14,13 +13,12 @@ from .._validation import check_integer, check_number
 from ..training._progress import Report, reporter
 from ._columns import Columns
 from ._factor_analysis import FactorModel, search, start
+from ._intervals import MULTIPLE, Misses, as_expected, wider, widths
 from ._pays import share_that_pays
 from ._validation import check_flag, check_no_times, checked_table, seed_of
 
 TOGETHER = 3
 """Rows in which two columns have to be observed both, before one is filled in by the other."""
-WITHIN = 0.95
-"""Of the distribution, below the upper end of the interval that standard deviations are made for: that of 90%."""
 SPLITS = 5
 ENOUGH = 1000
 """Held-out entries, beyond which no further split is made."""
@@ -139,7 +137,7 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
         if seen.sum() < 2:
             raise ValueError(f"X: expected at least 2 entries, one to fit and one to hold out, found {seen.sum()}")
         self._columns = Columns(matrix, seen)
-        self._wider = _wider(seen.sum(0))
+        self._wider = wider(seen.sum(0))
         self._indicator = MissingIndicator(error_on_new=False).fit(matrix) if self.add_indicator else None
         both = seen.astype(np.float32)
         # Of columns that were never observed together it is not known how they hang together.
@@ -194,7 +192,9 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
         if self.clip:
             found = np.clip(found, columns.low, columns.high)
         filled = np.where(seen, matrix, np.where(columns.empty, 0, found))
-        std = np.where(seen, 0, columns.unit * self._wider * self._spread * np.sqrt(variances))
+        # An interval that holds the one around the column mean need not be wider.
+        most = self._wider + np.abs(self.shrinkage_ * means) / MULTIPLE
+        std = np.where(seen, 0, columns.unit * np.minimum(self._widths.std(self._wider**2 * variances), most))
         kept = np.ones(len(columns.unit), bool) if self.keep_empty_features else ~columns.empty
         filled, std = filled[:, kept], std[:, kept]
         if self._indicator is not None:
@@ -230,7 +230,7 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
         columns, varied = table.shape[1], int((self._columns.unit > 0).sum())
         rank = max(0, min(self.rank, len(table) - 1, varied - 1))
         first = start(columns, rank, draws)
-        self.n_iter_, self.shrinkage_, self._spread = 0, 0.0, 1.0
+        self.n_iter_, self.shrinkage_, self._widths = 0, 0.0, as_expected(columns)
         self._model, self.validation_path_ = (
             FactorModel(np.zeros(columns), 0 * first.loadings, np.ones(columns)),
             np.ones(1),
@@ -258,8 +258,10 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
         self.shrinkage_ = share_that_pays(found, truth)
         if self.shrinkage_ == 0:
             return
-        expected = variance * np.concatenate([self._wider[np.nonzero(held_out)[1]] for held_out in splits]) ** 2
-        self._spread = float(np.sqrt(np.mean((truth - self.shrinkage_ * found) ** 2 / expected)))
+        places = np.concatenate([np.flatnonzero(held_out) for held_out in splits])
+        column = places % columns
+        missed = np.abs(truth - self.shrinkage_ * found)
+        self._widths = widths(Misses(missed, variance * self._wider[column] ** 2, column, places), columns, draws)
         self.n_iter_ = max(1, round(float(np.median([one.steps for one in searches]))))
         model = first
         for step in range(self.n_iter_):
@@ -273,16 +275,6 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
             X = np.ma.filled(X.astype(np.float64), np.nan)
         options: Any = {"reset": reset, "dtype": np.float64, "ensure_all_finite": "allow-nan"}
         return np.asarray(checked_table(self, X, expected="numbers with NaN in its holes", **options))
-
-
-def _wider(count: np.ndarray) -> np.ndarray:
-    """By how much intervals are wider where mean and deviation are those of so few numbers: Student's, of one more.
-
-    NaN below two, which have no deviation.
-    """
-    enough = np.maximum(count, 2)
-    wider = np.sqrt((enough + 1) / (enough - 1)) * t.ppf(WITHIN, enough - 1) / norm.ppf(WITHIN)
-    return np.where(count < 2, np.nan, wider)
 
 
 def _splits(seen: np.ndarray, fraction: float, draws: np.random.Generator) -> list[np.ndarray]:
