@@ -12,7 +12,7 @@ from scipy.sparse import coo_array, csc_array, csr_array, csr_matrix
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.linear_model import LassoCV
+from sklearn.linear_model import LassoCV, LinearRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
@@ -29,6 +29,7 @@ from undertow.estimators._model_average import (
     shares_of_times,
 )
 from undertow.estimators._sparse_regressor import SCALES
+from undertow.estimators._standardized import Standardized
 
 
 def draw(seed: int, n: int, p: int, k: int, rho: float, ratio: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -128,6 +129,22 @@ def test_it_ends_at_the_smallest_l1_norm() -> None:
     assert excess[0] > 5 * abs(excess[1])
     assert excess[1] > 2 * abs(excess[2])
     assert abs(excess[2]) < 1e-3
+
+
+@pytest.mark.parametrize("kind", [np.asarray, csr_array])
+@pytest.mark.parametrize("intercept", [True, False])
+def test_it_ends_where_least_squares_are_reached(kind, intercept: bool) -> None:
+    X, y, _ = draw(5, 30, 4, 2, 0.5, 2.0)
+    X[:, 2] = X[:, 0]  # twice the same
+    weight = np.random.default_rng(0).uniform(0.5, 1, 30)
+    problem = Standardized(kind(X), y + 3, True, weight, intercept)
+    splits = list(KFold(3).split(X))
+    least = np.asarray(problem.folds(splits).least)
+    for found, rows in zip(least, [fit for fit, _ in splits] + [np.arange(30)], strict=True):
+        exact = LinearRegression(fit_intercept=intercept).fit(X[rows], y[rows] + 3, weight[rows])
+        left = problem.weight[rows] @ (y[rows] + 3 - exact.predict(X[rows])) ** 2 / problem.y_unit**2
+        assert found == pytest.approx(left, rel=1e-6)
+    assert not Standardized(kind(X.T), np.arange(4.0), True, np.ones(4), intercept).folds([]).least.any()
 
 
 @pytest.mark.long

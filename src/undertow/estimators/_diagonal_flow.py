@@ -26,6 +26,9 @@ LONGER, SHORTER = 1.1, 0.7
 """Lengths of the next step after one that was taken and one that was refused: about one in four is refused."""
 FITTED = 1e-8
 """Share of the sum of squares of y below which there is nothing left to fit."""
+AT_THE_END = 0.1
+"""A flow ends where no fit is above what least squares leave by more than this share of it over n: a weight of
+exp(-0.05) is the most that going on could change."""
 NEGLIGIBLE = 6.0
 """The flow ends where weights of later samples would be below exp(-6) of the largest."""
 
@@ -76,12 +79,14 @@ class Folds(eqx.Module):
     """Which rows are fitted and which are held out, their weight or 0 in a column each.
 
     The last column fits all rows and holds out none. A row of zeros is no data: arrays are padded with them, so that
-    tables of about the same size share a compiled program.
+    tables of about the same size share a compiled program. ``least`` are the sums of squares that least squares leave,
+    or numbers below: a flow that is there does not change any more.
     """
 
     fitted: Float[Array, "n folds"]
     held_out: Float[Array, "n folds-1"]
     intercept: bool = eqx.field(static=True, default=True)
+    least: Float[Array, " folds"] | float = 0.0
 
     def center(self, values: Float[Array, "n folds"]) -> Float[Array, "n folds"]:
         """``values`` less their mean over the fitted rows: what a free intercept leaves, if there is one."""
@@ -186,6 +191,7 @@ def flow(
     columns = folds.fitted.shape[1]
     target = jnp.broadcast_to(y[:, None], (n, columns))
     floor = FITTED * (folds.center(target) ** 2 * folds.fitted).sum(0)
+    end = jnp.maximum(floor, folds.least * (1 + AT_THE_END / size[-1]))
 
     def slope(residual: Array) -> Array:
         return design.adjoint(residual * (folds.fitted / size[None]))
@@ -207,7 +213,7 @@ def flow(
             integral = state.integral + state.step * state.residual * (folds.fitted / size[None])
             errors = folds.errors(residual)
             path = _record(state.path, s, z if p <= n else integral, errors)
-            over = _over(path, errors, folds.shares, size[-1]) | jnp.all(errors[0] * size <= floor)
+            over = _over(path, errors, folds.shares, size[-1]) | jnp.all(errors[0] * size <= end)
             easy = jnp.all(square <= drop / 4) & (share <= (largest_change / 3) ** 2)
             longer = jnp.where(easy, 2.0, LONGER).astype(dtype)
             return FlowState(

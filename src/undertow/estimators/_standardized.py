@@ -15,6 +15,8 @@ ROUNDING = 10
 """A column whose deviation is below this many roundings of its mean is constant."""
 BLOCK = 1 << 20
 """Entries of a dense table that are taken to double precision at a time."""
+MANY = 512
+"""Columns beyond which least squares are not asked for where their flow ends."""
 FAR = 3.0
 """A sparse column is centered where its mean is above this many deviations: a tenth of it at most is zero then."""
 
@@ -99,7 +101,33 @@ class Standardized:
         for column, (fit, hold) in enumerate(splits):
             fitted[fit, column], held_out[hold, column] = self.weight[fit], self.weight[hold]
         fitted[: self.rows, -1] = self.weight
-        return Folds(jnp.asarray(fitted), jnp.asarray(held_out), self.intercept)
+        least = jnp.asarray(self._left_by_least_squares(fitted[: self.rows] > 0), self.y.dtype)
+        return Folds(jnp.asarray(fitted), jnp.asarray(held_out), self.intercept, least)
+
+    def _left_by_least_squares(self, fitted: np.ndarray) -> np.ndarray:
+        """Their sums of squares on the rows of each column; 0 where columns are as many as rows, or too many."""
+        left = np.zeros(fitted.shape[1])
+        if not 0 < self.columns < min(self.rows, MANY):
+            return left
+        everything = self._moments(np.arange(self.rows))
+        for column, rows in enumerate(fitted.T):
+            # Of a fold, what all rows amount to less what those do that it leaves out, which are few.
+            moments = everything - self._moments(np.flatnonzero(~rows))
+            if self.intercept:
+                moments = moments - np.outer(moments[-1], moments[-1]) / moments[-1, -1]
+            gram, right, square = moments[:-2, :-2], moments[:-2, -2], moments[-2, -2]
+            left[column] = max(0.0, float(square - right @ np.linalg.lstsq(gram, right)[0]))
+        return left
+
+    def _moments(self, rows: np.ndarray) -> np.ndarray:
+        """Weighted sums of the products of (X, y, 1) with itself over these rows."""
+        total = np.zeros((self.columns + 2, self.columns + 2))
+        count = max(1, BLOCK // self.columns)
+        for some in (rows[begin : begin + count] for begin in range(0, len(rows), count)):
+            table = self.table[some] if isinstance(self.table, np.ndarray) else self.table[some].toarray()
+            both = np.column_stack([table, self.y[some], np.ones(len(some))]).astype(np.float64)
+            total += both.T @ (self.weight[some, None] * both)
+        return total
 
     def coefficients(self, w: np.ndarray) -> np.ndarray:
         """``w`` of the standardized problem, along its last axis, in units of y per unit of X."""
