@@ -171,7 +171,9 @@ class LowRankImputer(TransformerMixin, BaseEstimator):
         -------
         The filled matrix; with ``return_std`` a pair with the standard deviation of each entry, 0 where it was
         observed, and in columns whose observed entries are all alike; NaN in the holes of columns with fewer than two
-        observed entries, whose spread is not known. About 90% of the other holes are within 1.645 of them.
+        observed entries, whose spread is not known. They are such that 90% of held-out entries are within 1.645 of
+        them, column by column where that can be told; where errors are far from normal, as of rare events, their root
+        mean square is another number. From a few dozen held-out entries they are rough.
 
         Raises
         ------

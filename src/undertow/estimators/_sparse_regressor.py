@@ -279,7 +279,7 @@ def _targets(y: Any, rows: int) -> np.ndarray:
     check_no_times("y", y)
     check_columns("y", y)
     try:
-        array = check_array(y, dtype=np.float64, ensure_2d=False, ensure_min_samples=0, input_name="y")
+        array = check_array(y, dtype="float64", ensure_2d=False, ensure_min_samples=0, input_name="y")
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"y: expected numbers, for several targets a column each: {error}") from error
