@@ -151,7 +151,7 @@ def test_columns_of_other_kinds_are_read_or_refused() -> None:
             found, expected, rtol=1e-8
         )  # of another order in memory, in which sums round otherwise
     for column in (["1,5"] * 8, ["x"] * 8, pandas.period_range("2020", periods=8), [[1, 2]] * 8, [1j] * 8):
-        with pytest.raises((TypeError, ValueError), match="^X: expected .*(in column 'b'|Complex data)"):
+        with pytest.raises((TypeError, ValueError), match=r"^X: expected .*(in column 'b'|Complex data)"):
             LowRankImputer().fit(frame.assign(b=column))
 
 
