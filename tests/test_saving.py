@@ -201,17 +201,17 @@ def test_other_files(tmp_path):
         load(tmp_path / "none")
 
 
-HEADER = {"format": 1, "estimator": "LowRankImputer"}
+HEADER = {"format": 2, "estimator": "LowRankImputer"}
 
 
 @pytest.mark.parametrize(
     ("changed", "word"),
     [
-        ('{"format": 2, "estimator": "LowRankImputer", "state": {}}', "format 2, expected 1"),
-        ('{"format": 1, "estimator": "Path", "state": {}}', "does not know"),
-        ('{"format": 1, "estimator": "save", "state": {}}', "does not know"),
-        ('{"format": 1, "estimator": "LowRankImputer", "state": {"x": {"what": 1}}}', "kind 'what'"),
-        ('{"format": 1, "estimator": "LowRankImputer", "state": {"x": {"array": "a9"}}}', "a9"),
+        ('{"format": 1, "estimator": "LowRankImputer", "state": {}}', "format 1, expected 2"),
+        ('{"format": 2, "estimator": "Path", "state": {}}', "does not know"),
+        ('{"format": 2, "estimator": "save", "state": {}}', "does not know"),
+        ('{"format": 2, "estimator": "LowRankImputer", "state": {"x": {"what": 1}}}', "kind 'what'"),
+        ('{"format": 2, "estimator": "LowRankImputer", "state": {"x": {"array": "a9"}}}', "a9"),
         *(
             (json.dumps({**HEADER, "state": {"x": {"object": name, "fields": {}}}}), "does not know")
             for name in (

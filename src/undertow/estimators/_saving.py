@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._replacing import replacing
 
-FORMAT = 1
+FORMAT = 2
 _ROOM = __name__.rpartition(".")[0]
 
 _TEXTS: dict[str, tuple[type, Callable[[Any], str], Callable[[str], Any]]] = {
