@@ -36,7 +36,7 @@ def first_window(params: Params, level: Float[Array, ""]) -> Window:
     return Window(params, level, zero, jnp.zeros((), jnp.int32), zero)
 
 
-def watch(state: Any, rtol: float, limits: Stop, patient: Bool[Array, ""]) -> Any:
+def watch(state: Any, rtol: float, limits: Stop, patient: Bool[Array, ""] | bool = False) -> Any:
     """The state of a flow after a step, marked if it has stalled and is not patient; its limits by the clock.
 
     It has where the gradient is exactly zero, or parameters and loss are what they were one window ago, up to the
@@ -50,7 +50,7 @@ def watch(state: Any, rtol: float, limits: Stop, patient: Bool[Array, ""]) -> An
     over |= (growth >= math.log(LEAP)) & (window.reading > 0)
     rests = over & _stands_still(state, moved, rtol)
     # Zero for good; where a time was asked for, a few long steps reach it.
-    rests = (rests | ((state.slope == 0) & jnp.isinf(limits.time))) & ~patient
+    rests = (rests | ((state.slope == 0) & jnp.isinf(limits.time))) & jnp.logical_not(patient)
     status = jnp.where(rests, STALLED, jnp.where(reading >= jnp.finfo(reading.dtype).max, STOPPED, RUNNING))
     fresh = Window(state.params, state.level, reading, state.steps, moved)
     return eqx.tree_at(
