@@ -20,11 +20,13 @@ def is_tensor(table: Path, kind: str) -> bool:
     """Whether it is one: it is said so, or it is an array of more than two axes."""
     if kind != "auto" or table.suffix.lower() != ".npy" or not table.is_file():
         return kind == "tensor"
+    import tokenize
+
     import numpy as np
 
     try:
         return np.load(table, mmap_mode="r", allow_pickle=False).ndim > 2
-    except (ValueError, OSError, EOFError):
+    except (ValueError, TypeError, SyntaxError, EOFError, OverflowError, OSError, tokenize.TokenError):
         return False  # the reader of matrices says what is wrong
 
 
